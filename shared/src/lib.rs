@@ -1,1 +1,17 @@
-//! The shared crate.
+//! What Tenantry's functions share: the tenant model, the pure decisions, the phase contract and its runtime, the
+//! store, and one module per outside system, each behind a cargo feature so that a function links only what it uses.
+
+pub mod decide;
+pub mod model;
+pub mod phase;
+pub mod platform;
+pub mod runtime;
+pub mod secret;
+pub mod store;
+
+#[cfg(feature = "cluster")]
+pub mod cluster;
+#[cfg(feature = "helm")]
+pub mod helm;
+#[cfg(feature = "tenant_api")]
+pub mod tenant_api;

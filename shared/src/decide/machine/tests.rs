@@ -1,0 +1,136 @@
+//! Tables of the state machine.
+
+use super::*;
+use crate::platform::Engine;
+
+fn run() -> Run {
+    Run {
+        kind: RunKind::Provision,
+        direction: Direction::Forward,
+        status: RunStatus::Running,
+        cursor: 1,
+        phases: 3,
+        on_failure: OnFailure::Rollback,
+        delete_after: false,
+        abandoning: false,
+        request: None,
+        failures: 0,
+        unavailable_for: Duration::ZERO,
+        settles_in: Duration::from_secs(7),
+    }
+}
+
+fn error() -> ErrorRecord {
+    ErrorRecord { code: "x".into(), message: "m".into(), next_action: "n".into(), kind: "retryable".into() }
+}
+
+fn ask(verb: Verb) -> Option<Request> {
+    Some(Request { verb, actor: "op".into(), reason: Some("r".into()) })
+}
+
+fn go(run: &Run, event: &Event) -> Transition {
+    next(run, event, &Engine::default(), 0.5)
+}
+
+#[test]
+fn a_run_goes_forward_phase_by_phase_and_ends_active() {
+    let to = go(&run(), &Event::Done);
+    assert_eq!((to.cursor, to.status, to.phase.state), (2, RunStatus::Running, Some(PhaseState::Done)));
+    let to = go(&Run { cursor: 2, ..run() }, &Event::Done);
+    assert_eq!((to.status, to.tenant), (RunStatus::Succeeded, Some(TenantStatus::Active)));
+    assert_eq!(to.audit.iter().map(|a| a.action).collect::<Vec<_>>(), ["PHASE_DONE", "TENANT_ACTIVE"]);
+}
+
+#[test]
+fn failures_back_off_and_a_spent_budget_rolls_back_the_failing_phase_first() {
+    let to = go(&Run { failures: 1, ..run() }, &Event::Retryable(error()));
+    assert_eq!((to.cursor, to.direction, to.phase.failures), (1, Direction::Forward, 2));
+    assert_eq!(to.delay, Duration::from_secs(2), "half of base 2 s doubled once");
+    for spent in
+        [go(&Run { failures: 4, ..run() }, &Event::Retryable(error())), go(&run(), &Event::Fatal(error()))]
+    {
+        assert_eq!(
+            (spent.cursor, spent.direction, spent.status),
+            (1, Direction::Backward, RunStatus::Running)
+        );
+        assert_eq!(spent.phase.failures, 0, "the undo has a budget of its own");
+        assert!(spent.tenant_error.is_some());
+    }
+    let paused = go(&Run { on_failure: OnFailure::Pause, ..run() }, &Event::Fatal(error()));
+    assert_eq!((paused.status, paused.direction), (RunStatus::Paused, Direction::Forward));
+}
+
+#[test]
+fn a_rollback_ends_with_an_inventory_that_waits_for_lost_workers() {
+    let back = Run { direction: Direction::Backward, cursor: 0, ..run() };
+    let to = go(&back, &Event::Done);
+    assert_eq!(
+        (to.cursor, to.delay, to.phase.state),
+        (INVENTORY, back.settles_in, Some(PhaseState::Reverted))
+    );
+    let to = go(&Run { cursor: INVENTORY, ..back.clone() }, &Event::Done);
+    assert_eq!((to.status, to.tenant), (RunStatus::Failed, Some(TenantStatus::Failed)));
+    let to = go(&Run { cursor: INVENTORY, delete_after: true, ..back.clone() }, &Event::Done);
+    assert!(to.deprovision_next);
+    let to = go(&Run { cursor: INVENTORY, kind: RunKind::Deprovision, ..back.clone() }, &Event::Done);
+    assert_eq!((to.status, to.tenant), (RunStatus::Succeeded, Some(TenantStatus::Deleted)));
+    let to = go(&Run { failures: 4, ..back }, &Event::Retryable(error()));
+    assert_eq!(to.status, RunStatus::Stuck);
+}
+
+#[test]
+fn an_outage_is_charged_to_nobody_and_pauses_in_the_end() {
+    let to = go(&run(), &Event::Unavailable(error()));
+    assert_eq!((to.phase.failures, to.phase.failed, to.status), (0, false, RunStatus::Running));
+    let to = go(&Run { unavailable_for: Duration::from_hours(1), ..run() }, &Event::Unavailable(error()));
+    assert_eq!((to.status, to.phase.failures), (RunStatus::Paused, 0));
+}
+
+#[test]
+fn a_request_takes_effect_at_the_next_transition() {
+    for (verb, event, cursor, direction, status) in [
+        (Verb::Pause, Event::Done, 2, Direction::Forward, RunStatus::Paused),
+        (Verb::Rollback, Event::Done, 2, Direction::Backward, RunStatus::Running),
+        (Verb::Rollback, Event::Requested, 1, Direction::Backward, RunStatus::Running),
+        (Verb::Rollback, Event::Fatal(error()), 1, Direction::Backward, RunStatus::Running),
+        (Verb::Abandon, Event::Done, INVENTORY, Direction::Backward, RunStatus::Running),
+        (Verb::Delete, Event::Done, 2, Direction::Backward, RunStatus::Running),
+        (Verb::Skip, Event::Requested, 2, Direction::Forward, RunStatus::Running),
+        (Verb::Retry, Event::Requested, 1, Direction::Forward, RunStatus::Running),
+    ] {
+        let to = go(&Run { request: ask(verb), ..run() }, &event);
+        assert_eq!((to.cursor, to.direction, to.status), (cursor, direction, status), "{verb} {event:?}");
+    }
+}
+
+#[test]
+fn what_was_asked_before_active_still_holds_and_a_pause_does_not_hold_it_back() {
+    let last = Run { cursor: 2, ..run() };
+    for verb in [Verb::Rollback, Verb::Delete] {
+        let to = go(&Run { request: ask(verb), ..last.clone() }, &Event::Done);
+        assert_eq!((to.cursor, to.direction, to.tenant), (2, Direction::Backward, None), "{verb}");
+    }
+    let to = go(&Run { request: ask(Verb::Pause), ..last }, &Event::Done);
+    assert_eq!(to.tenant, Some(TenantStatus::Active));
+}
+
+#[test]
+fn an_abandoned_run_ends_whatever_the_inventory_says() {
+    let run = Run { direction: Direction::Backward, cursor: INVENTORY, abandoning: true, ..run() };
+    for event in [Event::Done, Event::Retryable(error()), Event::Unavailable(error()), Event::Fatal(error())]
+    {
+        let to = go(&run, &event);
+        assert_eq!((to.status, to.tenant), (RunStatus::Abandoned, Some(TenantStatus::Failed)), "{event:?}");
+    }
+}
+
+#[test]
+fn a_stuck_undo_is_retried_skipped_or_starts_over_when_only_the_inventory_is_left() {
+    let stuck = Run { direction: Direction::Backward, status: RunStatus::Stuck, failures: 5, ..run() };
+    let to = go(&Run { request: ask(Verb::Retry), ..stuck.clone() }, &Event::Requested);
+    assert_eq!((to.status, to.cursor, to.phase.failures), (RunStatus::Running, 1, 0));
+    let to = go(&Run { request: ask(Verb::Skip), ..stuck.clone() }, &Event::Requested);
+    assert_eq!((to.status, to.cursor, to.phase.state), (RunStatus::Running, 0, Some(PhaseState::Skipped)));
+    let to = go(&Run { request: ask(Verb::Retry), cursor: INVENTORY, ..stuck }, &Event::Requested);
+    assert_eq!((to.status, to.cursor), (RunStatus::Running, 2));
+}

@@ -1,0 +1,68 @@
+//! The plan of phases: which phases a tenant's run has, in which order. Adding a phase adds one line to `PHASES`.
+
+use crate::model::{DeploymentType, PhaseName};
+
+/// What the engine knows of a phase without linking it.
+#[derive(Clone, Debug)]
+pub struct PhaseFacts {
+    /// Its name.
+    pub name: PhaseName,
+    /// Typical duration in seconds, shortest and longest (provisioning reference, "Phase Overview").
+    pub typical: (u32, u32),
+    /// May be skipped: nothing later reads its checkpoint or needs its effect.
+    pub skippable: bool,
+    /// Its undo guards another: skipping it in a rollback needs `force`.
+    pub undo_guards: bool,
+}
+
+const fn phase(name: &'static str, typical: (u32, u32), skippable: bool, undo_guards: bool) -> PhaseFacts {
+    PhaseFacts { name: PhaseName::new(name), typical, skippable, undo_guards }
+}
+
+/// Every phase, in the order of a `container_per_tenant` run.
+pub static PHASES: [PhaseFacts; 5] = [
+    // The database's undo needs nothing of the namespace, but everything else lives in it.
+    phase("CREATE_NAMESPACE", (5, 30), false, true),
+    phase("SETUP_DATABASE", (30, 120), false, true),
+    phase("DEPLOY_CORE_SERVICES", (60, 300), false, false),
+    phase("CONFIGURE_NETWORKING", (10, 30), false, false),
+    phase("DEPLOY_DATA_SERVICES", (60, 300), true, false),
+];
+
+/// The phases of a new tenant's run, frozen into the run when it is made.
+pub fn plan(deployment: DeploymentType) -> Vec<PhaseName> {
+    match deployment {
+        DeploymentType::ContainerPerTenant => PHASES.iter().map(|phase| phase.name.clone()).collect(),
+        DeploymentType::Shared => PHASES
+            .iter()
+            .filter(|phase| phase.name.as_str() == "SETUP_DATABASE")
+            .map(|phase| phase.name.clone())
+            .collect(),
+    }
+}
+
+/// What is known of a phase; nothing for one that this version does not know (a run frozen by another version).
+pub fn facts(name: &PhaseName) -> Option<&'static PhaseFacts> {
+    PHASES.iter().find(|phase| &phase.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_tenant_gets_every_phase_in_order() {
+        let names: Vec<String> =
+            plan(DeploymentType::ContainerPerTenant).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            names,
+            [
+                "CREATE_NAMESPACE",
+                "SETUP_DATABASE",
+                "DEPLOY_CORE_SERVICES",
+                "CONFIGURE_NETWORKING",
+                "DEPLOY_DATA_SERVICES"
+            ]
+        );
+    }
+}

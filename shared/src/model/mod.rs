@@ -1,0 +1,10 @@
+//! The tenant and the names that belong to it, parsed once at the edge.
+
+mod ids;
+mod names;
+mod tenant;
+
+pub use ids::{ClaimId, RunId, TenantId};
+pub use names::{InvalidSlug, Namespace, PhaseName, Slug};
+pub(crate) use tenant::names;
+pub use tenant::{DeploymentType, OnFailure, Tenant, TenantStatus, Tier, UnknownName};

@@ -1,0 +1,13 @@
+//! The phase contract: what a phase must offer, what it is given, and how it says what happened.
+
+mod contract;
+mod error;
+#[cfg(feature = "failpoints")]
+pub mod failpoint;
+mod message;
+mod step;
+
+pub use contract::{Checkpoints, Phase, Progress, Wait};
+pub use error::{Error, ErrorRecord, Kind, Result};
+pub use message::{Answer, InvalidMessage, Job, Trigger, queue_name};
+pub use step::{Fence, Interrupt, Operation, OperationState, Owner, Scope, Step, StepParts};

@@ -1,0 +1,274 @@
+//! What a phase is given while it runs: who owns what it makes, and `operation`, the only way to touch the world.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use super::{Error, Progress, Result};
+use crate::model::{PhaseName, RunId, Slug, TenantId};
+
+/// How far an undo may reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scope {
+    /// A rollback: only what this run created.
+    Run,
+    /// A deprovisioning: all that is the tenant's.
+    Tenant,
+}
+
+/// Who owns what a phase makes. Ownership is the tenant's id and nothing else; the run is written beside it once, at
+/// creation, so that a rollback can tell what its own run created.
+#[derive(Clone, Debug)]
+pub struct Owner {
+    /// The owner.
+    pub tenant_id: TenantId,
+    /// For labels that people read.
+    pub slug: Slug,
+    /// The run that is at work.
+    pub run_id: RunId,
+    /// The run's epoch at the claim.
+    pub epoch: i64,
+    /// How far an undo may reach.
+    pub scope: Scope,
+}
+
+impl Owner {
+    /// Whether something of this tenant, created by `created_by`, may be deleted by the step at hand.
+    pub fn may_delete(&self, created_by: Option<RunId>) -> bool {
+        match self.scope {
+            Scope::Tenant => true,
+            Scope::Run => created_by == Some(self.run_id),
+        }
+    }
+}
+
+/// Why a worker must stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interrupt {
+    /// The lease is lost or about to end: nothing more may be touched or written.
+    Fenced,
+    /// An operator's request is recorded: stop before the next operation and hand the run back.
+    Requested,
+}
+
+/// One of a phase's numbered operations, for progress and for the operator.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Operation {
+    /// The operation's name, the same in every attempt.
+    pub name: String,
+    /// Where it is.
+    pub state: OperationState,
+    /// When it began, in this attempt.
+    pub started_at: DateTime<Utc>,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<DateTime<Utc>>,
+    /// What it found or made, or what stands in for the real thing.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub result: Value,
+}
+
+/// Where an operation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OperationState {
+    /// Begun.
+    Running,
+    /// Ended well.
+    Done,
+    /// Looked at, and to be looked at again.
+    Waiting,
+    /// Ended in an error.
+    Failed,
+}
+
+/// The worker's hold on its step, kept by the store.
+#[async_trait]
+pub trait Fence: Send + Sync {
+    /// Renews the lease and stores the operations so far (and, the first time, the plan), all or nothing. An
+    /// interrupt means that nothing may be touched any more.
+    async fn record(&self, operations: &[Operation]) -> std::result::Result<(), Interrupt>;
+}
+
+/// What the runtime puts into a step.
+#[expect(missing_debug_implementations, reason = "a fence is a handle with nothing to show")]
+pub struct StepParts {
+    /// See [`Step::owner`].
+    pub owner: Owner,
+    /// Which phase.
+    pub phase: PhaseName,
+    /// Undoing rather than doing.
+    pub backward: bool,
+    /// Failures so far in this phase.
+    pub failures: i32,
+    /// How often the phase has been parked in a row.
+    pub waits: i32,
+    /// How long it has been parked for the same thing.
+    pub waited: Duration,
+    /// The hold on the step.
+    pub fence: Arc<dyn Fence>,
+    /// Cancelled when the lease is lost.
+    pub cancel: CancellationToken,
+}
+
+/// One claimed step.
+pub struct Step {
+    parts: StepParts,
+    operations: Mutex<Vec<Operation>>,
+}
+
+impl std::fmt::Debug for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Step")
+            .field("owner", &self.parts.owner)
+            .field("phase", &self.parts.phase)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Step {
+    /// Made by the runtime.
+    pub fn new(parts: StepParts) -> Self {
+        Self { parts, operations: Mutex::new(Vec::new()) }
+    }
+
+    /// Who owns what is made, and how far an undo may reach.
+    pub fn owner(&self) -> &Owner {
+        &self.parts.owner
+    }
+
+    /// Failures of this phase so far in this run.
+    pub fn failures(&self) -> i32 {
+        self.parts.failures
+    }
+
+    /// How long the phase has been parked without a break, in its present direction.
+    pub fn waited(&self) -> Duration {
+        self.parts.waited
+    }
+
+    /// How often in a row the phase has been parked; the display's "attempt n" is one more.
+    pub fn waits(&self) -> i32 {
+        self.parts.waits
+    }
+
+    /// Cancelled when the worker must not touch the world any more. Effects that outlive a dropped future (child
+    /// processes) end themselves on it.
+    pub fn cancelled(&self) -> CancellationToken {
+        self.parts.cancel.clone()
+    }
+
+    /// Runs one effect: renews the lease first (a lost one stops here), and records the result before the caller uses
+    /// it. Called again in a later attempt, the effect runs again: effects converge.
+    pub async fn operation<T, F>(&self, name: &str, effect: F) -> Result<T>
+    where
+        T: Serialize,
+        F: Future<Output = Result<T>>,
+    {
+        self.begin(name).await?;
+        let result = self.run(effect).await;
+        self.end(name, &result).await?;
+        result
+    }
+
+    /// As [`Step::operation`], for an effect that may have to be waited for: a wait leaves the phase by `?`, parks the
+    /// run, and is charged to nobody.
+    pub async fn wait_for<T, F>(&self, name: &str, effect: F) -> Result<T>
+    where
+        T: Serialize,
+        F: Future<Output = Result<Progress<T>>>,
+    {
+        self.operation(name, async { effect.await?.or_park() }).await
+    }
+
+    async fn begin(&self, name: &str) -> Result<()> {
+        self.failpoint(name, "before").await?;
+        let mut operations = self.operations.lock().await;
+        operations.retain(|operation| operation.name != name);
+        operations.push(Operation {
+            name: name.to_owned(),
+            state: OperationState::Running,
+            started_at: Utc::now(),
+            finished_at: None,
+            result: Value::Null,
+        });
+        self.parts.fence.record(&operations).await.map_err(Error::interrupted)
+    }
+
+    async fn run<T>(&self, effect: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            biased;
+            () = self.parts.cancel.cancelled() => Err(Error::interrupted(Interrupt::Fenced)),
+            result = effect => result,
+        }
+    }
+
+    async fn end<T: Serialize>(&self, name: &str, result: &Result<T>) -> Result<()> {
+        let mut operations = self.operations.lock().await;
+        if let Some(operation) = operations.iter_mut().find(|operation| operation.name == name) {
+            operation.finished_at = Some(Utc::now());
+            match result {
+                Ok(value) => {
+                    operation.state = OperationState::Done;
+                    operation.result = serde_json::to_value(value).map_err(|error| {
+                        Error::fatal(
+                            "operation_unrecordable",
+                            format!("result of operation '{name}': {error}"),
+                        )
+                        .next("This is a fault in the phase's code; report it.")
+                    })?;
+                }
+                Err(error) => {
+                    operation.state = match error.kind {
+                        super::Kind::Parked(_) => OperationState::Waiting,
+                        _ => OperationState::Failed,
+                    };
+                    operation.result = Value::String(error.message.clone());
+                }
+            }
+        }
+        // A failed operation is written by the transition that follows it; a result is written before it is used.
+        if result.is_ok() {
+            self.parts.fence.record(&operations).await.map_err(Error::interrupted)?;
+            drop(operations);
+            self.failpoint(name, "after").await?;
+        }
+        Ok(())
+    }
+
+    /// The operations so far, for the transition that ends the step.
+    pub(crate) async fn operations(&self) -> Vec<Operation> {
+        self.operations.lock().await.clone()
+    }
+
+    #[cfg(feature = "failpoints")]
+    async fn failpoint(&self, operation: &str, edge: &str) -> Result<()> {
+        let at = super::failpoint::Place {
+            slug: self.parts.owner.slug.as_str(),
+            phase: self.parts.phase.as_str(),
+            backward: self.parts.backward,
+            operation,
+            edge,
+        };
+        super::failpoint::reach(&at).await
+    }
+
+    #[cfg(not(feature = "failpoints"))]
+    #[expect(
+        clippy::unused_async,
+        clippy::unused_self,
+        reason = "the same shape as with failpoints compiled in"
+    )]
+    async fn failpoint(&self, _operation: &str, _edge: &str) -> Result<()> {
+        let _ = self.parts.backward;
+        Ok(())
+    }
+}

@@ -1,0 +1,253 @@
+//! The platform's one configuration file. Its defaults are the names and numbers of the provisioning reference; another
+//! platform changes the file and nothing else.
+
+mod settings;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use settings::{Engine, Seconds};
+
+use crate::model::{DeploymentType, Namespace, Slug, Tier};
+use crate::secret::SecretRef;
+
+/// Where the platform file is, when the environment does not say: `TENANTRY_CONFIG`.
+pub const CONFIG_VARIABLE: &str = "TENANTRY_CONFIG";
+
+/// Why the platform file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PlatformError {
+    /// The variable is not set.
+    #[error("{CONFIG_VARIABLE} is not set; set it to the path of the platform's configuration file (TOML)")]
+    NotSet,
+    /// The file cannot be read.
+    #[error("{CONFIG_VARIABLE}: {path}: {source}")]
+    Read {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("{path}: {source}")]
+    Parse {
+        /// The path.
+        path: PathBuf,
+        /// Names the line and the key.
+        source: Box<toml::de::Error>,
+    },
+    /// A value that is of the right type and still wrong.
+    #[error("{path}: {key}: {why}")]
+    Value {
+        /// The path.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// What is wrong and what to do.
+        why: String,
+    },
+}
+
+/// Everything that differs between platforms.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Platform {
+    /// The platform's own domain, parent of every tenant's.
+    pub domain: String,
+    /// Before the slug in a namespace's name.
+    pub namespace_prefix: String,
+    /// Before the `/` in labels and annotations.
+    pub label_prefix: String,
+    /// Value of the `managed-by` label.
+    pub managed_by: String,
+    /// Namespace of the control plane in the tenants' cluster, for network policies.
+    pub control_plane_namespace: String,
+    /// API tokens: name of the holder to where the token is.
+    pub tokens: BTreeMap<String, SecretRef>,
+    /// Regions by key.
+    pub regions: BTreeMap<String, Region>,
+    /// Quota per tier.
+    pub quotas: BTreeMap<Tier, Quota>,
+    /// Helm charts of the tenant's services.
+    pub charts: Charts,
+    /// The rules of the deployment decision.
+    pub deployment: DeploymentRules,
+    /// Connections a professional tenant's role may hold.
+    pub professional_connection_limit: i32,
+    /// The cluster's nodes are simulated: containers do not run, and what would have to run in one is done directly and
+    /// marked as simulated in part.
+    pub simulated_nodes: bool,
+    /// How long a deleted tenant's slug stays taken, in seconds: the longest TTL of its DNS names.
+    pub slug_rest: Seconds,
+    /// Budgets, delays, leases and limits of the engine.
+    pub engine: Engine,
+}
+
+/// A region: the unit of residency.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Region {
+    /// The region's pooled tenant-api.
+    pub tenant_api_url: String,
+    /// Header secret of the tenant-api's internal interface.
+    pub internal_secret: SecretRef,
+    /// The region's own Postgres.
+    pub database: RegionDatabase,
+    /// Addresses that the tenants' pods may reach their database at.
+    #[serde(default)]
+    pub database_cidrs: Vec<String>,
+}
+
+/// A region's Postgres server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegionDatabase {
+    /// Host as the tenants' pods and the tenant-api reach it.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Database that holds the schemas of tenants without one of their own.
+    pub shared_database: String,
+    /// Role that may create databases and roles.
+    pub admin_user: String,
+    /// Its password.
+    pub admin_password: SecretRef,
+}
+
+/// A namespace's quota. A tier without one is unlimited.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quota {
+    /// Sum of CPU requests, a Kubernetes quantity.
+    pub requests_cpu: String,
+    /// Sum of CPU limits.
+    pub limits_cpu: String,
+    /// Sum of memory requests.
+    pub requests_memory: String,
+    /// Sum of memory limits.
+    pub limits_memory: String,
+    /// Pods.
+    pub pods: u32,
+}
+
+/// Where charts and images come from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Charts {
+    /// Chart repository.
+    pub repository_url: String,
+    /// Chart version of the tenant's services.
+    pub version: String,
+    /// Before the service's name in an image.
+    pub image_registry: String,
+    /// Image tag.
+    pub image_tag: String,
+    /// Seconds that pods may take to become ready.
+    pub ready_within: Seconds,
+}
+
+/// Thresholds of the deployment decision.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DeploymentRules {
+    /// From this many members on a tenant gets compute of its own.
+    pub members: i64,
+    /// From this many API calls a month on a tenant gets compute of its own.
+    pub monthly_api_calls: i64,
+    /// When no rule decides.
+    pub default: DeploymentType,
+    /// Deployment types that this platform can make.
+    pub available: Vec<DeploymentType>,
+    /// Tiers that this platform can make.
+    pub tiers: Vec<Tier>,
+}
+
+impl Default for Platform {
+    fn default() -> Self {
+        let quota = |cpu: (&str, &str), memory: (&str, &str), pods| Quota {
+            requests_cpu: cpu.0.into(),
+            limits_cpu: cpu.1.into(),
+            requests_memory: memory.0.into(),
+            limits_memory: memory.1.into(),
+            pods,
+        };
+        Self {
+            domain: "matih.ai".into(),
+            namespace_prefix: "matih-".into(),
+            label_prefix: "matih.ai".into(),
+            managed_by: "tenant-service".into(),
+            control_plane_namespace: "matih-system".into(),
+            tokens: BTreeMap::new(),
+            regions: BTreeMap::new(),
+            // Provisioning reference, phase 1, "Resource Quotas": the columns are CPU request and limit, then memory.
+            quotas: BTreeMap::from([
+                (Tier::Free, quota(("2", "4"), ("4Gi", "8Gi"), 20)),
+                (Tier::Professional, quota(("8", "16"), ("16Gi", "32Gi"), 50)),
+            ]),
+            charts: Charts::default(),
+            deployment: DeploymentRules::default(),
+            professional_connection_limit: 20,
+            simulated_nodes: false,
+            slug_rest: Seconds(60.0),
+            engine: Engine::default(),
+        }
+    }
+}
+
+impl Default for Charts {
+    fn default() -> Self {
+        Self {
+            repository_url: String::new(),
+            version: "0.1.0".into(),
+            image_registry: "matih.azurecr.io".into(),
+            image_tag: "latest".into(),
+            // The reference gives 300 s as the longest of DEPLOY_CORE_SERVICES; slow image pulls take a multiple.
+            ready_within: Seconds(600.0),
+        }
+    }
+}
+
+impl Default for DeploymentRules {
+    fn default() -> Self {
+        Self {
+            members: 500,
+            monthly_api_calls: 1_000_000,
+            default: DeploymentType::Shared,
+            available: vec![DeploymentType::ContainerPerTenant],
+            tiers: vec![Tier::Free, Tier::Professional],
+        }
+    }
+}
+
+impl Platform {
+    /// Reads the file that `TENANTRY_CONFIG` names.
+    pub fn from_env() -> Result<Self, PlatformError> {
+        Self::read(Path::new(&std::env::var_os(CONFIG_VARIABLE).ok_or(PlatformError::NotSet)?))
+    }
+
+    /// Reads a platform file. An unknown key, a wrong type or an impossible value names its key.
+    pub fn read(path: &Path) -> Result<Self, PlatformError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| PlatformError::Read { path: path.to_owned(), source })?;
+        let platform: Self = toml::from_str(&text)
+            .map_err(|source| PlatformError::Parse { path: path.to_owned(), source: Box::new(source) })?;
+        match platform.engine.check() {
+            Ok(()) => Ok(platform),
+            Err((key, why)) => {
+                Err(PlatformError::Value { path: path.to_owned(), key: format!("engine.{key}"), why })
+            }
+        }
+    }
+
+    /// The tenant's namespace.
+    pub fn namespace(&self, slug: &Slug) -> Namespace {
+        Namespace::of(&self.namespace_prefix, slug)
+    }
+
+    /// A label or annotation key of the platform: `matih.ai/tenant-id`.
+    pub fn label(&self, name: &str) -> String {
+        format!("{}/{name}", self.label_prefix)
+    }
+}
