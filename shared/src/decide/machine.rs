@@ -136,6 +136,7 @@ pub struct Audit {
 
 /// What an event makes of a run.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each a column of its own")]
 pub struct Transition {
     /// Where the run is then.
     pub status: RunStatus,
@@ -161,6 +162,8 @@ pub struct Transition {
     pub deprovision_next: bool,
     /// What the audit log says, in order.
     pub audit: Vec<Audit>,
+    /// An operator's request was taken into account.
+    pub request_taken: bool,
 }
 
 impl Transition {
@@ -257,6 +260,7 @@ fn stay(run: &Run) -> Transition {
         tenant_error: None,
         deprovision_next: false,
         audit: Vec::new(),
+        request_taken: run.request.is_some(),
     }
 }
 

@@ -132,6 +132,7 @@ pub enum Effect {
 }
 
 /// The table of verbs and situations; `None` is an `invalid_transition`.
+#[expect(clippy::match_same_arms, reason = "grouped by verb, as the table is read")]
 pub fn effect(verb: Verb, situation: Situation) -> Option<Effect> {
     use Effect::{Already, NewDeprovisioning, NewRun, Record};
     use Situation as S;

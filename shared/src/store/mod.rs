@@ -1,1 +1,132 @@
-//! The store.
+//! The control plane's state in Postgres. Only this module speaks to that database.
+//!
+//! Every change of a run is one statement (state, checkpoint, audit row and outbox together), fenced by run, seq, epoch
+//! and claim; times are the database's own.
+
+mod claim;
+mod create;
+mod idempotency;
+mod operate;
+mod read;
+mod sweep;
+mod transition;
+
+use std::time::Duration;
+
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+pub use claim::{Claim, Claimed, Disposition, Hold};
+pub use create::{CreateError, NewTenant};
+pub use idempotency::{KeyState, KeyUse, StoredResponse};
+pub use operate::{Asked, OperateError, Operated, RunView};
+pub use read::{AuditRow, PhaseRow, RunRow, StatusRow, TenantFilter, TenantRow, Typical};
+pub use sweep::Swept;
+pub use transition::{Applied, Cause, Left};
+
+/// The channel on which a committed change that a dispatcher should look at is announced. A hint: nothing depends on it.
+pub const CHANNEL: &str = "tenantry_runs";
+
+/// A connection to the control plane's database. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pool: PgPool,
+}
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A setting is missing or wrong.
+    #[error("{0}")]
+    Setting(String),
+    /// The database refused or is not there.
+    #[error("control-plane database: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The migrations did not run.
+    #[error("control-plane migrations: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// A stored value is none that this version knows.
+    #[error("control-plane database holds {what}, which this version does not know; deploy a newer one")]
+    Unreadable {
+        /// The value and where it is.
+        what: String,
+    },
+}
+
+impl StoreError {
+    pub(crate) fn unreadable(what: impl std::fmt::Display) -> Self {
+        Self::Unreadable { what: what.to_string() }
+    }
+}
+
+/// What the store returns.
+pub type StoreResult<T> = Result<T, StoreError>;
+
+impl Store {
+    /// Connects, when first asked for something, with at most `connections` connections, to what `DATABASE_URL` says. A
+    /// function's sandbox holds one, tested each time since it may have thawed.
+    pub fn connect(connections: u32) -> StoreResult<Self> {
+        let url = std::env::var("DATABASE_URL").map_err(|_| {
+            StoreError::Setting("DATABASE_URL is not set; set it to the control plane's Postgres URL".into())
+        })?;
+        Self::connect_to(&url, connections)
+    }
+
+    /// As [`Store::connect`], to `url`.
+    pub fn connect_to(url: &str, connections: u32) -> StoreResult<Self> {
+        // sqlx's own error would quote the URL's password.
+        let options: PgConnectOptions = url.parse().map_err(|_| {
+            StoreError::Setting(
+                "DATABASE_URL is no Postgres URL; use postgres://user:password@host:port/database".into(),
+            )
+        })?;
+        let pool = PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(Duration::from_secs(10))
+            .test_before_acquire(connections == 1)
+            .connect_lazy_with(options.application_name("tenantry"));
+        Ok(Self { pool })
+    }
+
+    /// Brings the schema to this version. A second call does nothing.
+    pub async fn migrate(&self) -> StoreResult<()> {
+        Ok(sqlx::migrate!("./migrations").run(&self.pool).await?)
+    }
+
+    /// The pool, for a listener's own needs.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Whether the database answers, and whether what it says is committed is on disk.
+    pub async fn ready(&self) -> StoreResult<Durability> {
+        let row = sqlx::query!(
+            r#"SELECT current_setting('fsync') = 'on' AS "fsync!",
+                      current_setting('synchronous_commit') <> 'off' AS "synchronous_commit!",
+                      current_setting('synchronous_standby_names') <> '' AS "standby!",
+                      (SELECT count(*) FROM dispatching) AS "migrated!""#
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(Durability { fsync: row.fsync, synchronous_commit: row.synchronous_commit, standby: row.standby })
+    }
+
+    /// Tells the dispatchers that something is due. Sent after the commit, never within it: a notification inside a
+    /// transaction serialises all commits.
+    pub async fn notify(&self) -> StoreResult<()> {
+        sqlx::query!("SELECT pg_notify($1, '')", CHANNEL).execute(&self.pool).await?;
+        Ok(())
+    }
+}
+
+/// How safe a committed transition is.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Durability {
+    /// Commits reach the disk.
+    pub fsync: bool,
+    /// Commits wait for it.
+    pub synchronous_commit: bool,
+    /// Commits wait for a standby too.
+    pub standby: bool,
+}

@@ -24,6 +24,7 @@ fn error() -> ErrorRecord {
     ErrorRecord { code: "x".into(), message: "m".into(), next_action: "n".into(), kind: "retryable".into() }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "goes into an optional field")]
 fn ask(verb: Verb) -> Option<Request> {
     Some(Request { verb, actor: "op".into(), reason: Some("r".into()) })
 }

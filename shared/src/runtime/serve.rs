@@ -1,0 +1,56 @@
+//! A phase as a Lambda function.
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use lambda_runtime::{LambdaEvent, service_fn};
+use serde_json::Value;
+use tracing_subscriber::EnvFilter;
+
+use super::Runner;
+use crate::phase::{Job, Phase};
+use crate::platform::Platform;
+use crate::store::Store;
+
+/// Runs phase `P` as a function until the sandbox ends. Clients are built once; what is missing from the environment is
+/// named in one line.
+pub fn serve<P: Phase>() -> ExitCode {
+    init_logging();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&P::NAME.function(), &error),
+    };
+    match runtime.block_on(run::<P>()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&P::NAME.function(), error.as_ref()),
+    }
+}
+
+async fn run<P: Phase>() -> Result<(), lambda_runtime::Error> {
+    let platform = Arc::new(Platform::from_env()?);
+    let runner = Runner::new(Store::connect(1)?, platform).with::<P>().await?;
+    let runner = &runner;
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| async move {
+        let (job, trigger) = Job::from_event(&event.payload)?;
+        Ok::<_, lambda_runtime::Error>(runner.run(&job, trigger).await?)
+    }))
+    .await
+}
+
+fn fail(name: &str, error: &dyn std::error::Error) -> ExitCode {
+    tracing::error!("{name}: {error}");
+    ExitCode::FAILURE
+}
+
+/// Logs to standard error: readable on a terminal, one JSON object a line elsewhere. `RUST_LOG` filters.
+pub fn init_logging() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second subscriber (in tests) keeps the first.
+    drop(if std::io::stderr().is_terminal() {
+        builder.try_init()
+    } else {
+        builder.json().flatten_event(true).try_init()
+    });
+}

@@ -1,0 +1,283 @@
+//! Claiming a step, keeping the claim, and finding out why there is none to be had.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+use sqlx::types::Json;
+
+use super::{Store, StoreError, StoreResult};
+use crate::decide::machine::{self, RunStatus};
+use crate::model::{ClaimId, OnFailure, PhaseName, RunId, Tenant, TenantId};
+use crate::phase::{Interrupt, Operation};
+use crate::platform::Engine;
+
+/// What identifies one worker's hold on one step: every write of the worker names all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// The run.
+    pub run_id: RunId,
+    /// Its transition.
+    pub seq: i64,
+    /// Grows whenever control is taken from a worker.
+    pub epoch: i64,
+    /// Fresh with every claim; none when nobody holds the step.
+    pub claim: Option<ClaimId>,
+}
+
+/// A claimed step.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// The hold.
+    pub hold: Hold,
+    /// The tenant as it was at the claim.
+    pub tenant: Tenant,
+    /// The run, as the state machine sees it.
+    pub run: machine::Run,
+    /// The run's frozen list of phases.
+    pub list: Vec<PhaseName>,
+    /// The phase at the cursor.
+    pub phase: PhaseName,
+    /// Its plan, if one is stored.
+    pub plan: Option<Value>,
+    /// Its checkpoint, if it was ever done.
+    pub checkpoint: Option<Value>,
+    /// How often in a row it has waited.
+    pub waits: i32,
+    /// For how long.
+    pub waited: Duration,
+    /// The checkpoints of the phases before it.
+    pub earlier: BTreeMap<String, Value>,
+}
+
+/// What a message's claim came to.
+#[derive(Debug)]
+pub enum Claim {
+    /// The step is ours.
+    Won(Box<Claimed>),
+    /// It is not.
+    Lost(Disposition),
+}
+
+/// Where the row is, as seen by a message that could not claim it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disposition {
+    /// Due and free.
+    Due,
+    /// Due in so long.
+    NotDue(Duration),
+    /// Held by a living worker.
+    Busy,
+    /// Past this message, finished, paused or stuck.
+    Stale,
+    /// Behind this message.
+    Newer,
+    /// No such run.
+    Unknown,
+}
+
+impl Store {
+    /// Claims the step that `seq` names, if it is due and free. A step whose worker's lease has run out is taken from it
+    /// first, and counted as lost.
+    pub async fn claim(&self, run_id: RunId, seq: i64, engine: &Engine) -> StoreResult<Claim> {
+        if let Some(claimed) = self.claim_free(run_id, seq, engine).await? {
+            return Ok(Claim::Won(claimed));
+        }
+        if self.take_over(run_id, seq, engine).await?
+            && let Some(claimed) = self.claim_free(run_id, seq, engine).await?
+        {
+            return Ok(Claim::Won(claimed));
+        }
+        Ok(Claim::Lost(self.peek(run_id, seq).await?))
+    }
+
+    async fn claim_free(
+        &self,
+        run_id: RunId,
+        seq: i64,
+        engine: &Engine,
+    ) -> StoreResult<Option<Box<Claimed>>> {
+        let claim = ClaimId::generate();
+        let row = sqlx::query!(
+            r#"WITH run AS (
+                   UPDATE provisioning_runs
+                   SET claim = $3, sweeps = 0,
+                       lease_until = clock_timestamp() + make_interval(secs => $4),
+                       sweep_at = clock_timestamp() + make_interval(secs => $4 + 1)
+                   WHERE id = $1 AND seq = $2 AND status = 'running' AND claim IS NULL
+                     AND next_attempt_at <= clock_timestamp()
+                   RETURNING *
+               ), phase AS (
+                   UPDATE provisioning_phases p
+                   SET state = CASE WHEN run.direction = 'forward' THEN 'running' ELSE 'reverting' END,
+                       started_at = COALESCE(p.started_at, clock_timestamp())
+                   FROM run WHERE p.run_id = run.id AND p.position = run.cursor
+                   RETURNING p.*
+               ), begun AS (
+                   UPDATE tenants t
+                   SET status = 'PROVISIONING', provisioning_started_at = clock_timestamp(),
+                       updated_at = clock_timestamp()
+                   FROM run WHERE t.id = run.tenant_id AND t.status = 'PENDING'
+               )
+               SELECT run.epoch, run.kind, run.direction, run.status, run.cursor, run.delete_after, run.abandoning,
+                      run.phases,
+                      GREATEST(0, EXTRACT(EPOCH FROM run.lost_at + make_interval(secs => $5) - clock_timestamp()))::float8
+                          AS settles_in,
+                      phase.name AS phase, phase.plan, phase.checkpoint, phase.failures, phase.waits,
+                      EXTRACT(EPOCH FROM clock_timestamp() - phase.wait_since)::float8 AS waited,
+                      EXTRACT(EPOCH FROM clock_timestamp() - phase.unavailable_since)::float8 AS unavailable_for,
+                      t.id AS tenant_id, t.slug, t.name, t.tier, t.region, t.admin_email, t.deployment_strategy,
+                      t.has_dedicated_database, t.cost_center, t.created_by, t.created_at, t.on_failure,
+                      (SELECT jsonb_object_agg(q.name, q.checkpoint) FROM provisioning_phases q
+                       WHERE q.run_id = run.id AND q.position >= 0 AND q.position < run.cursor
+                         AND q.checkpoint IS NOT NULL) AS earlier
+               FROM run JOIN phase ON true JOIN tenants t ON t.id = run.tenant_id"#,
+            run_id.0,
+            seq,
+            claim.0,
+            engine.lease.0,
+            engine.function_timeout.0,
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let known = |what: &str| StoreError::unreadable(format!("{what} in run {run_id}"));
+        let earlier = match row.earlier {
+            Some(Value::Object(map)) => map.into_iter().collect(),
+            _ => BTreeMap::new(),
+        };
+        Ok(Some(Box::new(Claimed {
+            hold: Hold { run_id, seq, epoch: row.epoch, claim: Some(claim) },
+            tenant: Tenant {
+                id: TenantId(row.tenant_id),
+                slug: row.slug.parse().map_err(|_| known("slug"))?,
+                name: row.name,
+                tier: row.tier.parse().map_err(|_| known("tier"))?,
+                region: row.region,
+                admin_email: row.admin_email,
+                deployment_type: row.deployment_strategy.parse().map_err(|_| known("deployment strategy"))?,
+                has_dedicated_database: row.has_dedicated_database,
+                cost_center: row.cost_center,
+                created_by: row.created_by,
+                created_at: row.created_at,
+            },
+            run: machine::Run {
+                kind: row.kind.parse().map_err(|_| known("kind"))?,
+                direction: row.direction.parse().map_err(|_| known("direction"))?,
+                status: row.status.parse().map_err(|_| known("status"))?,
+                cursor: row.cursor,
+                phases: i32::try_from(row.phases.len()).unwrap_or(i32::MAX),
+                on_failure: row.on_failure.parse::<OnFailure>().map_err(|_| known("on_failure"))?,
+                delete_after: row.delete_after,
+                abandoning: row.abandoning,
+                request: None,
+                failures: row.failures,
+                unavailable_for: seconds(row.unavailable_for),
+                settles_in: seconds(row.settles_in),
+            },
+            list: row.phases.into_iter().map(PhaseName::from).collect(),
+            phase: row.phase.into(),
+            plan: row.plan,
+            checkpoint: row.checkpoint,
+            waits: row.waits,
+            waited: seconds(row.waited),
+            earlier,
+        })))
+    }
+
+    /// Where the row is for a message of `seq`.
+    pub async fn peek(&self, run_id: RunId, seq: i64) -> StoreResult<Disposition> {
+        let row = sqlx::query!(
+            r#"SELECT seq, status, claim IS NOT NULL AND lease_until > clock_timestamp() AS "held!",
+                      EXTRACT(EPOCH FROM next_attempt_at - clock_timestamp())::float8 AS "due_in!"
+               FROM provisioning_runs WHERE id = $1"#,
+            run_id.0
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(match row {
+            None => Disposition::Unknown,
+            Some(row) if row.seq < seq => Disposition::Newer,
+            Some(row) if row.seq > seq || row.status != RunStatus::Running.as_str() => Disposition::Stale,
+            Some(row) if row.held => Disposition::Busy,
+            Some(row) if row.due_in > 0.0 => Disposition::NotDue(seconds(Some(row.due_in))),
+            Some(_) => Disposition::Due,
+        })
+    }
+
+    /// Renews the lease and stores the operations so far and, the first time, the plan (which then holds for the tenant
+    /// too, so that whatever is left of the run can be undone later). An interrupt means: touch nothing any more.
+    pub async fn record(
+        &self,
+        hold: &Hold,
+        operations: Option<&[Operation]>,
+        plan: Option<&Value>,
+        engine: &Engine,
+    ) -> StoreResult<Result<(), Interrupt>> {
+        let kept = sqlx::query!(
+            r#"WITH run AS (
+                   UPDATE provisioning_runs
+                   SET lease_until = clock_timestamp() + make_interval(secs => $5),
+                       sweep_at = clock_timestamp() + make_interval(secs => $5 + 1)
+                   WHERE id = $1 AND seq = $2 AND epoch = $3 AND claim = $4 AND lease_until > clock_timestamp()
+                     AND request IS NULL
+                   RETURNING id, tenant_id, cursor, direction
+               ), phase AS (
+                   UPDATE provisioning_phases p
+                   SET operations = COALESCE($6, p.operations), plan = COALESCE(p.plan, $7)
+                   FROM run WHERE p.run_id = run.id AND p.position = run.cursor
+                     AND ($6::jsonb IS NOT NULL OR $7::jsonb IS NOT NULL)
+                   RETURNING p.name, p.position
+               ), held AS (
+                   INSERT INTO tenant_phases (tenant_id, position, name, plan)
+                   SELECT run.tenant_id, phase.position, phase.name, $7 FROM run, phase
+                   WHERE $7::jsonb IS NOT NULL AND run.direction = 'forward'
+                   ON CONFLICT (tenant_id, name) DO NOTHING
+               )
+               SELECT id FROM run"#,
+            hold.run_id.0,
+            hold.seq,
+            hold.epoch,
+            hold.claim.map(|claim| claim.0),
+            engine.lease.0,
+            operations.map(Json) as _,
+            plan,
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        if kept.is_some() {
+            return Ok(Ok(()));
+        }
+        let asked = sqlx::query_scalar!(
+            r#"SELECT 1 AS "one!" FROM provisioning_runs
+               WHERE id = $1 AND seq = $2 AND epoch = $3 AND claim = $4 AND lease_until > clock_timestamp()"#,
+            hold.run_id.0,
+            hold.seq,
+            hold.epoch,
+            hold.claim.map(|claim| claim.0),
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(Err(if asked.is_some() { Interrupt::Requested } else { Interrupt::Fenced }))
+    }
+
+    /// Ends a hold without a transition: the step was not begun, and is due again at once. For a worker that finds it
+    /// cannot work (a plan from another version, a shutdown).
+    pub async fn release(&self, hold: &Hold) -> StoreResult<()> {
+        sqlx::query!(
+            r#"UPDATE provisioning_runs SET claim = NULL, lease_until = NULL, epoch = epoch + 1, sweep_at = clock_timestamp()
+               WHERE id = $1 AND seq = $2 AND epoch = $3 AND claim = $4"#,
+            hold.run_id.0,
+            hold.seq,
+            hold.epoch,
+            hold.claim.map(|claim| claim.0),
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+}
+
+pub(super) fn seconds(value: Option<f64>) -> Duration {
+    Duration::try_from_secs_f64(value.unwrap_or_default().max(0.0)).unwrap_or_default()
+}

@@ -1,0 +1,246 @@
+//! New tenants and new runs.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::idempotency::{self, KeyState, KeyUse, StoredResponse};
+use super::{Store, StoreError, StoreResult, TenantRow};
+use crate::model::{DeploymentType, OnFailure, PhaseName, RunId, Slug, TenantId, Tier};
+use crate::platform::Seconds;
+
+/// A validated request for a tenant.
+#[derive(Clone, Debug)]
+pub struct NewTenant {
+    /// Unique among living tenants.
+    pub slug: Slug,
+    /// For people.
+    pub name: String,
+    /// Decides quotas and sizes.
+    pub tier: Tier,
+    /// Key of a region of the platform.
+    pub region: String,
+    /// Where notices go.
+    pub admin_email: String,
+    /// The primary domain of its own, if it has one.
+    pub domain: Option<String>,
+    /// Compliance asks for isolation.
+    pub compliance_required: bool,
+    /// Members.
+    pub member_count: i64,
+    /// API calls a month.
+    pub monthly_api_calls: i64,
+    /// The decision.
+    pub deployment_type: DeploymentType,
+    /// Its reason.
+    pub deployment_reason: String,
+    /// A database of its own, rather than a schema.
+    pub has_dedicated_database: bool,
+    /// For the bill.
+    pub cost_center: Option<String>,
+    /// Where alerts go.
+    pub alerting: Option<Value>,
+    /// What a spent budget leads to.
+    pub on_failure: OnFailure,
+    /// The token's name.
+    pub actor: String,
+    /// The frozen list of phases.
+    pub phases: Vec<PhaseName>,
+}
+
+/// Why no tenant was made. Nothing is written then.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// The slug belongs to a living tenant.
+    #[error("slug '{0}' belongs to another tenant")]
+    SlugTaken(Slug),
+    /// The slug's DNS names may still be cached somewhere.
+    #[error("slug '{slug}' was given up lately and is free again at {free_at}")]
+    SlugResting {
+        /// The slug.
+        slug: Slug,
+        /// When.
+        free_at: DateTime<Utc>,
+    },
+    /// The idempotency key is spoken for; see the state.
+    #[error("idempotency key: {0:?}")]
+    Key(KeyState),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<sqlx::Error> for CreateError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl Store {
+    /// Writes tenant, domain, run, phases, audit row and the key's answer in one transaction. Two requests for one slug:
+    /// one is made, the other is told that the slug is taken.
+    pub async fn create_tenant(
+        &self,
+        new: &NewTenant,
+        key: &KeyUse<'_>,
+        slug_rest: Seconds,
+        respond: impl FnOnce(&TenantRow) -> StoredResponse + Send,
+    ) -> Result<StoredResponse, CreateError> {
+        let mut transaction = self.pool.begin().await?;
+        match idempotency::take(&mut transaction, key).await? {
+            KeyState::Free => {}
+            state => return Err(CreateError::Key(state)),
+        }
+        let resting = sqlx::query_scalar!(
+            r#"SELECT max(deleted_at) + make_interval(secs => $2) FROM tenants
+               WHERE slug = $1 AND deleted_at + make_interval(secs => $2) > clock_timestamp()"#,
+            new.slug.as_str(),
+            slug_rest.0
+        )
+        .fetch_one(&mut *transaction)
+        .await?;
+        if let Some(free_at) = resting {
+            return Err(CreateError::SlugResting { slug: new.slug.clone(), free_at });
+        }
+        let id = TenantId::generate();
+        let made = sqlx::query!(
+            r#"INSERT INTO tenants (id, slug, name, tier, region, admin_email, compliance_required, member_count,
+                   monthly_api_calls, deployment_strategy, deployment_reason, has_dedicated_database, cost_center,
+                   alerting, on_failure, status, created_by)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 'PENDING', $16)
+               ON CONFLICT (slug) WHERE deleted_at IS NULL DO NOTHING"#,
+            id.0,
+            new.slug.as_str(),
+            new.name,
+            new.tier.as_str(),
+            new.region,
+            new.admin_email,
+            new.compliance_required,
+            new.member_count,
+            new.monthly_api_calls,
+            new.deployment_type.as_str(),
+            new.deployment_reason,
+            new.has_dedicated_database,
+            new.cost_center,
+            new.alerting,
+            new.on_failure.as_str(),
+            new.actor,
+        )
+        .execute(&mut *transaction)
+        .await?;
+        if made.rows_affected() == 0 {
+            return Err(CreateError::SlugTaken(new.slug.clone()));
+        }
+        if let Some(domain) = &new.domain {
+            sqlx::query!(
+                "INSERT INTO tenant_domains (tenant_id, domain, is_primary) VALUES ($1, $2, true)",
+                id.0,
+                domain
+            )
+            .execute(&mut *transaction)
+            .await?;
+        }
+        insert_provisioning(&mut transaction, id, &new.phases, &new.actor, "TENANT_CREATED").await?;
+        let row = super::read::tenant(&mut transaction, id).await?;
+        let row = row.ok_or_else(|| StoreError::unreadable("no row for the tenant just made"))?;
+        let response = respond(&row);
+        idempotency::keep(&mut transaction, key, &response).await?;
+        transaction.commit().await?;
+        Ok(response)
+    }
+}
+
+/// A provisioning run of `phases`, due at once.
+pub(super) async fn insert_provisioning(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    phases: &[PhaseName],
+    actor: &str,
+    action: &str,
+) -> StoreResult<RunId> {
+    let id = RunId::generate();
+    let names: Vec<String> = phases.iter().map(ToString::to_string).collect();
+    sqlx::query!(
+        r#"WITH run AS (
+               INSERT INTO provisioning_runs (id, tenant_id, kind, status, direction, phases, cursor, actor)
+               VALUES ($1, $2, 'provision', 'running', 'forward', $3, 0, $4)
+           )
+           INSERT INTO provisioning_phases (run_id, position, name)
+           SELECT $1, (nth - 1)::int, name FROM unnest($3::text[]) WITH ORDINALITY AS p (name, nth)
+           UNION ALL SELECT $1, -1, 'TAKE_INVENTORY'"#,
+        id.0,
+        tenant.0,
+        &names,
+        actor
+    )
+    .execute(&mut *connection)
+    .await?;
+    audit(connection, tenant, Some(id), action, actor, &json!({ "phases": names })).await?;
+    Ok(id)
+}
+
+/// A deprovisioning run over all that holds for the tenant, due at once.
+pub(super) async fn insert_deprovisioning(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    actor: &str,
+) -> StoreResult<RunId> {
+    let id = RunId::generate();
+    sqlx::query!(
+        r#"WITH held AS (
+               SELECT row_number() OVER (ORDER BY position) - 1 AS position, name, plan, checkpoint, schema_version
+               FROM tenant_phases WHERE tenant_id = $2
+           ), run AS (
+               INSERT INTO provisioning_runs (id, tenant_id, kind, status, direction, phases, cursor, actor)
+               SELECT $1, $2, 'deprovision', 'running', 'backward',
+                      COALESCE(array_agg(name ORDER BY position), '{}'), count(*)::int - 1, $3
+               FROM held
+           )
+           INSERT INTO provisioning_phases (run_id, position, name, state, plan, checkpoint, schema_version)
+           SELECT $1, position::int, name, 'done', plan, checkpoint, schema_version FROM held
+           UNION ALL SELECT $1, -1, 'TAKE_INVENTORY', 'pending', NULL, NULL, 1"#,
+        id.0,
+        tenant.0,
+        actor
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!(
+        "UPDATE tenants SET status = 'DEPROVISIONING', updated_at = clock_timestamp() WHERE id = $1",
+        tenant.0
+    )
+    .execute(&mut *connection)
+    .await?;
+    audit(connection, tenant, Some(id), "DEPROVISIONING_STARTED", actor, &json!({})).await?;
+    Ok(id)
+}
+
+/// One row of the audit log, numbered under the tenant's row lock.
+pub(super) async fn audit(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    run: Option<RunId>,
+    action: &str,
+    actor: &str,
+    detail: &Value,
+) -> StoreResult<()> {
+    sqlx::query!(
+        r#"WITH tenant AS (
+               UPDATE tenants SET audit_number = audit_number + 1, updated_at = clock_timestamp() WHERE id = $1
+               RETURNING audit_number
+           )
+           INSERT INTO provisioning_audit_logs (tenant_id, number, run_id, seq, action, phase, actor, detail)
+           SELECT $1, tenant.audit_number, $2, r.seq, $3,
+                  CASE WHEN r.cursor >= 0 THEN r.phases[r.cursor + 1] END, $4, $5
+           FROM tenant LEFT JOIN provisioning_runs r ON r.id = $2"#,
+        tenant.0,
+        run.map(|run| run.0) as Option<Uuid>,
+        action,
+        actor,
+        detail
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,392 @@
+//! Operators' verbs, and taking a step from a worker whose lease has run out.
+
+use sqlx::PgConnection;
+use sqlx::types::Json;
+
+use super::claim::seconds;
+use super::create::{audit, insert_deprovisioning, insert_provisioning};
+use super::transition::{Cause, write_in};
+use super::{Hold, Store, StoreError, StoreResult};
+use crate::decide::machine::{self, Direction, Event, INVENTORY};
+use crate::decide::verbs::{self, Effect, Request, Situation, Verb};
+use crate::decide::{phases, phases::PhaseFacts};
+use crate::model::{ClaimId, DeploymentType, PhaseName, RunId, Tenant, TenantId, TenantStatus};
+use crate::phase::ErrorRecord;
+use crate::platform::Engine;
+
+/// A run with its row locked.
+#[derive(Debug)]
+pub struct RunView {
+    /// What a write must match.
+    pub hold: Hold,
+    /// Whether the holder's lease still runs.
+    pub lease_lives: bool,
+    /// As the state machine sees it.
+    pub run: machine::Run,
+    /// The phase at the cursor.
+    pub phase: PhaseName,
+    /// Deliveries lost in it.
+    pub lost: i32,
+    /// The tenant.
+    pub tenant: Tenant,
+    /// Its status.
+    pub tenant_status: TenantStatus,
+}
+
+/// What a verb led to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operated {
+    /// The run concerned; a new one for `retry` of a failed tenant and for `DELETE`.
+    pub run_id: RunId,
+    /// Its sequence number now.
+    pub seq: i64,
+    /// Recorded with the run and not yet in effect, since a worker is at it.
+    pub pending: bool,
+}
+
+/// Why a verb was refused. Nothing is written then.
+#[derive(Debug, thiserror::Error)]
+pub enum OperateError {
+    /// No such tenant.
+    #[error("no such tenant")]
+    Unknown,
+    /// The table says no.
+    #[error("{verb} is not possible while the tenant is {situation}")]
+    Invalid {
+        /// The verb.
+        verb: Verb,
+        /// Where the tenant is.
+        situation: Situation,
+    },
+    /// Decided on a state that is no longer.
+    #[error("decided on seq {given}, but the run is at seq {current}; look at it again")]
+    Stale {
+        /// What the verb carries.
+        given: i64,
+        /// Where the run is.
+        current: i64,
+    },
+    /// Another verb waits to take effect.
+    #[error("{0} was asked for and has not taken effect yet")]
+    Pending(Verb),
+    /// The phase may not be skipped.
+    #[error("{0} cannot be skipped: later phases need it")]
+    NotSkippable(PhaseName),
+    /// The undo guards another.
+    #[error(
+        "skipping the undo of {0} leaves what it guards unprotected; say force if you have done it by hand"
+    )]
+    NeedsForce(PhaseName),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<sqlx::Error> for OperateError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// A verb as it was sent.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Which, by whom, why.
+    pub request: Request,
+    /// The sequence number it was decided on; a `DELETE` may come without.
+    pub seq: Option<i64>,
+    /// Skip an undo that guards another.
+    pub force: bool,
+}
+
+impl Store {
+    /// Does what an operator asks, or records it with the run until its worker is done. A second click carries a sequence
+    /// number that is no longer, or meets the first one's record, and is refused.
+    pub async fn operate(
+        &self,
+        tenant: TenantId,
+        asked: &Asked,
+        engine: &Engine,
+    ) -> Result<Operated, OperateError> {
+        let mut transaction = self.pool.begin().await?;
+        let run_id = sqlx::query_scalar!(
+            "SELECT id FROM provisioning_runs WHERE tenant_id = $1 AND finished_at IS NULL FOR UPDATE",
+            tenant.0
+        )
+        .fetch_optional(&mut *transaction)
+        .await?;
+        let operated = match run_id {
+            Some(run_id) => {
+                let view = load(&mut transaction, RunId(run_id), engine).await?;
+                let view = view.ok_or_else(|| StoreError::unreadable("a run without phases"))?;
+                on_run(&mut transaction, view, asked, engine).await?
+            }
+            None => on_tenant(&mut transaction, tenant, asked).await?,
+        };
+        transaction.commit().await?;
+        Ok(operated)
+    }
+
+    /// Takes the step that `seq` names from a worker whose lease has run out, counts the delivery as lost, and lets a
+    /// recorded request take effect. True if anything was taken; false if there is nothing to take.
+    pub async fn take_over(&self, run_id: RunId, seq: i64, engine: &Engine) -> StoreResult<bool> {
+        let mut transaction = self.pool.begin().await?;
+        let Some(view) = load(&mut transaction, run_id, engine).await? else { return Ok(false) };
+        if view.hold.seq != seq || view.hold.claim.is_none() || view.lease_lives {
+            return Ok(false);
+        }
+        let view = lose(&mut transaction, view, engine).await?;
+        if view.run.request.is_some() {
+            transition(&mut transaction, &view, &Event::Requested, "tenantry", engine).await?;
+        } else if view.lost >= engine.lost {
+            let error = ErrorRecord {
+                code: "worker_lost".into(),
+                message: format!(
+                    "{} deliveries of {} were lost before the worker could answer",
+                    view.lost, view.phase
+                ),
+                next_action: "See the function's log for why it dies (memory, time-out), then retry.".into(),
+                kind: "lost".into(),
+            };
+            transition(&mut transaction, &view, &Event::LostTooOften(error), "tenantry", engine).await?;
+        }
+        transaction.commit().await?;
+        Ok(true)
+    }
+
+    /// The request that is recorded with a run.
+    pub async fn request_of(&self, run_id: RunId) -> StoreResult<Option<Request>> {
+        let row = sqlx::query!(
+            r#"SELECT request AS "request: Json<Request>" FROM provisioning_runs WHERE id = $1"#,
+            run_id.0
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(row.and_then(|row| row.request).map(|request| request.0))
+    }
+}
+
+/// A verb on an unfinished run.
+async fn on_run(
+    connection: &mut PgConnection,
+    view: RunView,
+    asked: &Asked,
+    engine: &Engine,
+) -> Result<Operated, OperateError> {
+    let verb = asked.request.verb;
+    let run = &view.run;
+    let situation = Situation::of(view.tenant_status, Some((run.kind, run.direction, run.status)));
+    if let Some(given) = asked.seq
+        && given != view.hold.seq
+    {
+        return Err(OperateError::Stale { given, current: view.hold.seq });
+    }
+    match verbs::effect(verb, situation) {
+        Some(Effect::Record) => {}
+        Some(Effect::Already) => {
+            return Ok(Operated { run_id: view.hold.run_id, seq: view.hold.seq, pending: false });
+        }
+        _ => return Err(OperateError::Invalid { verb, situation }),
+    }
+    if let Some(pending) = &run.request {
+        return Err(OperateError::Pending(pending.verb));
+    }
+    if verb == Verb::Skip {
+        may_skip(&view, asked.force)?;
+    }
+    if view.hold.claim.is_some() && view.lease_lives {
+        sqlx::query!(
+            "UPDATE provisioning_runs SET request = $2 WHERE id = $1",
+            view.hold.run_id.0,
+            Json(&asked.request) as _
+        )
+        .execute(&mut *connection)
+        .await?;
+        let detail = serde_json::json!({ "verb": verb, "reason": asked.request.reason, "pending": true });
+        audit(
+            connection,
+            view.tenant.id,
+            Some(view.hold.run_id),
+            "VERB_REQUESTED",
+            &asked.request.actor,
+            &detail,
+        )
+        .await?;
+        return Ok(Operated { run_id: view.hold.run_id, seq: view.hold.seq, pending: true });
+    }
+    let mut view = if view.hold.claim.is_some() { lose(connection, view, engine).await? } else { view };
+    view.run.request = Some(asked.request.clone());
+    let seq = transition(connection, &view, &Event::Requested, &asked.request.actor, engine).await?;
+    Ok(Operated { run_id: view.hold.run_id, seq, pending: false })
+}
+
+fn may_skip(view: &RunView, force: bool) -> Result<(), OperateError> {
+    let facts: Option<&PhaseFacts> = phases::facts(&view.phase);
+    match view.run.direction {
+        Direction::Forward if facts.is_some_and(|facts| facts.skippable) => Ok(()),
+        Direction::Forward => Err(OperateError::NotSkippable(view.phase.clone())),
+        // The inventory decides whether anything is left; nobody can say so in its place.
+        Direction::Backward if view.run.cursor == INVENTORY => {
+            Err(OperateError::NotSkippable(view.phase.clone()))
+        }
+        Direction::Backward if !force && facts.is_some_and(|facts| facts.undo_guards) => {
+            Err(OperateError::NeedsForce(view.phase.clone()))
+        }
+        Direction::Backward => Ok(()),
+    }
+}
+
+/// A verb on a tenant without an unfinished run.
+async fn on_tenant(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    asked: &Asked,
+) -> Result<Operated, OperateError> {
+    let verb = asked.request.verb;
+    let row =
+        sqlx::query!("SELECT status, deployment_strategy FROM tenants WHERE id = $1 FOR UPDATE", tenant.0)
+            .fetch_optional(&mut *connection)
+            .await?
+            .ok_or(OperateError::Unknown)?;
+    let status: TenantStatus = row.status.parse().map_err(StoreError::unreadable)?;
+    let situation = Situation::of(status, None);
+    let last = sqlx::query!(
+        "SELECT seq, phases, kind FROM provisioning_runs WHERE tenant_id = $1 ORDER BY created_at DESC LIMIT 1",
+        tenant.0
+    )
+    .fetch_optional(&mut *connection)
+    .await?;
+    if let (Some(given), Some(last)) = (asked.seq, &last)
+        && given != last.seq
+    {
+        return Err(OperateError::Stale { given, current: last.seq });
+    }
+    let actor = &asked.request.actor;
+    let run_id = match verbs::effect(verb, situation) {
+        Some(Effect::NewRun) => {
+            let deployment: DeploymentType =
+                row.deployment_strategy.parse().map_err(StoreError::unreadable)?;
+            // The list as it was frozen, where the last run was of the same kind; else as it would be today.
+            let list = match last {
+                Some(last) if last.kind == "provision" => {
+                    last.phases.into_iter().map(PhaseName::from).collect()
+                }
+                _ => phases::plan(deployment),
+            };
+            sqlx::query!(
+                r#"UPDATE tenants SET status = 'PENDING', provisioning_completed_at = NULL, updated_at = clock_timestamp()
+                   WHERE id = $1"#,
+                tenant.0
+            )
+            .execute(&mut *connection)
+            .await?;
+            insert_provisioning(connection, tenant, &list, actor, "RUN_RETRIED").await?
+        }
+        Some(Effect::NewDeprovisioning) => insert_deprovisioning(connection, tenant, actor).await?,
+        _ => return Err(OperateError::Invalid { verb, situation }),
+    };
+    Ok(Operated { run_id, seq: 1, pending: false })
+}
+
+/// Clears the claim of a worker whose lease has run out. The caller holds the row's lock.
+async fn lose(connection: &mut PgConnection, mut view: RunView, engine: &Engine) -> StoreResult<RunView> {
+    sqlx::query!(
+        r#"WITH run AS (
+               UPDATE provisioning_runs
+               SET claim = NULL, lease_until = NULL, epoch = epoch + 1, lost_at = clock_timestamp(),
+                   sweep_at = clock_timestamp()
+               WHERE id = $1 RETURNING id, cursor
+           )
+           UPDATE provisioning_phases p SET lost = p.lost + 1 FROM run WHERE p.run_id = run.id AND p.position = run.cursor"#,
+        view.hold.run_id.0
+    )
+    .execute(&mut *connection)
+    .await?;
+    view.hold.claim = None;
+    view.hold.epoch += 1;
+    view.lost += 1;
+    // Its effects may go on for as long as a function may run.
+    view.run.settles_in = engine.function_timeout.duration();
+    let detail = serde_json::json!({ "lost": view.lost, "epoch": view.hold.epoch });
+    audit(connection, view.tenant.id, Some(view.hold.run_id), "WORKER_LOST", "tenantry", &detail).await?;
+    Ok(view)
+}
+
+async fn transition(
+    connection: &mut PgConnection,
+    view: &RunView,
+    event: &Event,
+    actor: &str,
+    engine: &Engine,
+) -> StoreResult<i64> {
+    let to = machine::next(&view.run, event, engine, rand::random());
+    let cause = Cause {
+        tenant: &view.tenant,
+        kind: view.run.kind,
+        direction: view.run.direction,
+        position: view.run.cursor,
+        actor,
+    };
+    let written = write_in(connection, &view.hold, &cause, &to, engine).await?;
+    written.ok_or_else(|| StoreError::unreadable("a locked run that changed"))
+}
+
+/// Reads a run and locks its row.
+async fn load(connection: &mut PgConnection, run_id: RunId, engine: &Engine) -> StoreResult<Option<RunView>> {
+    let row = sqlx::query!(
+        r#"SELECT r.seq, r.epoch, r.claim, COALESCE(r.lease_until > clock_timestamp(), false) AS "lease_lives!",
+                  r.kind, r.direction, r.status, r.cursor, cardinality(r.phases) AS "phases!", r.delete_after,
+                  r.abandoning, r.request AS "request: Json<Request>",
+                  GREATEST(0, EXTRACT(EPOCH FROM r.lost_at + make_interval(secs => $2) - clock_timestamp()))::float8
+                      AS settles_in,
+                  p.name AS phase, p.failures, p.lost,
+                  EXTRACT(EPOCH FROM clock_timestamp() - p.unavailable_since)::float8 AS unavailable_for,
+                  t.id AS tenant_id, t.slug, t.name, t.tier, t.region, t.admin_email, t.deployment_strategy,
+                  t.has_dedicated_database, t.cost_center, t.created_by, t.created_at, t.on_failure,
+                  t.status AS tenant_status
+           FROM provisioning_runs r
+           JOIN provisioning_phases p ON p.run_id = r.id AND p.position = r.cursor
+           JOIN tenants t ON t.id = r.tenant_id
+           WHERE r.id = $1 AND r.finished_at IS NULL
+           FOR UPDATE OF r"#,
+        run_id.0,
+        engine.function_timeout.0
+    )
+    .fetch_optional(connection)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(RunView {
+        hold: Hold { run_id, seq: row.seq, epoch: row.epoch, claim: row.claim.map(ClaimId) },
+        lease_lives: row.lease_lives,
+        run: machine::Run {
+            kind: row.kind.parse().map_err(StoreError::unreadable)?,
+            direction: row.direction.parse().map_err(StoreError::unreadable)?,
+            status: row.status.parse().map_err(StoreError::unreadable)?,
+            cursor: row.cursor,
+            phases: row.phases,
+            on_failure: row.on_failure.parse().map_err(StoreError::unreadable)?,
+            delete_after: row.delete_after,
+            abandoning: row.abandoning,
+            request: row.request.map(|request| request.0),
+            failures: row.failures,
+            unavailable_for: seconds(row.unavailable_for),
+            settles_in: seconds(row.settles_in),
+        },
+        phase: row.phase.into(),
+        lost: row.lost,
+        tenant: Tenant {
+            id: TenantId(row.tenant_id),
+            slug: row.slug.parse().map_err(StoreError::unreadable)?,
+            name: row.name,
+            tier: row.tier.parse().map_err(StoreError::unreadable)?,
+            region: row.region,
+            admin_email: row.admin_email,
+            deployment_type: row.deployment_strategy.parse().map_err(StoreError::unreadable)?,
+            has_dedicated_database: row.has_dedicated_database,
+            cost_center: row.cost_center,
+            created_by: row.created_by,
+            created_at: row.created_at,
+        },
+        tenant_status: row.tenant_status.parse().map_err(StoreError::unreadable)?,
+    }))
+}

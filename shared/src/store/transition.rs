@@ -1,0 +1,271 @@
+//! Writing a transition: run, phase, what holds for the tenant, audit log and outbox, in one statement.
+
+use serde_json::{Value, json};
+use sqlx::types::Json;
+use sqlx::{PgConnection, PgExecutor};
+use uuid::Uuid;
+
+use super::{Hold, Store, StoreResult};
+use crate::decide::machine::{Direction, PhaseState, RunKind, Transition};
+use crate::model::{Tenant, TenantStatus};
+use crate::phase::Operation;
+use crate::platform::Engine;
+
+/// What became of a transition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// Written; the run's new sequence number.
+    Written(i64),
+    /// An operator's request came in between: decide again with it.
+    Requested,
+    /// The hold is no longer ours: nothing was written.
+    Fenced,
+}
+
+/// What a step leaves with its transition.
+#[derive(Debug, Default)]
+pub struct Left<'a> {
+    /// The operations of this attempt; none leaves what is stored.
+    pub operations: Option<&'a [Operation]>,
+    /// The plan, if no operation has stored it yet.
+    pub plan: Option<Value>,
+    /// The checkpoint of a phase that is done.
+    pub checkpoint: Option<&'a Value>,
+    /// What an inventory found.
+    pub leftovers: Option<&'a Value>,
+}
+
+/// Who causes a transition and for which tenant.
+#[derive(Debug)]
+pub struct Cause<'a> {
+    /// The tenant.
+    pub tenant: &'a Tenant,
+    /// What kind of run.
+    pub kind: RunKind,
+    /// Which way the run went until now.
+    pub direction: Direction,
+    /// The phase at the cursor until now.
+    pub position: i32,
+    /// For the audit log.
+    pub actor: &'a str,
+}
+
+impl Store {
+    /// Writes what a worker's step came to. Nothing is written unless the hold is still the worker's.
+    pub async fn complete(
+        &self,
+        hold: &Hold,
+        cause: &Cause<'_>,
+        to: &Transition,
+        left: &Left<'_>,
+        engine: &Engine,
+        hand_over: bool,
+    ) -> StoreResult<Applied> {
+        // Only a rollback that a deprovisioning follows needs more than one statement.
+        if to.deprovision_next {
+            let mut transaction = self.pool.begin().await?;
+            let written = write(&mut *transaction, hold, cause, to, left, engine, hand_over).await?;
+            if written.is_some() {
+                super::create::insert_deprovisioning(&mut transaction, cause.tenant.id, cause.actor).await?;
+                transaction.commit().await?;
+            }
+            return self.applied(hold, written).await;
+        }
+        let written = write(&self.pool, hold, cause, to, left, engine, hand_over).await?;
+        self.applied(hold, written).await
+    }
+
+    async fn applied(&self, hold: &Hold, written: Option<i64>) -> StoreResult<Applied> {
+        if let Some(seq) = written {
+            return Ok(Applied::Written(seq));
+        }
+        let ours = sqlx::query_scalar!(
+            r#"SELECT 1 AS "one!" FROM provisioning_runs
+               WHERE id = $1 AND seq = $2 AND epoch = $3 AND claim = $4 AND request IS NOT NULL"#,
+            hold.run_id.0,
+            hold.seq,
+            hold.epoch,
+            hold.claim.map(|claim| claim.0),
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(if ours.is_some() { Applied::Requested } else { Applied::Fenced })
+    }
+}
+
+/// As [`Store::complete`], in a transaction of the caller's, which may hold the run's row. Returns the new sequence
+/// number, or none if the hold did not match.
+pub(super) async fn write_in(
+    connection: &mut PgConnection,
+    hold: &Hold,
+    cause: &Cause<'_>,
+    to: &Transition,
+    engine: &Engine,
+) -> StoreResult<Option<i64>> {
+    let written = write(&mut *connection, hold, cause, to, &Left::default(), engine, true).await?;
+    if written.is_some() && to.deprovision_next {
+        super::create::insert_deprovisioning(connection, cause.tenant.id, cause.actor).await?;
+    }
+    Ok(written)
+}
+
+/// `hand_over` makes the run due for the sweeper at once, for when nobody else will publish what comes next.
+async fn write<'c>(
+    executor: impl PgExecutor<'c>,
+    hold: &Hold,
+    cause: &Cause<'_>,
+    to: &Transition,
+    left: &Left<'_>,
+    engine: &Engine,
+    hand_over: bool,
+) -> StoreResult<Option<i64>> {
+    let phase = &to.phase;
+    let done_forward = phase.state == Some(PhaseState::Done) && cause.direction == Direction::Forward;
+    let undone = matches!(phase.state, Some(PhaseState::Reverted))
+        || (phase.state == Some(PhaseState::Skipped) && cause.direction == Direction::Backward);
+    let clears_error =
+        matches!(phase.state, Some(PhaseState::Done | PhaseState::Reverted | PhaseState::Skipped));
+    let actions: Vec<String> = to.audit.iter().map(|audit| audit.action.to_owned()).collect();
+    let of_phase: Vec<bool> = to.audit.iter().map(|audit| audit.of_phase).collect();
+    let details: Vec<Value> = to.audit.iter().map(|audit| audit.detail.clone()).collect();
+    let events = events(cause, to);
+    let sweep_after = if hand_over { 0.0 } else { engine.sweep.0 };
+    let row = sqlx::query!(
+        r#"WITH run AS (
+               UPDATE provisioning_runs
+               SET seq = seq + 1, claim = NULL, lease_until = NULL, request = NULL, sweeps = 0,
+                   status = $6, direction = $7, cursor = $8, delete_after = $9, abandoning = $10, pause_reason = $11,
+                   next_attempt_at = clock_timestamp() + make_interval(secs => $12),
+                   sweep_at = CASE WHEN $6 = 'running' THEN clock_timestamp() + make_interval(secs => $12 + $13)
+                                   ELSE 'infinity' END,
+                   finished_at = CASE WHEN $14 THEN clock_timestamp() END,
+                   leftovers = COALESCE($15, leftovers)
+               WHERE id = $1 AND seq = $2 AND epoch = $3 AND claim IS NOT DISTINCT FROM $4
+                 AND (request IS NULL OR $5)
+               RETURNING id, tenant_id, seq, created_at
+           ), phase AS (
+               UPDATE provisioning_phases p
+               SET state = COALESCE($16, p.state), failures = $17, total_failures = p.total_failures + $18::int,
+                   waits = CASE WHEN $19 THEN p.waits + 1 ELSE 0 END,
+                   wait_since = CASE WHEN $19 THEN COALESCE(p.wait_since, clock_timestamp()) END,
+                   waiting_on = $20,
+                   unavailable_since = CASE WHEN $21 THEN COALESCE(p.unavailable_since, clock_timestamp()) END,
+                   error = CASE WHEN $22 THEN NULL ELSE COALESCE($23, p.error) END,
+                   operations = COALESCE($24, p.operations), plan = COALESCE(p.plan, $25),
+                   checkpoint = COALESCE($26, p.checkpoint),
+                   finished_at = CASE WHEN $16 = 'done' THEN clock_timestamp() ELSE p.finished_at END,
+                   reverted_at = CASE WHEN $16 = 'reverted' THEN clock_timestamp() ELSE p.reverted_at END
+               FROM run WHERE p.run_id = run.id AND p.position = $27
+               RETURNING p.name, p.position, p.plan, p.checkpoint
+           ), held AS (
+               INSERT INTO tenant_phases (tenant_id, position, name, plan, checkpoint)
+               SELECT run.tenant_id, phase.position, phase.name, phase.plan, phase.checkpoint FROM run, phase
+               WHERE $28 AND phase.plan IS NOT NULL
+               ON CONFLICT (tenant_id, name) DO UPDATE
+               SET plan = excluded.plan, checkpoint = excluded.checkpoint, position = excluded.position,
+                   updated_at = clock_timestamp()
+           ), gone AS (
+               DELETE FROM tenant_phases t USING run, phase
+               WHERE $29 AND t.tenant_id = run.tenant_id AND t.name = phase.name
+           ), tenant AS (
+               UPDATE tenants t
+               SET audit_number = t.audit_number + cardinality($30::text[]),
+                   status = COALESCE($31, t.status),
+                   provisioning_error = CASE WHEN $31 = 'ACTIVE' THEN NULL ELSE COALESCE($32, t.provisioning_error) END,
+                   provisioning_completed_at =
+                       CASE WHEN $31 = 'ACTIVE' THEN clock_timestamp() ELSE t.provisioning_completed_at END,
+                   deleted_at = CASE WHEN $31 = 'DELETED' THEN clock_timestamp() ELSE t.deleted_at END,
+                   updated_at = clock_timestamp()
+               FROM run WHERE t.id = run.tenant_id
+               RETURNING t.audit_number
+           ), audit AS (
+               INSERT INTO provisioning_audit_logs (tenant_id, number, run_id, seq, action, phase, actor, detail)
+               SELECT run.tenant_id, tenant.audit_number - cardinality($30::text[]) + a.nth, run.id, run.seq, a.action,
+                      CASE WHEN a.of_phase THEN phase.name END, $35,
+                      a.detail || CASE WHEN $14 AND NOT a.of_phase THEN jsonb_build_object('durationMs',
+                          (EXTRACT(EPOCH FROM clock_timestamp() - run.created_at) * 1000)::bigint) ELSE '{}' END
+               FROM run CROSS JOIN tenant LEFT JOIN phase ON true
+                    CROSS JOIN unnest($30::text[], $33::bool[], $34::jsonb[]) WITH ORDINALITY
+                        AS a (action, of_phase, detail, nth)
+           ), told AS (
+               INSERT INTO outbox (id, tenant_id, sink, type, payload)
+               SELECT e.id, run.tenant_id, e.sink, e.type, e.payload
+               FROM run CROSS JOIN unnest($36::uuid[], $37::text[], $38::text[], $39::jsonb[])
+                    AS e (id, sink, type, payload)
+           )
+           SELECT seq FROM run"#,
+        hold.run_id.0,
+        hold.seq,
+        hold.epoch,
+        hold.claim.map(|claim| claim.0),
+        to.request_taken,
+        to.status.as_str(),
+        to.direction.as_str(),
+        to.cursor,
+        to.delete_after,
+        to.abandoning,
+        to.pause_reason.as_ref().map(Json) as _,
+        to.delay.as_secs_f64(),
+        sweep_after,
+        to.finished(),
+        left.leftovers,
+        phase.state.map(PhaseState::as_str),
+        phase.failures,
+        i32::from(phase.failed),
+        phase.waits,
+        phase.waiting_on,
+        phase.unavailable,
+        clears_error,
+        phase.error.as_ref().map(Json) as _,
+        left.operations.map(Json) as _,
+        left.plan,
+        left.checkpoint,
+        cause.position,
+        done_forward,
+        undone,
+        &actions,
+        to.tenant.map(TenantStatus::as_str),
+        to.tenant_error.as_ref().map(Json) as _,
+        &of_phase,
+        &details,
+        cause.actor,
+        &events.ids,
+        &events.sinks,
+        &events.types,
+        &events.payloads,
+    )
+    .fetch_optional(executor)
+    .await?;
+    Ok(row.map(|row| row.seq))
+}
+
+/// Outbox rows, one for each event and sink, as columns.
+#[derive(Default)]
+struct Events {
+    ids: Vec<Uuid>,
+    sinks: Vec<String>,
+    types: Vec<String>,
+    payloads: Vec<Value>,
+}
+
+/// Who is told that a run has ended.
+fn events(cause: &Cause<'_>, to: &Transition) -> Events {
+    let (kind, sinks): (_, &[&str]) = match to.tenant {
+        Some(TenantStatus::Active) => ("tenant.provisioned", &["kafka", "email"]),
+        Some(TenantStatus::Failed) => ("tenant.provisioning_failed", &["kafka", "email", "operators"]),
+        Some(TenantStatus::Deleted) => ("tenant.deprovisioned", &["kafka"]),
+        _ => return Events::default(),
+    };
+    let tenant = cause.tenant;
+    let mut events = Events::default();
+    for sink in sinks {
+        events.ids.push(Uuid::now_v7());
+        events.sinks.push((*sink).to_owned());
+        events.types.push(kind.to_owned());
+        events.payloads.push(json!({
+            "tenantId": tenant.id, "slug": tenant.slug, "name": tenant.name, "tier": tenant.tier,
+            "region": tenant.region, "adminEmail": tenant.admin_email, "error": to.tenant_error,
+        }));
+    }
+    events
+}
