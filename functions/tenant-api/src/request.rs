@@ -168,6 +168,8 @@ pub struct Inventory {
 /// A body that was understood.
 pub trait Asked: de::DeserializeOwned + fmt::Debug {
     fn tenant(&self) -> Uuid;
+    /// The run it is done for, where the caller says so.
+    fn run(&self) -> Option<Uuid>;
     /// Refuses what is well-formed and makes no sense.
     fn validate(&self) -> Result<(), Problem>;
     /// What must not appear in any text that leaves.
@@ -177,6 +179,10 @@ pub trait Asked: de::DeserializeOwned + fmt::Debug {
 impl Asked for Initialize {
     fn tenant(&self) -> Uuid {
         self.tenant_id
+    }
+
+    fn run(&self) -> Option<Uuid> {
+        Some(self.run_id)
     }
 
     fn validate(&self) -> Result<(), Problem> {
@@ -197,6 +203,10 @@ impl Asked for Drop {
         self.tenant_id
     }
 
+    fn run(&self) -> Option<Uuid> {
+        self.only_if_run
+    }
+
     fn validate(&self) -> Result<(), Problem> {
         self.admin.validate()?;
         place(self.strategy, &self.database, &self.schema, &self.role, &self.admin)
@@ -210,6 +220,10 @@ impl Asked for Drop {
 impl Asked for Inventory {
     fn tenant(&self) -> Uuid {
         self.tenant_id
+    }
+
+    fn run(&self) -> Option<Uuid> {
+        None
     }
 
     fn validate(&self) -> Result<(), Problem> {

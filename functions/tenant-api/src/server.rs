@@ -121,10 +121,10 @@ async fn call<O: Operation>(body: Result<Bytes, BytesRejection>) -> Response {
     let begun = Instant::now();
     let outcome = asked.perform().await.map_err(|problem| problem.without(&asked.secrets()));
     let elapsed = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let tenant = asked.tenant();
+    let (tenant, run) = (asked.tenant(), asked.run().map(tracing::field::display));
     match outcome {
         Ok(answer) => {
-            tracing::info!(operation = O::NAME, tenant.id = %tenant, duration.ms = elapsed, "done");
+            tracing::info!(operation = O::NAME, tenant.id = %tenant, run.id = run, duration.ms = elapsed, "done");
             (StatusCode::OK, Json(answer)).into_response()
         }
         Err(problem) => {
@@ -132,6 +132,7 @@ async fn call<O: Operation>(body: Result<Bytes, BytesRejection>) -> Response {
             tracing::warn!(
                 operation = O::NAME,
                 tenant.id = %tenant,
+                run.id = run,
                 duration.ms = elapsed,
                 problem.code = code,
                 problem.detail = detail,

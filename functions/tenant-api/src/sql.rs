@@ -29,6 +29,8 @@ pub async fn connect(admin: &Admin, database: &str) -> Result<PgConnection, Prob
             ("client_connection_check_interval", "1s"),
             ("lock_timeout", "120s"),
             ("search_path", "pg_catalog"),
+            // Notices only say that something is there already.
+            ("client_min_messages", "warning"),
         ])
         .disable_statement_logging();
     let doing = format!("connecting to database {database} at {}:{}", admin.host, admin.port);

@@ -11,4 +11,5 @@ mod access;
 mod dropping;
 mod http;
 mod initializing;
+mod killing;
 mod world;
