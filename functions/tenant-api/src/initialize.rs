@@ -1,0 +1,234 @@
+//! `POST /internal/database/initialize`: one tenant's role, its database or schema, tables and starting rows.
+//!
+//! What is foreign is refused before anything is made. The role comes first, with its mark, and can log in only at
+//! the very end: until then no code of the tenant can be in the way of an administrator who acts in its name.
+
+use crate::ownership::{self, Mark, Role};
+use crate::problem::Problem;
+use crate::request::{Identifier, Initialize, Operation, Strategy};
+use crate::schema::{self, Migration, Seeded};
+use crate::sql;
+use serde::Serialize;
+use sqlx::postgres::PgConnection;
+use uuid::Uuid;
+
+/// What is there now, and what of it this call made.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    tenant_id: Uuid,
+    strategy: Strategy,
+    database: Identifier,
+    schema: Identifier,
+    role: Identifier,
+    created: Created,
+    /// The run that made the role.
+    created_by_run: Uuid,
+    migrations: Vec<Migration>,
+    seeded: Seeded,
+    /// Databases of this server that everybody may still connect to, as the administrator may not change that.
+    unprotected: Vec<String>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Created {
+    role: bool,
+    database: bool,
+    schema: bool,
+}
+
+impl Operation for Initialize {
+    const NAME: &'static str = "initialize";
+    type Answer = Answer;
+
+    async fn perform(&self) -> Result<Answer, Problem> {
+        let mut admin = sql::connect_locked(&self.admin, self.tenant_id).await?;
+        let outcome = steps(self, &mut admin).await;
+        sql::close(admin).await;
+        outcome
+    }
+}
+
+async fn steps(asked: &Initialize, admin: &mut PgConnection) -> Result<Answer, Problem> {
+    let found = ownership::role(admin, &asked.role, asked.tenant_id).await?;
+    match asked.strategy {
+        Strategy::Database => {
+            ownership::own_database(admin, &asked.database, found.as_ref()).await?;
+            let (role, made) = role(asked, admin, found).await?;
+            ownership::join(admin, &asked.role).await?;
+            let created = database(asked, admin, &role).await?;
+            let place = sql::connect_place(&asked.admin, asked.database.as_str(), asked.tenant_id).await?;
+            fill(asked, admin, place, role, Created { role: made, database: created, schema: false }).await
+        }
+        Strategy::Schema => {
+            if ownership::database(admin, &asked.database).await?.is_none() {
+                return Err(Problem::invalid("database", "there is no such database to make the schema in"));
+            }
+            let mut place =
+                sql::connect_place(&asked.admin, asked.database.as_str(), asked.tenant_id).await?;
+            ownership::own_schema(&mut place, &asked.schema, found.as_ref(), asked.strategy).await?;
+            let (role, made) = role(asked, admin, found).await?;
+            ownership::join(admin, &asked.role).await?;
+            fill(asked, admin, place, role, Created { role: made, ..Created::default() }).await
+        }
+    }
+}
+
+/// Everything after role and database: the same for both strategies.
+async fn fill(
+    asked: &Initialize,
+    admin: &mut PgConnection,
+    mut place: PgConnection,
+    role: Role,
+    mut created: Created,
+) -> Result<Answer, Problem> {
+    created.schema = schema_of(asked, &mut place, &role).await?;
+    if asked.strategy == Strategy::Schema {
+        share(asked, &mut place, &role).await?;
+    }
+    let unprotected = close_doors(asked, admin).await?;
+    // Once a role can log in, its tables may carry triggers and defaults of its own making, which would run with the
+    // administrator's session behind them: what is complete is left alone.
+    let complete = role.mark.complete == Some(schema::newest()) && !created.database && !created.schema;
+    let (migrations, seeded) = if complete {
+        (schema::migrations_that_ran(), Seeded::default())
+    } else {
+        schema::act_as(&mut place, &asked.role, &asked.schema).await?;
+        let migrations = schema::migrate(&mut place).await?;
+        (migrations, schema::seed(&mut place, asked.tenant_id).await?)
+    };
+    sql::close(place).await;
+    open(asked, admin, &role.mark).await?;
+    ownership::leave(admin, &asked.role).await?;
+    Ok(Answer {
+        tenant_id: asked.tenant_id,
+        strategy: asked.strategy,
+        database: asked.database.clone(),
+        schema: asked.schema.clone(),
+        role: asked.role.clone(),
+        created,
+        created_by_run: role.mark.run,
+        migrations,
+        seeded,
+        unprotected,
+    })
+}
+
+/// The tenant's role, made together with its mark if it is not there. It cannot log in yet.
+async fn role(
+    asked: &Initialize,
+    admin: &mut PgConnection,
+    found: Option<Role>,
+) -> Result<(Role, bool), Problem> {
+    if let Some(role) = found {
+        return Ok((role, false));
+    }
+    let mark = Mark { tenant: asked.tenant_id, run: asked.run_id, complete: None };
+    let statement = format!(
+        "BEGIN; CREATE ROLE {} NOLOGIN; {}; COMMIT",
+        asked.role.quoted(),
+        mark.statement(&asked.role)
+    );
+    sql::run(admin, "creating the role", statement).await?;
+    let made = ownership::role(admin, &asked.role, asked.tenant_id).await?;
+    made.map(|role| (role, true)).ok_or_else(|| Problem::unavailable("creating the role", "it is gone again"))
+}
+
+/// The tenant's own database; true when this call made it. From template0, which nobody can be connected to:
+/// a connection to template1 would make the creation fail.
+async fn database(asked: &Initialize, admin: &mut PgConnection, role: &Role) -> Result<bool, Problem> {
+    let name = asked.database.quoted();
+    let mut found = ownership::own_database(admin, &asked.database, Some(role)).await?;
+    if found.as_ref().is_some_and(|database| database.half_dropped) {
+        sql::run(admin, "dropping the rest of a database", format!("DROP DATABASE {name}")).await?;
+        found = None;
+    }
+    if found.is_none() {
+        let statement = format!("CREATE DATABASE {name} OWNER {} TEMPLATE template0", asked.role.quoted());
+        sql::run(admin, "creating the database", statement).await?;
+    }
+    let statement = format!("REVOKE ALL ON DATABASE {name} FROM PUBLIC");
+    sql::run_on_shared(admin, "closing the database to others", &statement).await?;
+    Ok(found.is_none())
+}
+
+/// The tenant's schema; true when this call made it.
+async fn schema_of(asked: &Initialize, place: &mut PgConnection, role: &Role) -> Result<bool, Problem> {
+    if ownership::own_schema(place, &asked.schema, Some(role), asked.strategy).await? {
+        return Ok(false);
+    }
+    let statement = format!("CREATE SCHEMA {} AUTHORIZATION {}", asked.schema.quoted(), asked.role.quoted());
+    sql::run(place, "creating the schema", statement).await?;
+    Ok(true)
+}
+
+/// Lets the role into the shared database, and nobody into its `public` schema.
+async fn share(asked: &Initialize, place: &mut PgConnection, role: &Role) -> Result<(), Problem> {
+    let (admitted, public_open): (bool, bool) = sqlx::query_as(
+        "SELECT EXISTS (SELECT FROM pg_database d, aclexplode(d.datacl) a \
+                        WHERE d.datname = current_database() AND a.grantee = $1 AND a.privilege_type = 'CONNECT'), \
+                EXISTS (SELECT FROM pg_namespace n, \
+                               aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a \
+                        WHERE n.nspname = 'public' AND a.grantee = 0)",
+    )
+    .bind(role.oid)
+    .fetch_one(&mut *place)
+    .await
+    .map_err(|error| Problem::from_sql("reading the rights on the shared database", &error))?;
+    if public_open {
+        let statement = "REVOKE ALL ON SCHEMA public FROM PUBLIC";
+        sql::run_on_shared(place, "closing the public schema", statement).await?;
+    }
+    if !admitted {
+        let statement =
+            format!("GRANT CONNECT ON DATABASE {} TO {}", asked.database.quoted(), asked.role.quoted());
+        sql::run_on_shared(place, "admitting the role to the database", &statement).await?;
+    }
+    Ok(())
+}
+
+/// Takes from PUBLIC the right to connect to any database of the server, where the administrator may do that; answers
+/// with the names of those that stay open.
+async fn close_doors(asked: &Initialize, admin: &mut PgConnection) -> Result<Vec<String>, Problem> {
+    for name in open_databases(admin, true).await? {
+        let statement = format!("REVOKE CONNECT ON DATABASE \"{}\" FROM PUBLIC", name.replace('"', "\"\""));
+        match sql::run_on_shared(admin, "closing a database to others", &statement).await {
+            // Somebody may have dropped it in between; what matters is what is open afterwards.
+            Err(problem) if problem.code() == "database_error" => {
+                tracing::warn!(tenant.id = %asked.tenant_id, database = name, problem.detail = problem.detail());
+            }
+            other => other?,
+        }
+    }
+    open_databases(admin, false).await
+}
+
+async fn open_databases(admin: &mut PgConnection, only_changeable: bool) -> Result<Vec<String>, Problem> {
+    sqlx::query_scalar(
+        "SELECT d.datname::text FROM pg_database d \
+         WHERE d.datallowconn AND d.datconnlimit <> -2 AND (NOT $1 OR pg_has_role(d.datdba, 'USAGE')) \
+           AND EXISTS (SELECT FROM aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a \
+                       WHERE a.grantee = 0 AND a.privilege_type = 'CONNECT') \
+         ORDER BY 1",
+    )
+    .bind(only_changeable)
+    .fetch_all(admin)
+    .await
+    .map_err(|error| Problem::from_sql("looking for open databases", &error))
+}
+
+/// The last step, in one transaction: the role can log in with its password, starts in its schema, and is marked
+/// complete. A second call sets the password and the limit it was given.
+async fn open(asked: &Initialize, admin: &mut PgConnection, mark: &Mark) -> Result<(), Problem> {
+    let role = asked.role.quoted();
+    let complete = Mark { complete: Some(schema::newest()), ..mark.clone() };
+    let statement = format!(
+        "BEGIN; ALTER ROLE {role} LOGIN PASSWORD '{}' CONNECTION LIMIT {}; \
+         ALTER ROLE {role} SET search_path TO {}; {}; COMMIT",
+        asked.verifier.expose(),
+        asked.connection_limit.unwrap_or(-1),
+        asked.schema.quoted(),
+        complete.statement(&asked.role)
+    );
+    sql::run(admin, "opening the role", statement).await
+}

@@ -1,0 +1,5 @@
+//! The process `tenant-api`.
+
+fn main() -> std::process::ExitCode {
+    tenant_api::main()
+}

@@ -1,0 +1,155 @@
+//! Errors as the caller sees them: problem+json (RFC 9457) with a stable code.
+
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use sqlx::migrate::MigrateError;
+
+/// One error answer. `detail` never holds a password or a verifier.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
+    detail: String,
+    field: Option<String>,
+}
+
+impl Problem {
+    fn new(status: StatusCode, code: &'static str, title: &'static str, detail: String) -> Self {
+        Self { status, code, title, detail, field: None }
+    }
+
+    /// The stable name of what went wrong.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// What went wrong, for people.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// 400: `field` (a path such as `admin.port`; empty for the body as a whole) is not as it must be.
+    pub fn invalid(field: &str, detail: impl Into<String>) -> Self {
+        let mut problem =
+            Self::new(StatusCode::BAD_REQUEST, "invalid_request", "The request is not valid", detail.into());
+        problem.field = (!field.is_empty()).then(|| field.to_owned());
+        problem
+    }
+
+    pub(crate) fn unauthorized() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "The internal secret is wrong or missing",
+            "send the header x-internal-secret".to_owned(),
+        )
+    }
+
+    pub(crate) fn not_found(path: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", "There is no such resource", path.to_owned())
+    }
+
+    pub(crate) fn method_not_allowed() -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "The resource does not know this method",
+            "internal calls are POST, health checks GET".to_owned(),
+        )
+    }
+
+    pub(crate) fn foreign_role(name: &str) -> Self {
+        let detail = format!("role {name} exists and carries no mark of this tenant; nothing was changed");
+        Self::new(StatusCode::CONFLICT, "foreign_role", "The role belongs to somebody else", detail)
+    }
+
+    pub(crate) fn foreign_database(name: &str, owner: &str) -> Self {
+        let detail = format!("database {name} exists and belongs to {owner}; nothing was changed");
+        Self::new(StatusCode::CONFLICT, "foreign_database", "The database belongs to somebody else", detail)
+    }
+
+    pub(crate) fn foreign_schema(name: &str, owner: &str) -> Self {
+        let detail = format!("schema {name} exists and belongs to {owner}; nothing was changed");
+        Self::new(StatusCode::CONFLICT, "foreign_schema", "The schema belongs to somebody else", detail)
+    }
+
+    pub(crate) fn unavailable(doing: &str, reason: &str) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "database_unavailable",
+            "The database cannot be used now",
+            format!("{doing}: {reason}"),
+        )
+    }
+
+    fn broken(doing: &str, reason: &str) -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "database_error",
+            "The database refused",
+            format!("{doing}: {reason}"),
+        )
+    }
+
+    /// What Postgres (or the way to it) answered while `doing`: worth another try, or not.
+    pub(crate) fn from_sql(doing: &str, error: &sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Database(answer) => {
+                let state = answer.code().unwrap_or_default();
+                let reason = format!("{} (SQLSTATE {state})", answer.message());
+                if passes_by_itself(&state) {
+                    Self::unavailable(doing, &reason)
+                } else {
+                    Self::broken(doing, &reason)
+                }
+            }
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => {
+                Self::unavailable(doing, &error.to_string())
+            }
+            other => Self::broken(doing, &other.to_string()),
+        }
+    }
+
+    pub(crate) fn from_migration(error: &MigrateError) -> Self {
+        match error {
+            MigrateError::Execute(error) => Self::from_sql("reading the migrations that ran", error),
+            MigrateError::ExecuteMigration(error, version) => {
+                Self::from_sql(&format!("running migration {version}"), error)
+            }
+            other => Self::broken("running the migrations", &other.to_string()),
+        }
+    }
+
+    /// The same problem with every one of `secrets` blotted out of its text: a server may quote what it was sent.
+    pub(crate) fn without(mut self, secrets: &[&str]) -> Self {
+        for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+            self.detail = self.detail.replace(secret, "***");
+        }
+        self
+    }
+}
+
+/// Whether a SQLSTATE says that the server is away, busy or full: connection (08), credentials of the administrator
+/// (28), resources (53), operator intervention (57), lock timeouts and objects in use (55006, 55P03), and lost
+/// races (40).
+fn passes_by_itself(state: &str) -> bool {
+    matches!(state.get(..2), Some("08" | "28" | "40" | "53" | "57")) || matches!(state, "55006" | "55P03")
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut body = json!({
+            "type": format!("urn:tenantry:problem:{}", self.code),
+            "title": self.title,
+            "status": self.status.as_u16(),
+            "code": self.code,
+            "detail": self.detail,
+        });
+        if let Some(field) = self.field {
+            body["field"] = field.into();
+        }
+        (self.status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
+    }
+}

@@ -1,0 +1,144 @@
+//! The process: its settings, its routes, its logs.
+
+use crate::auth::{self, InternalSecrets};
+use crate::problem::Problem;
+use crate::request::{self, Operation};
+use axum::body::Bytes;
+use axum::extract::DefaultBodyLimit;
+use axum::extract::rejection::BytesRejection;
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router, middleware};
+use std::future::Future;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::Instant;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Largest body accepted, in bytes; a real one is under 2 KB.
+const BODY_LIMIT: usize = 64 * 1024;
+
+/// What the process needs to know. Database credentials are not part of it: they come with each call.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The secrets a caller may present.
+    pub secrets: InternalSecrets,
+}
+
+/// Runs the process until SIGTERM or SIGINT, after which calls under way are finished.
+///
+/// Settings: `TENANT_API_INTERNAL_SECRET` (required), `LISTEN` (`127.0.0.1:8090`), `RUST_LOG` (`info`). A bad one is
+/// named in one line on standard error, with exit code 1.
+pub fn main() -> ExitCode {
+    match start() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("tenant-api: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start() -> Result<(), String> {
+    let secret = std::env::var("TENANT_API_INTERNAL_SECRET").unwrap_or_default();
+    let secrets =
+        InternalSecrets::new([secret]).ok_or("TENANT_API_INTERNAL_SECRET is not set, or is empty")?;
+    let listen = match std::env::var("LISTEN") {
+        Ok(value) if value.is_empty() => return Err("LISTEN is empty; give host:port".to_owned()),
+        Ok(value) => value,
+        Err(_) => "127.0.0.1:8090".to_owned(),
+    };
+    log_to_stdout();
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("cannot start: {error}"))?;
+    runtime.block_on(async {
+        let listener = TcpListener::bind(&listen)
+            .await
+            .map_err(|error| format!("cannot listen on LISTEN={listen}: {error}"))?;
+        let mut terminate =
+            signal(SignalKind::terminate()).map_err(|error| format!("cannot start: {error}"))?;
+        let stop = async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+        };
+        tracing::info!(listen, "tenant-api is ready");
+        serve(listener, Config { secrets }, stop).await.map_err(|error| format!("stopped: {error}"))
+    })
+}
+
+/// Lines for people on a terminal, JSON for everything else.
+fn log_to_stdout() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter);
+    if std::io::stdout().is_terminal() {
+        lines.init();
+    } else {
+        lines.json().flatten_event(true).init();
+    }
+}
+
+/// Serves on `listener` until `stop` resolves; calls under way are finished first.
+pub async fn serve(
+    listener: TcpListener,
+    config: Config,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    axum::serve(listener, router(&config)).with_graceful_shutdown(stop).await
+}
+
+/// All routes. A caller that hangs up drops the handler, and with it its database connections and locks.
+pub fn router(config: &Config) -> Router {
+    let internal = Router::new()
+        .route("/internal/database/initialize", post(call::<request::Initialize>))
+        .route("/internal/database/drop", post(call::<request::Drop>))
+        .route("/internal/database/inventory", post(call::<request::Inventory>))
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .route_layer(middleware::from_fn_with_state(config.secrets.clone(), auth::require));
+    Router::new()
+        .route("/healthz", get(|| async { "ok" }))
+        .route("/readyz", get(|| async { "ok" }))
+        .merge(internal)
+        .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
+        .fallback(|uri: Uri| async move { Problem::not_found(uri.path()) })
+}
+
+/// One internal call: parse, do, log how it went, answer.
+async fn call<O: Operation>(body: Result<Bytes, BytesRejection>) -> Response {
+    let parsed = body
+        .map_err(|rejection| Problem::invalid("", rejection.body_text()))
+        .and_then(|body| request::parse::<O>(&body));
+    let asked = match parsed {
+        Ok(asked) => asked,
+        Err(problem) => {
+            tracing::warn!(operation = O::NAME, problem.detail = problem.detail(), "refused");
+            return problem.into_response();
+        }
+    };
+    let begun = Instant::now();
+    let outcome = asked.perform().await.map_err(|problem| problem.without(&asked.secrets()));
+    let elapsed = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let (tenant, run) = (asked.tenant(), asked.run().map(tracing::field::display));
+    match outcome {
+        Ok(answer) => {
+            tracing::info!(operation = O::NAME, tenant.id = %tenant, run.id = run, duration.ms = elapsed, "done");
+            (StatusCode::OK, Json(answer)).into_response()
+        }
+        Err(problem) => {
+            let (code, detail) = (problem.code(), problem.detail());
+            tracing::warn!(
+                operation = O::NAME,
+                tenant.id = %tenant,
+                run.id = run,
+                duration.ms = elapsed,
+                problem.code = code,
+                problem.detail = detail,
+                "failed"
+            );
+            problem.into_response()
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! tenant-api on a real Postgres. Needs `REGION_DATABASE_HOST`, `_PORT`, `_ADMIN_USER` and `_ADMIN_PASSWORD`, which
+//! `make test` gives.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on fails where it stands"
+)]
+
+mod access;
+mod dropping;
+mod http;
+mod initializing;
+mod killing;
+mod world;
