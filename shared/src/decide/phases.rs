@@ -13,20 +13,28 @@ pub struct PhaseFacts {
     pub skippable: bool,
     /// Its undo guards another: skipping it in a rollback needs `force`.
     pub undo_guards: bool,
+    /// The outside systems it needs, which the dispatcher can limit (`engine.in_flight_per_dependency`).
+    pub depends: &'static [&'static str],
 }
 
-const fn phase(name: &'static str, typical: (u32, u32), skippable: bool, undo_guards: bool) -> PhaseFacts {
-    PhaseFacts { name: PhaseName::new(name), typical, skippable, undo_guards }
+const fn phase(
+    name: &'static str,
+    typical: (u32, u32),
+    skippable: bool,
+    undo_guards: bool,
+    depends: &'static [&'static str],
+) -> PhaseFacts {
+    PhaseFacts { name: PhaseName::new(name), typical, skippable, undo_guards, depends }
 }
 
 /// Every phase, in the order of a `container_per_tenant` run.
 pub static PHASES: [PhaseFacts; 5] = [
     // The database's undo needs nothing of the namespace, but everything else lives in it.
-    phase("CREATE_NAMESPACE", (5, 30), false, true),
-    phase("SETUP_DATABASE", (30, 120), false, true),
-    phase("DEPLOY_CORE_SERVICES", (60, 300), false, false),
-    phase("CONFIGURE_NETWORKING", (10, 30), false, false),
-    phase("DEPLOY_DATA_SERVICES", (60, 300), true, false),
+    phase("CREATE_NAMESPACE", (5, 30), false, true, &["cluster"]),
+    phase("SETUP_DATABASE", (30, 120), false, true, &["cluster", "tenant-api"]),
+    phase("DEPLOY_CORE_SERVICES", (60, 300), false, false, &["cluster", "chart-repository"]),
+    phase("CONFIGURE_NETWORKING", (10, 30), false, false, &["cluster"]),
+    phase("DEPLOY_DATA_SERVICES", (60, 300), true, false, &["cluster", "chart-repository"]),
 ];
 
 /// The phases of a new tenant's run, frozen into the run when it is made.

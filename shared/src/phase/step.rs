@@ -262,11 +262,7 @@ impl Step {
     }
 
     #[cfg(not(feature = "failpoints"))]
-    #[expect(
-        clippy::unused_async,
-        clippy::unused_self,
-        reason = "the same shape as with failpoints compiled in"
-    )]
+    #[expect(clippy::unused_async, reason = "the same shape as with failpoints compiled in")]
     async fn failpoint(&self, _operation: &str, _edge: &str) -> Result<()> {
         let _ = self.parts.backward;
         Ok(())

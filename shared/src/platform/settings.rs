@@ -57,6 +57,9 @@ pub struct Engine {
     pub in_flight: usize,
     /// Steps in flight in one dispatcher, per phase (by name).
     pub in_flight_per_phase: BTreeMap<String, usize>,
+    /// Steps in flight in one dispatcher, per outside system that a phase needs (`cluster`, `tenant-api`,
+    /// `chart-repository`).
+    pub in_flight_per_dependency: BTreeMap<String, usize>,
     /// How long a message waits for a free place before it goes to a delay queue.
     pub place_within: Seconds,
     /// How long an idempotency key is kept.
@@ -84,6 +87,7 @@ impl Default for Engine {
             sweep_batch: 200,
             in_flight: 256,
             in_flight_per_phase: BTreeMap::new(),
+            in_flight_per_dependency: BTreeMap::new(),
             place_within: Seconds(30.0),
             idempotency: Seconds(24.0 * 3600.0),
         }

@@ -1,0 +1,12 @@
+//! The dispatcher: reads the tenants' queues, invokes the phases' functions, publishes what comes next.
+//!
+//! Environment: `DATABASE_URL` (and `DATABASE_DIRECT_URL` where that goes through a transaction pooler), `AMQP_URL`,
+//! `TENANTRY_CONFIG`, `INVOKER` (`lambda`, the default, or `embedded`), `LAMBDA_ENDPOINT` and `FUNCTION_PREFIX` for
+//! `lambda`, `HEALTH_LISTEN` for `/healthz`, `/readyz` and `/metrics`.
+
+mod command;
+mod health;
+pub mod registry;
+mod settings;
+
+pub use command::main;

@@ -1,0 +1,5 @@
+//! The dispatcher's process.
+
+fn main() -> std::process::ExitCode {
+    dispatcher::main()
+}

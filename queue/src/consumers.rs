@@ -1,0 +1,189 @@
+//! One consumer for each tenant with a live run.
+//!
+//! lapin ends a consumer silently when its channel fails or its queue is deleted; each consumer's task opens it again for
+//! as long as the tenant has a live run.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+use shared::model::TenantId;
+use shared::phase::queue_name;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::broker::{Broker, BrokerError, bounded};
+use crate::handle::{Handler, Message};
+use crate::tenant_queue::TenantQueues;
+
+/// Two, so that one hanging invocation does not keep a tenant's next message waiting. Postgres fences.
+const PREFETCH: u16 = 2;
+
+/// The consumers of this process.
+#[derive(Clone)]
+pub(crate) struct Consumers {
+    broker: Broker,
+    queues: TenantQueues,
+    handler: Handler,
+    running: Arc<Mutex<HashMap<TenantId, CancellationToken>>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Consumers {
+    pub(crate) fn new(
+        broker: &Broker,
+        queues: TenantQueues,
+        handler: Handler,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            broker: broker.for_purpose("consumer"),
+            queues,
+            handler,
+            running: Arc::default(),
+            tasks: TaskTracker::new(),
+            stop,
+        }
+    }
+
+    /// Makes the set of consumers that of `live`.
+    pub(crate) fn set(&self, live: &[TenantId]) {
+        let live: HashSet<TenantId> = live.iter().copied().collect();
+        let mut running = self.running();
+        running.retain(|tenant, stop| {
+            let keep = live.contains(tenant);
+            if !keep {
+                stop.cancel();
+            }
+            keep
+        });
+        for tenant in live {
+            if self.stop.is_cancelled() || running.contains_key(&tenant) {
+                continue;
+            }
+            let stop = self.stop.child_token();
+            running.insert(tenant, stop.clone());
+            let consumers = self.clone();
+            self.tasks.spawn(async move { consumers.consume(tenant, stop).await });
+        }
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.running().len()
+    }
+
+    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<TenantId, CancellationToken>> {
+        // A panic while it was held cannot have left it half-changed.
+        self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    async fn consume(&self, tenant: TenantId, stop: CancellationToken) {
+        let mut pause = Duration::from_millis(100);
+        while !stop.is_cancelled() {
+            match self.consume_once(tenant, &stop).await {
+                Ok(true) => pause = Duration::from_millis(100),
+                // No live run: the next look at the live tenants brings it back if one comes.
+                Ok(false) => break,
+                Err(error) => tracing::debug!(%error, tenant.id = %tenant, "consumer ended; opened again"),
+            }
+            let spread = pause.mul_f64(0.5 + rand::random::<f64>());
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(spread) => {}
+            }
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
+        // A cancelled one was taken out by whoever cancelled it, and a newer one may be in its place.
+        let mut running = self.running();
+        if !stop.is_cancelled() {
+            running.remove(&tenant);
+        }
+    }
+
+    /// Consumes until the consumer ends; false if there is no queue to consume.
+    async fn consume_once(&self, tenant: TenantId, stop: &CancellationToken) -> Result<bool, BrokerError> {
+        if !self.queues.declare(tenant).await? {
+            return Ok(false);
+        }
+        let channel = self.broker.channel().await?;
+        let opened = bounded(async {
+            channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
+            channel
+                .basic_consume(
+                    queue_name(tenant).into(),
+                    "".into(),
+                    BasicConsumeOptions::default(),
+                    FieldTable::default(),
+                )
+                .await
+        })
+        .await;
+        let mut consumer = match opened {
+            Ok(consumer) => consumer,
+            Err(error) => {
+                self.broker.done_with(channel).await;
+                return Err(error);
+            }
+        };
+        let steps = TaskTracker::new();
+        let ended = loop {
+            let delivery = tokio::select! {
+                () = stop.cancelled() => break Ok(true),
+                delivery = consumer.next() => delivery,
+            };
+            match delivery {
+                Some(Ok(delivery)) => self.spawn(&steps, tenant, delivery),
+                Some(Err(error)) => break Err(error.into()),
+                None => break Ok(true),
+            }
+        };
+        let broker = self.broker.clone();
+        self.tasks.spawn(async move {
+            if channel.status().connected() {
+                // No more messages; the steps under way still ack on this channel.
+                drop(bounded(channel.basic_cancel(consumer.tag(), BasicCancelOptions::default())).await);
+                steps.close();
+                steps.wait().await;
+            }
+            broker.done_with(channel).await;
+        });
+        ended
+    }
+
+    fn spawn(&self, steps: &TaskTracker, tenant: TenantId, delivery: Delivery) {
+        let handler = self.handler.clone();
+        steps.spawn(async move {
+            let message = Message {
+                queue: queue_name(tenant),
+                redelivered: delivery.redelivered,
+                delayed: has_death(&delivery),
+                body: delivery.data,
+            };
+            handler.handle(message).await;
+            // A stale ack (the channel is gone) is no harm: the message comes again and finds its run moved on.
+            if let Err(error) = delivery.acker.ack(BasicAckOptions::default()).await {
+                tracing::debug!(%error, "message not acked");
+            }
+        });
+    }
+
+    /// Ends every consumer, gives the steps under way some time, and closes the connections.
+    pub(crate) async fn close(&self, within: Duration) {
+        self.tasks.close();
+        if tokio::time::timeout(within, self.tasks.wait()).await.is_err() {
+            tracing::warn!("steps were still under way at the end; their leases decide");
+        }
+        self.broker.close().await;
+    }
+}
+
+/// RabbitMQ adds `x-death` to what a delay queue has let go.
+fn has_death(delivery: &Delivery) -> bool {
+    delivery.properties.headers().as_ref().is_some_and(|headers| headers.inner().contains_key("x-death"))
+}

@@ -1,0 +1,82 @@
+//! Declaring and deleting a tenant's queue, both under the tenant's lock, so that no message of a new run is published
+//! to a queue that an older run's end is about to delete.
+
+use lapin::options::QueueDeleteOptions;
+use shared::model::TenantId;
+use shared::phase::{Job, queue_name};
+use shared::store::Store;
+
+use crate::broker::{Broker, BrokerError, bounded};
+use crate::publisher::{PublishError, Publisher};
+use crate::topology;
+
+/// The tenants' queues.
+#[derive(Clone, Debug)]
+pub(crate) struct TenantQueues {
+    store: Store,
+    broker: Broker,
+    publisher: Publisher,
+}
+
+impl TenantQueues {
+    pub(crate) fn new(store: Store, broker: &Broker, publisher: Publisher) -> Self {
+        Self { store, broker: broker.for_purpose("queues"), publisher }
+    }
+
+    /// Declares the queue if the tenant has a live run; says whether it has.
+    pub(crate) async fn declare(&self, tenant: TenantId) -> Result<bool, BrokerError> {
+        let mut lives = false;
+        self.store
+            .with_queue_lock(tenant, async |live| {
+                lives = live;
+                if live {
+                    let channel = self.broker.channel().await?;
+                    let declared =
+                        bounded(topology::declare_tenant_queue(&channel, &queue_name(tenant))).await;
+                    self.broker.done_with(channel).await;
+                    declared?;
+                }
+                Ok::<_, BrokerError>(false)
+            })
+            .await?;
+        Ok(lives)
+    }
+
+    /// Deletes the queue unless the tenant has a live run. A queue that is not there counts as deleted.
+    pub(crate) async fn delete(&self, tenant: TenantId) -> Result<(), BrokerError> {
+        self.store
+            .with_queue_lock(tenant, async |live| {
+                if live {
+                    return Ok(false);
+                }
+                let channel = self.broker.channel().await?;
+                // Never if-empty or if-unused: quorum queues answer those by closing the connection.
+                let deleted =
+                    bounded(channel.queue_delete(queue_name(tenant).into(), QueueDeleteOptions::default()))
+                        .await;
+                self.broker.done_with(channel).await;
+                deleted?;
+                Ok::<_, BrokerError>(true)
+            })
+            .await
+    }
+
+    /// Publishes a job that is due, declaring its queue where it is missing. A job of a run that has ended meanwhile is
+    /// dropped: there is nothing left to do.
+    pub(crate) async fn publish(&self, job: &Job) -> Result<(), PublishError> {
+        match self.publisher.publish(job).await {
+            Err(PublishError::Unroutable(_)) => {
+                if self.declare(job.tenant_id).await? {
+                    self.publisher.publish(job).await
+                } else {
+                    Ok(())
+                }
+            }
+            published => published,
+        }
+    }
+
+    pub(crate) async fn close(&self) {
+        self.broker.close().await;
+    }
+}
