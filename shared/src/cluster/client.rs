@@ -35,7 +35,7 @@ impl Cluster {
     /// looked at last.
     pub async fn connect() -> Result<Self> {
         let given = std::env::var_os("KUBECONFIG").filter(|path| !path.is_empty());
-        let mut config = if let Some(path) = given {
+        let config = if let Some(path) = given {
             Config::from_kubeconfig(&kube::config::KubeConfigOptions::default()).await.map_err(|error| {
                 Error::fatal("cluster_config", format!("KUBECONFIG={}: {error}", path.display()))
                     .next("Set KUBECONFIG to a readable kubeconfig file with a current context.")
@@ -46,6 +46,11 @@ impl Cluster {
                     .next("Set KUBECONFIG to a kubeconfig file, or run in a pod with a service account.")
             })?
         };
+        Self::with(config)
+    }
+
+    /// Connects as a configuration at hand says. Sends nothing.
+    pub fn with(mut config: Config) -> Result<Self> {
         config.connect_timeout = Some(CONNECT_WITHIN);
         // Trying again is the engine's, where attempts are counted and an operator can see them.
         config.default_retry = false;

@@ -17,6 +17,9 @@ use crate::phase::{Progress, Result};
 /// How long a deletion is watched within the call: most end within it, and are then noticed at once.
 const WATCH_FOR: Duration = Duration::from_secs(5);
 
+/// The same for a namespace, whose controller lets 5 s pass before it empties it.
+const WATCH_NAMESPACE_FOR: Duration = Duration::from_secs(8);
+
 /// When to look again at what takes longer.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -40,7 +43,8 @@ impl Owned {
         if found.deletion_timestamp.is_none() && self.delete(target, &found).await? == Deleted::Gone {
             return Ok(Progress::Done(()));
         }
-        if self.gone_within(target, found.uid.as_deref(), WATCH_FOR).await? {
+        let watch_for = if is_namespace(target) { WATCH_NAMESPACE_FOR } else { WATCH_FOR };
+        if self.gone_within(target, found.uid.as_deref(), watch_for).await? {
             return Ok(Progress::Done(()));
         }
         Ok(Progress::wait(LOOK_AGAIN, self.held(target).await?))
@@ -80,8 +84,10 @@ impl Owned {
 
     /// What holds it, in words for the operator.
     async fn held(&self, target: &Target) -> Result<String> {
-        let Some(found) = self.metadata(target).await? else { return Ok(format!("{target} is being deleted")) };
-        if *target != Target::of::<Namespace>(None, &target.name) {
+        let Some(found) = self.metadata(target).await? else {
+            return Ok(format!("{target} is being deleted"));
+        };
+        if !is_namespace(target) {
             return Ok(format!("{target} is being deleted ({})", held_by(&found)));
         }
         // A namespace's own finalizer says nothing; its conditions say what is still inside, and what holds that.
@@ -103,6 +109,10 @@ impl Owned {
         }
         Ok(format!("{target} is being deleted ({})", why.join("; ")))
     }
+}
+
+fn is_namespace(target: &Target) -> bool {
+    *target == Target::of::<Namespace>(None, &target.name)
 }
 
 #[derive(PartialEq)]

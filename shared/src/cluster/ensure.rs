@@ -166,11 +166,7 @@ impl Owned {
     }
 
     fn ensured(&self, object: &ObjectMeta, effect: Effect) -> Ensured {
-        Ensured {
-            uid: object.uid.clone().unwrap_or_default(),
-            created_by: self.created_by(object),
-            effect,
-        }
+        Ensured { uid: object.uid.clone().unwrap_or_default(), created_by: self.created_by(object), effect }
     }
 }
 
@@ -194,7 +190,8 @@ impl Manifest {
         let name = meta.name.clone().unwrap_or_default();
         let target = Target::of::<K>(meta.namespace.as_deref(), &name);
         let fault = |why: String| {
-            Error::fatal("object_invalid", format!("{target}: {why}")).next("Report this fault in the phase's code.")
+            Error::fatal("object_invalid", format!("{target}: {why}"))
+                .next("Report this fault in the phase's code.")
         };
         if name.is_empty() {
             return Err(fault("has no name".into()));

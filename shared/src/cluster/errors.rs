@@ -28,9 +28,8 @@ pub(super) fn translate(doing: &str, error: &kube::Error) -> Error {
             Error::retryable("cluster_answer", format!("{doing}: the answer cannot be read: {error}"))
                 .next("Check that KUBECONFIG points at a Kubernetes API server of a supported version.")
         }
-        kube::Error::BuildRequest(error) => {
-            Error::fatal("object_invalid", format!("{doing}: {error}")).next("Report this fault in the phase's code.")
-        }
+        kube::Error::BuildRequest(error) => Error::fatal("object_invalid", format!("{doing}: {error}"))
+            .next("Report this fault in the phase's code."),
         error => unavailable(doing, &chain(error)),
     }
 }
@@ -70,7 +69,9 @@ pub(super) fn refused(doing: &str, status: &Status) -> Error {
             .next("Something else changes the same object; look at its managedFields for who."),
         400 | 413 | 422 => Error::fatal("object_invalid", message)
             .next("The API server refuses this object as it is; correct the platform file or report it."),
-        _ => Error::retryable("cluster_refused", message).next("Look at the API server's log for the reason."),
+        _ => {
+            Error::retryable("cluster_refused", message).next("Look at the API server's log for the reason.")
+        }
     }
 }
 
@@ -88,10 +89,15 @@ fn words(status: &Status) -> String {
         details.kind.eq_ignore_ascii_case("secret") || details.kind.eq_ignore_ascii_case("secrets")
     });
     if secret && status.is_invalid() {
-        let fields = status.details.iter().flat_map(|details| &details.causes).map(|cause| cause.field.as_str());
+        let fields =
+            status.details.iter().flat_map(|details| &details.causes).map(|cause| cause.field.as_str());
         return format!("Invalid ({})", fields.collect::<Vec<_>>().join(", "));
     }
-    if status.message.is_empty() { format!("{} {}", status.code, status.reason) } else { status.message.clone() }
+    if status.message.is_empty() {
+        format!("{} {}", status.code, status.reason)
+    } else {
+        status.message.clone()
+    }
 }
 
 /// An error with its causes: the outermost alone says no more than "client error (Connect)".
@@ -120,7 +126,11 @@ mod tests {
             group: String::new(),
             kind: kind.into(),
             uid: String::new(),
-            causes: vec![StatusCause { reason: reason.into(), message: message.into(), field: "data[x]".into() }],
+            causes: vec![StatusCause {
+                reason: reason.into(),
+                message: message.into(),
+                field: "data[x]".into(),
+            }],
             retry_after_seconds: 0,
         }
     }
@@ -147,17 +157,20 @@ mod tests {
 
     #[test]
     fn a_terminating_namespace_is_waited_for() {
-        let status = Status::failure("forbidden", "Forbidden")
-            .with_code(403)
-            .with_details(details("configmaps", "NamespaceTerminating", "namespace a is being terminated"));
+        let status = Status::failure("forbidden", "Forbidden").with_code(403).with_details(details(
+            "configmaps",
+            "NamespaceTerminating",
+            "namespace a is being terminated",
+        ));
         assert!(matches!(refused("create", &status).kind, Kind::Parked(_)));
     }
 
     #[test]
     fn a_refused_secret_does_not_show_its_content() {
-        let status = Status::failure("Secret \"a\" is invalid: data[x]: Invalid value: \"hunter2\"", "Invalid")
-            .with_code(422)
-            .with_details(details("Secret", "FieldValueInvalid", "Invalid value: \"hunter2\""));
+        let status =
+            Status::failure("Secret \"a\" is invalid: data[x]: Invalid value: \"hunter2\"", "Invalid")
+                .with_code(422)
+                .with_details(details("Secret", "FieldValueInvalid", "Invalid value: \"hunter2\""));
         let message = refused("create Secret a/b", &status).message;
         assert!(!message.contains("hunter2") && message.contains("data[x]"), "{message}");
     }

@@ -1,7 +1,6 @@
 //! Waiting for Deployments.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use futures::{StreamExt, pin_mut};
@@ -68,9 +67,11 @@ impl Cluster {
         if let Ok(ended) = tokio::time::timeout(WATCH_FOR, all_ready).await {
             ended?;
         }
+        if !listed {
+            return Err(errors::unavailable(&doing, "no list within 5 s"));
+        }
         match unready(&seen, which) {
-            None if listed => Ok(Progress::Done(())),
-            None => Ok(Progress::wait(LOOK_AGAIN, format!("{which} in {namespace}: not yet listed"))),
+            None => Ok(Progress::Done(())),
             Some(Unready::Absent(name)) => {
                 Ok(Progress::wait(LOOK_AGAIN, format!("Deployment {namespace}/{name}: not there")))
             }
@@ -96,15 +97,6 @@ impl Cluster {
             Some(why) => format!("{says} ({why})"),
             None => says,
         })
-    }
-}
-
-impl fmt::Display for Deployments<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Named(names) => write!(f, "Deployments {}", names.join(", ")),
-            Self::Release(release) => write!(f, "Deployments of release {release}"),
-        }
     }
 }
 
@@ -170,7 +162,9 @@ fn unwell(pod: &Pod) -> Option<String> {
         if let Some(waiting) = state.and_then(|state| state.waiting.as_ref()) {
             return Some(join(waiting.reason.as_deref(), waiting.message.as_deref()));
         }
-        if let Some(ended) = state.and_then(|state| state.terminated.as_ref()).filter(|ended| ended.exit_code != 0) {
+        if let Some(ended) =
+            state.and_then(|state| state.terminated.as_ref()).filter(|ended| ended.exit_code != 0)
+        {
             return Some(format!("{} ended with code {}", container.name, ended.exit_code));
         }
     }

@@ -19,8 +19,11 @@ impl Cluster {
         };
         let values = found.data.unwrap_or_default().into_iter().map(|(key, value)| {
             let text = String::from_utf8(value.0).map_err(|_| {
-                Error::fatal("secret_unreadable", format!("Secret {namespace}/{name}, key {key}: not UTF-8 text"))
-                    .next("Write the value again as text.")
+                Error::fatal(
+                    "secret_unreadable",
+                    format!("Secret {namespace}/{name}, key {key}: not UTF-8 text"),
+                )
+                .next("Write the value again as text.")
             })?;
             Ok((key, Secret::new(text)))
         });
