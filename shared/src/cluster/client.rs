@@ -83,7 +83,8 @@ pub(super) async fn answered<T>(
     doing: &str,
     call: impl Future<Output = kube::Result<T>>,
 ) -> Result<std::result::Result<T, Box<Status>>> {
-    match tokio::time::timeout(ANSWER_WITHIN, call).await {
+    // The client's futures are several KB each; phases hold many, and nest them.
+    match tokio::time::timeout(ANSWER_WITHIN, Box::pin(call)).await {
         Ok(Ok(value)) => Ok(Ok(value)),
         Ok(Err(kube::Error::Api(status))) => Ok(Err(status)),
         Ok(Err(error)) => Err(errors::translate(doing, &error)),
@@ -93,12 +94,12 @@ pub(super) async fn answered<T>(
 
 /// As [`answered`], where every refusal is an error.
 pub(super) async fn call<T>(doing: &str, call: impl Future<Output = kube::Result<T>>) -> Result<T> {
-    answered(doing, call).await?.map_err(|status| errors::refused(doing, &status))
+    answered(doing, Box::pin(call)).await?.map_err(|status| errors::refused(doing, &status))
 }
 
 /// As [`call`], where "not found" is an answer.
 pub(super) async fn find<T>(doing: &str, call: impl Future<Output = kube::Result<T>>) -> Result<Option<T>> {
-    match answered(doing, call).await? {
+    match answered(doing, Box::pin(call)).await? {
         Ok(value) => Ok(Some(value)),
         Err(status) if status.is_not_found() => Ok(None),
         Err(status) => Err(errors::refused(doing, &status)),

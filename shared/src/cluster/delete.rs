@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures::{StreamExt, pin_mut};
+use futures::StreamExt;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use kube::api::{DeleteParams, Preconditions};
@@ -40,17 +40,18 @@ impl Owned {
             tracing::info!(object = %target, "left as it is: {why}");
             return Ok(Progress::Done(()));
         }
-        if found.deletion_timestamp.is_none() && self.delete(target, &found).await? == Deleted::Gone {
+        if found.deletion_timestamp.is_none() && Box::pin(self.delete(target, &found)).await? == Deleted::Gone
+        {
             return Ok(Progress::Done(()));
         }
         let watch_for = if is_namespace(target) { WATCH_NAMESPACE_FOR } else { WATCH_FOR };
-        if self.gone_within(target, found.uid.as_deref(), watch_for).await? {
+        if Box::pin(self.gone_within(target, found.uid.as_deref(), watch_for)).await? {
             return Ok(Progress::Done(()));
         }
-        Ok(Progress::wait(LOOK_AGAIN, self.held(target).await?))
+        Ok(Progress::wait(LOOK_AGAIN, Box::pin(self.held(target)).await?))
     }
 
-    async fn delete(&self, target: &Target, found: &ObjectMeta) -> Result<Deleted> {
+    pub(super) async fn delete(&self, target: &Target, found: &ObjectMeta) -> Result<Deleted> {
         // Pods outlive their Deployment or Job under background deletion; "gone" shall mean that they are gone too.
         let has_dependents = matches!(target.api_version.split('/').next(), Some("apps" | "batch"));
         let how = if has_dependents { DeleteParams::foreground() } else { DeleteParams::background() };
@@ -59,17 +60,22 @@ impl Owned {
         let api = target.metadata_api(self.cluster.client.clone());
         match answered(&doing, api.delete(&target.name, &how)).await? {
             Ok(answer) => Ok(if answer.is_right() { Deleted::Gone } else { Deleted::Asked }),
-            // A conflict is the uid: the object that was looked at is gone, and what is there now is not it.
-            Err(status) if status.is_not_found() || status.is_conflict() => Ok(Deleted::Gone),
+            Err(status) if status.is_not_found() => Ok(Deleted::Gone),
+            // Another uid, or a namespace that somebody else began to delete: the watch tells which.
+            Err(status) if status.is_conflict() => Ok(Deleted::Asked),
             Err(status) => Err(errors::refused(&doing, &status)),
         }
     }
 
     /// Whether the object, or at least the one with this uid, is gone before the time is over.
-    async fn gone_within(&self, target: &Target, uid: Option<&str>, time: Duration) -> Result<bool> {
+    pub(super) async fn gone_within(
+        &self,
+        target: &Target,
+        uid: Option<&str>,
+        time: Duration,
+    ) -> Result<bool> {
         let doing = format!("watch {target}");
-        let seen = watch_object(target.metadata_api(self.cluster.client.clone()), &target.name);
-        pin_mut!(seen);
+        let mut seen = watch_object(target.metadata_api(self.cluster.client.clone()), &target.name).boxed();
         let gone = async {
             while let Some(seen) = seen.next().await {
                 let seen = seen.map_err(|error| errors::watch(&doing, &error))?;
@@ -116,7 +122,7 @@ fn is_namespace(target: &Target) -> bool {
 }
 
 #[derive(PartialEq)]
-enum Deleted {
+pub(super) enum Deleted {
     Gone,
     Asked,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Patch, PatchParams, PostParams};
-use kube::core::{DynamicObject, ObjectMeta, Resource};
+use kube::core::{DynamicObject, ObjectMeta, Resource, Status};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -53,7 +53,7 @@ impl Owned {
     where
         K: Resource<DynamicType = ()> + Serialize,
     {
-        self.put(&Manifest::of(object)?, true).await
+        Box::pin(self.put(&Manifest::of(object)?, true)).await
     }
 
     /// As [`Owned::ensure`], but what is there and ours stays exactly as it is: for a Secret whose password is made up
@@ -62,7 +62,7 @@ impl Owned {
     where
         K: Resource<DynamicType = ()> + Serialize,
     {
-        self.put(&Manifest::of(object)?, false).await
+        Box::pin(self.put(&Manifest::of(object)?, false)).await
     }
 
     /// Ensures several of one kind in order, by name.
@@ -73,7 +73,7 @@ impl Owned {
         let mut done = BTreeMap::new();
         for object in objects {
             let manifest = Manifest::of(object)?;
-            let ensured = self.put(&manifest, true).await?;
+            let ensured = Box::pin(self.put(&manifest, true)).await?;
             done.insert(manifest.target.name, ensured);
         }
         Ok(done)
@@ -142,7 +142,7 @@ impl Owned {
     }
 
     /// None when it is no longer the object that was found.
-    async fn apply(&self, manifest: &Manifest, found: &ObjectMeta) -> Result<Option<ObjectMeta>> {
+    pub(super) async fn apply(&self, manifest: &Manifest, found: &ObjectMeta) -> Result<Option<ObjectMeta>> {
         let Manifest { target, object } = manifest;
         let mut object = object.clone();
         owned::mark(&mut object.metadata, self);
@@ -160,7 +160,7 @@ impl Owned {
         let api = target.api(self.cluster.client.clone());
         match answered(&doing, api.patch(&target.name, &how, &Patch::Apply(&object))).await? {
             Ok(changed) => Ok(Some(changed.metadata)),
-            Err(status) if status.is_conflict() || status.is_not_found() => Ok(None),
+            Err(status) if status.is_conflict() || status.is_not_found() || replaced(&status) => Ok(None),
             Err(status) => Err(errors::refused(&doing, &status)),
         }
     }
@@ -168,6 +168,12 @@ impl Owned {
     fn ensured(&self, object: &ObjectMeta, effect: Effect) -> Ensured {
         Ensured { uid: object.uid.clone().unwrap_or_default(), created_by: self.created_by(object), effect }
     }
+}
+
+/// Whether an apply was refused because another object has the name: the uid that it carries is then "immutable".
+fn replaced(status: &Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    status.is_invalid() && causes.into_iter().any(|cause| cause.field == "metadata.uid")
 }
 
 /// What holds an object that is being deleted.
@@ -179,13 +185,13 @@ pub(super) fn held_by(object: &ObjectMeta) -> String {
 }
 
 /// An object on its way to the server, with its name.
-struct Manifest {
+pub(super) struct Manifest {
     target: Target,
     object: DynamicObject,
 }
 
 impl Manifest {
-    fn of<K: Resource<DynamicType = ()> + Serialize>(object: &K) -> Result<Self> {
+    pub(super) fn of<K: Resource<DynamicType = ()> + Serialize>(object: &K) -> Result<Self> {
         let meta = object.meta();
         let name = meta.name.clone().unwrap_or_default();
         let target = Target::of::<K>(meta.namespace.as_deref(), &name);

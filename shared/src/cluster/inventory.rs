@@ -63,39 +63,35 @@ impl Cluster {
     pub async fn inventory(&self, tenant: TenantId, label_prefix: &str) -> Result<Vec<Leftover>> {
         let selector = Keys::new(label_prefix).selector(tenant);
         let kinds = self.listable().await?;
-        let ours = &ListParams::default().labels(&selector).limit(PAGE);
-        let labelled = self.list_each(kinds.iter().map(|kind| (kind.clone(), None, ours.clone()))).await?;
-        let namespaces: Vec<&str> = labelled
-            .iter()
-            .filter(|left| left.kind == "Namespace" && left.namespace.is_none())
-            .map(|left| left.name.as_str())
-            .collect();
-        let within = namespaces.iter().flat_map(|namespace| {
-            let all = ListParams::default().limit(PAGE);
-            kinds
-                .iter()
-                .filter(|kind| kind.namespaced)
-                .map(move |kind| (kind.clone(), Some((*namespace).to_owned()), all.clone()))
-        });
-        let within = self.list_each(within).await?;
+        let ours = ListParams::default().labels(&selector).limit(PAGE);
+        let lists = kinds.iter().map(|kind| (kind.clone(), None, ours.clone())).collect();
+        let labelled = self.list_each(lists).await?;
+        let all = ListParams::default().limit(PAGE);
+        let mut lists = Vec::new();
+        for namespace in labelled.iter().filter(|left| left.kind == "Namespace" && left.namespace.is_none()) {
+            let namespaced = kinds.iter().filter(|kind| kind.namespaced);
+            lists.extend(namespaced.map(|kind| (kind.clone(), Some(namespace.name.clone()), all.clone())));
+        }
+        let within = self.list_each(lists).await?;
         let all: BTreeSet<Leftover> = labelled.into_iter().chain(within).collect();
         Ok(all.into_iter().collect())
     }
 
-    async fn list_each(
-        &self,
-        lists: impl Iterator<Item = (Listable, Option<String>, ListParams)>,
-    ) -> Result<Vec<Leftover>> {
-        let found = stream::iter(lists)
-            .map(|(kind, namespace, how)| async move { self.list(&kind, namespace.as_deref(), how).await })
-            .buffer_unordered(LISTS);
+    async fn list_each(&self, lists: Vec<(Listable, Option<String>, ListParams)>) -> Result<Vec<Leftover>> {
+        let found = stream::iter(lists).map(|(kind, namespace, how)| self.list(kind, namespace, how));
+        let found = found.buffer_unordered(LISTS);
         Ok(found.try_collect::<Vec<_>>().await?.into_iter().flatten().collect())
     }
 
-    async fn list(&self, kind: &Listable, namespace: Option<&str>, how: ListParams) -> Result<Vec<Leftover>> {
+    async fn list(
+        &self,
+        kind: Listable,
+        namespace: Option<String>,
+        how: ListParams,
+    ) -> Result<Vec<Leftover>> {
         let resource = &kind.resource;
         let doing = format!("list {}.{} for the inventory", resource.plural, resource.api_version);
-        let api: Api<PartialObjectMeta<DynamicObject>> = match namespace {
+        let api: Api<PartialObjectMeta<DynamicObject>> = match &namespace {
             Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, resource),
             None => Api::all_with(self.client.clone(), resource),
         };

@@ -13,6 +13,8 @@ mod owned;
 mod ready;
 mod secret;
 mod target;
+#[cfg(test)]
+mod tests;
 
 pub use client::Cluster;
 pub use ensure::{Effect, Ensured};

@@ -56,7 +56,8 @@ impl Owned {
 
     pub(super) async fn metadata(&self, target: &Target) -> Result<Option<ObjectMeta>> {
         let api = target.metadata_api(self.cluster.client.clone());
-        Ok(find(&format!("read {target}"), api.get(&target.name)).await?.map(|object| object.metadata))
+        let found = Box::pin(find(&format!("read {target}"), api.get(&target.name))).await?;
+        Ok(found.map(|object| object.metadata))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use futures::{StreamExt, pin_mut};
+use futures::StreamExt;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
@@ -39,8 +39,7 @@ impl Cluster {
         if let Deployments::Release(release) = which {
             config = config.labels(&format!("app.kubernetes.io/instance={release}"));
         }
-        let events = watcher(api, config);
-        pin_mut!(events);
+        let mut events = watcher(api, config).boxed();
         let mut seen: BTreeMap<String, Deployment> = BTreeMap::new();
         let mut listed = false;
         let all_ready = async {
