@@ -1,4 +1,5 @@
 //! The phase against a real API server, looked at through a client of the test's own.
+#![expect(clippy::unwrap_used, reason = "clippy knows only functions marked as tests for tests")]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,7 +8,7 @@ use async_trait::async_trait;
 use create_namespace::{CreateNamespace, Plan};
 use k8s_openapi::api::core::v1::{ConfigMap, LimitRange, Namespace, Pod, ResourceQuota, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
-use kube::api::{Api, DeleteParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::json;
 use shared::cluster::{Cluster, Effect};
@@ -174,8 +175,8 @@ async fn a_tier_without_quota_has_none() {
     let world = World::new("unlimited", "enterprise").await;
     let run = RunId::generate();
     world.phase.apply(&world.plan, &world.step(run, Scope::Run)).await.unwrap();
-    assert!(world.within::<ResourceQuota>().list(&Default::default()).await.unwrap().items.is_empty());
-    assert!(world.within::<LimitRange>().list(&Default::default()).await.unwrap().items.is_empty());
+    assert!(world.within::<ResourceQuota>().list(&ListParams::default()).await.unwrap().items.is_empty());
+    assert!(world.within::<LimitRange>().list(&ListParams::default()).await.unwrap().items.is_empty());
     world.revert(run, Scope::Run).await;
 }
 
