@@ -1,1 +1,24 @@
-//! cluster
+//! The Kubernetes API server. "Already there", "already gone", "not ours" and "not reachable" are decided here, once,
+//! for every phase.
+//!
+//! Ownership is the label `<prefix>/tenant-id` and nothing else. Run and epoch are annotations, set at creation and
+//! kept by every later apply, so that a rollback can tell what its own run created.
+
+mod client;
+mod delete;
+mod ensure;
+mod errors;
+mod inventory;
+mod owned;
+mod ready;
+mod secret;
+mod target;
+#[cfg(test)]
+mod tests;
+
+pub use client::Cluster;
+pub use ensure::{Effect, Ensured};
+pub use inventory::Leftover;
+pub use owned::Owned;
+pub use ready::Deployments;
+pub use target::Target;

@@ -1,0 +1,231 @@
+//! CREATE_NAMESPACE: the namespace that holds everything the tenant owns in the cluster.
+//!
+//! In: the tenant, the tier's quota. Out: the namespace and its uid. Fails with `foreign_object` when a namespace of
+//! that name belongs to somebody else. Rollback: deletes the namespace and all in it, if this run created it, and
+//! waits, naming what holds it, until it is gone.
+
+mod objects;
+
+use std::collections::BTreeMap;
+
+use chrono::SecondsFormat;
+use k8s_openapi::api::core::v1;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use serde::{Deserialize, Serialize};
+use shared::cluster::{Cluster, Ensured, Target};
+use shared::model::{Namespace, PhaseName, Tenant};
+use shared::phase::{Checkpoints, Phase, Progress, Result, Step};
+use shared::platform::{Platform, Quota};
+
+/// The ServiceAccount that the tenant's workloads run as, its Role and its RoleBinding.
+pub const SERVICE_ACCOUNT: &str = "tenant-workload";
+/// The ResourceQuota of a tier that has one.
+pub const QUOTA: &str = "tenant-quota";
+/// The LimitRange beside a quota.
+pub const LIMITS: &str = "tenant-limits";
+
+/// The phase.
+#[derive(Debug)]
+pub struct CreateNamespace {
+    cluster: Cluster,
+}
+
+/// What will be made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The namespace's name.
+    pub namespace: Namespace,
+    /// Before the `/` of the labels that ownership is read from.
+    pub label_prefix: String,
+    /// On the namespace and everything that this phase makes in it.
+    pub labels: BTreeMap<String, String>,
+    /// On the namespace: for the bill and for people.
+    pub annotations: BTreeMap<String, String>,
+    /// None for a tier without limits.
+    pub quota: Option<Quota>,
+}
+
+/// What is there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Checkpoint {
+    /// The namespace's name.
+    pub namespace: Namespace,
+    /// Its uid, the run that created it, and whether that was this one.
+    #[serde(flatten)]
+    pub ensured: Ensured,
+}
+
+impl Phase for CreateNamespace {
+    const NAME: PhaseName = PhaseName::new("CREATE_NAMESPACE");
+    type Plan = Plan;
+    type Checkpoint = Checkpoint;
+
+    async fn connect(_: &Platform) -> Result<Self> {
+        Ok(Self { cluster: Cluster::connect().await? })
+    }
+
+    fn plan(&self, tenant: &Tenant, platform: &Platform, _: &Checkpoints) -> Result<Plan> {
+        Ok(plan(tenant, platform))
+    }
+
+    async fn apply(&self, plan: &Plan, step: &Step) -> Result<Progress<Checkpoint>> {
+        let cluster = self.cluster.owned_by(step.owner(), &plan.label_prefix);
+        let ensured = step.operation("namespace", cluster.ensure(&objects::namespace(plan))).await?;
+        step.operation("service account", async {
+            // Pods that name no account get `default`; they shall hold no credential of the API server.
+            cluster.adjust(&objects::default_account(plan)).await?;
+            cluster.ensure(&objects::service_account(plan)).await
+        })
+        .await?;
+        step.operation("rbac", async {
+            let role = cluster.ensure(&objects::role(plan)).await?;
+            Ok([role, cluster.ensure(&objects::role_binding(plan)).await?])
+        })
+        .await?;
+        if let Some(quota) = &plan.quota {
+            step.operation("quota", async {
+                // The defaults first: under a quota, a pod whose containers say nothing is refused.
+                let limits = cluster.ensure(&objects::limits(plan)).await?;
+                Ok([limits, cluster.ensure(&objects::quota(plan, quota)).await?])
+            })
+            .await?;
+        }
+        Ok(Progress::Done(Checkpoint { namespace: plan.namespace.clone(), ensured }))
+    }
+
+    async fn revert(&self, plan: &Plan, _: Option<&Checkpoint>, step: &Step) -> Result<Progress<()>> {
+        let cluster = self.cluster.owned_by(step.owner(), &plan.label_prefix);
+        let namespace = plan.namespace.as_str();
+        let whole = Target::of::<v1::Namespace>(None, namespace);
+        step.wait_for("delete namespace", cluster.ensure_deleted(&whole)).await?;
+        // A namespace that another run created stays; what this run put into it does not.
+        let within = Some(namespace);
+        for target in [
+            Target::of::<v1::ResourceQuota>(within, QUOTA),
+            Target::of::<v1::LimitRange>(within, LIMITS),
+            Target::of::<RoleBinding>(within, SERVICE_ACCOUNT),
+            Target::of::<Role>(within, SERVICE_ACCOUNT),
+            Target::of::<v1::ServiceAccount>(within, SERVICE_ACCOUNT),
+        ] {
+            step.wait_for(&format!("delete {}", target.kind), cluster.ensure_deleted(&target)).await?;
+        }
+        Ok(Progress::Done(()))
+    }
+}
+
+/// Names, labels and annotations as the provisioning reference gives them, phase 1.
+fn plan(tenant: &Tenant, platform: &Platform) -> Plan {
+    let keyed = |pairs: &[(&str, &str)]| {
+        pairs
+            .iter()
+            .map(|(key, value)| (platform.label(key), (*value).to_owned()))
+            .collect::<BTreeMap<_, _>>()
+    };
+    let labels = keyed(&[
+        ("tenant-id", &tenant.id.to_string()),
+        ("tenant-slug", tenant.slug.as_str()),
+        ("tier", tenant.tier.as_str()),
+        ("region", &tenant.region),
+        ("managed-by", &platform.managed_by),
+    ]);
+    // The tenant's own time, not the clock's: a plan made twice is the same plan.
+    let provisioned_at = tenant.created_at.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let mut annotations =
+        keyed(&[("provisioned-at", &provisioned_at), ("provisioned-by", &tenant.created_by)]);
+    if let Some(cost_center) = &tenant.cost_center {
+        annotations.insert(platform.label("cost-center"), cost_center.clone());
+    }
+    Plan {
+        namespace: platform.namespace(&tenant.slug),
+        label_prefix: platform.label_prefix.clone(),
+        labels,
+        annotations,
+        quota: platform.quotas.get(&tenant.tier).cloned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shared::model::{DeploymentType, Tier};
+
+    fn tenant(tier: Tier) -> Tenant {
+        Tenant {
+            id: "550e8400-e29b-41d4-a716-446655440000".parse().unwrap(),
+            slug: "acme".parse().unwrap(),
+            name: "Acme".into(),
+            tier,
+            region: "eastus".into(),
+            admin_email: "admin@acme.example".into(),
+            deployment_type: DeploymentType::ContainerPerTenant,
+            has_dedicated_database: true,
+            cost_center: None,
+            created_by: "admin@matih.ai".into(),
+            created_at: "2026-02-12T10:00:00.123Z".parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn labels_and_annotations_are_the_references() {
+        let plan = plan(&tenant(Tier::Professional), &Platform::default());
+        assert_eq!(
+            serde_json::to_value(objects::namespace(&plan)).unwrap(),
+            serde_json::json!({
+                "apiVersion": "v1",
+                "kind": "Namespace",
+                "metadata": {
+                    "name": "matih-acme",
+                    "labels": {
+                        "matih.ai/tenant-id": "550e8400-e29b-41d4-a716-446655440000",
+                        "matih.ai/tenant-slug": "acme",
+                        "matih.ai/tier": "professional",
+                        "matih.ai/region": "eastus",
+                        "matih.ai/managed-by": "tenant-service",
+                    },
+                    "annotations": {
+                        "matih.ai/provisioned-at": "2026-02-12T10:00:00Z",
+                        "matih.ai/provisioned-by": "admin@matih.ai",
+                    },
+                },
+            })
+        );
+    }
+
+    #[test]
+    fn a_cost_center_and_another_platforms_names_are_followed() {
+        let tenant = Tenant { cost_center: Some("cc-7".into()), ..tenant(Tier::Free) };
+        let platform = Platform {
+            label_prefix: "example.com".into(),
+            namespace_prefix: "x-".into(),
+            ..Platform::default()
+        };
+        let plan = plan(&tenant, &platform);
+        assert_eq!(plan.annotations["example.com/cost-center"], "cc-7");
+        assert_eq!(plan.labels["example.com/tenant-slug"], "acme");
+        assert_eq!(plan.namespace.as_str(), "x-acme");
+    }
+
+    #[test]
+    fn each_tier_has_the_references_quota() {
+        let hard = |tier| {
+            let plan = plan(&tenant(tier), &Platform::default());
+            let quota = objects::quota(&plan, plan.quota.as_ref()?);
+            let hard = quota.spec?.hard?;
+            let keys = ["requests.cpu", "limits.cpu", "requests.memory", "limits.memory", "pods"];
+            Some(keys.map(|key| hard[key].0.clone()))
+        };
+        assert_eq!(hard(Tier::Free), Some(["2", "4", "4Gi", "8Gi", "20"].map(String::from)));
+        assert_eq!(hard(Tier::Professional), Some(["8", "16", "16Gi", "32Gi", "50"].map(String::from)));
+        assert_eq!(hard(Tier::Enterprise), None);
+    }
+
+    #[test]
+    fn the_role_reads_no_secret_and_writes_nothing() {
+        let role = objects::role(&plan(&tenant(Tier::Free), &Platform::default()));
+        for rule in role.rules.unwrap() {
+            assert!(!rule.resources.unwrap().iter().any(|resource| resource == "secrets" || resource == "*"));
+            assert!(rule.verbs.iter().all(|verb| ["get", "list", "watch"].contains(&verb.as_str())));
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! TAKE_INVENTORY: the step that ends every backward run. Nothing of the tenant is left, looked at in the outside
+//! systems themselves.
+//!
+//! In: the names that the tenant's things go by. Out: nothing. It is never run forward. Fails with `left_over`, naming
+//! what is left, and with `Unavailable` when a system cannot be asked: nothing is taken to be empty unseen.
+
+use serde::{Deserialize, Serialize};
+use shared::cluster::{Cluster, Leftover};
+use shared::model::{PhaseName, Tenant};
+use shared::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
+use shared::platform::Platform;
+
+/// Leftovers that the error names; the operation's result lists them all.
+const NAMED: usize = 10;
+
+/// The phase.
+#[derive(Debug)]
+pub struct TakeInventory {
+    cluster: Cluster,
+}
+
+/// Where to look.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Before the `/` of the labels that ownership is read from.
+    pub label_prefix: String,
+}
+
+impl Phase for TakeInventory {
+    const NAME: PhaseName = PhaseName::TAKE_INVENTORY;
+    type Plan = Plan;
+    type Checkpoint = ();
+
+    async fn connect(_: &Platform) -> Result<Self> {
+        Ok(Self { cluster: Cluster::connect().await? })
+    }
+
+    fn plan(&self, _: &Tenant, platform: &Platform, _: &Checkpoints) -> Result<Plan> {
+        Ok(Plan { label_prefix: platform.label_prefix.clone() })
+    }
+
+    async fn apply(&self, _: &Plan, _: &Step) -> Result<Progress<()>> {
+        Err(Error::fatal("backward_only", "an inventory is taken at the end of a backward run only")
+            .next("This run's list of phases is wrong; report it."))
+    }
+
+    async fn revert(&self, plan: &Plan, _: Option<&()>, step: &Step) -> Result<Progress<()>> {
+        let left = step.operation("inventory", self.inventory(plan, step)).await?;
+        if left.is_empty() { Ok(Progress::Done(())) } else { Err(left_over(&left)) }
+    }
+}
+
+impl TakeInventory {
+    /// What is left, system by system. Helm's releases are Secrets of the tenant's namespace, so the cluster's list has
+    /// them.
+    async fn inventory(&self, plan: &Plan, step: &Step) -> Result<Vec<Leftover>> {
+        let cluster = self.cluster.inventory(step.owner().tenant_id, &plan.label_prefix).await?;
+        Ok([cluster].concat())
+    }
+}
+
+fn left_over(left: &[Leftover]) -> Error {
+    let mut names: Vec<String> = left.iter().take(NAMED).map(ToString::to_string).collect();
+    if left.len() > NAMED {
+        names.push(format!("and {} more", left.len() - NAMED));
+    }
+    Error::retryable("left_over", format!("{} left: {}", left.len(), names.join(", ")))
+        .next("Remove what is listed, or find out who keeps it there, then retry; abandon ends the run with this list.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_list_is_named_in_part_and_counted_in_full() {
+        let one = |number: usize| Leftover {
+            kind: "Pod".into(),
+            namespace: Some("matih-acme".into()),
+            name: format!("p{number}"),
+            state: "present".into(),
+        };
+        let few = left_over(&[one(1), one(2)]).message;
+        assert_eq!(few, "2 left: Pod matih-acme/p1 (present), Pod matih-acme/p2 (present)");
+        let many: Vec<Leftover> = (0..25).map(one).collect();
+        let many = left_over(&many).message;
+        assert!(many.starts_with("25 left: ") && many.ends_with(", and 15 more"), "{many}");
+    }
+}

@@ -1,0 +1,107 @@
+//! The connection, and one bound on every call.
+
+use std::future::Future;
+use std::time::Duration;
+
+use kube::core::Status;
+use kube::{Client, Config};
+
+use super::{Owned, errors};
+use crate::phase::{Error, Owner, Result};
+
+/// Longest wait for a TCP and TLS connection.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
+/// Longest wait for the answer to one call. The API server itself gives up on a request after 60 s.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// A connection to the API server; cheap to clone.
+#[derive(Clone)]
+pub struct Cluster {
+    pub(super) client: Client,
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Cluster")
+    }
+}
+
+impl Cluster {
+    /// Connects to the cluster that `KUBECONFIG` names, or to the one this process runs in. Sends nothing: a server that
+    /// is down is noticed by the first call.
+    ///
+    /// `~/.kube/config` is not read: a forgotten variable must not provision tenants in whatever cluster a developer
+    /// looked at last.
+    pub async fn connect() -> Result<Self> {
+        let given = std::env::var_os("KUBECONFIG").filter(|path| !path.is_empty());
+        let config = if let Some(path) = given {
+            Config::from_kubeconfig(&kube::config::KubeConfigOptions::default()).await.map_err(|error| {
+                Error::fatal("cluster_config", format!("KUBECONFIG={}: {error}", path.display()))
+                    .next("Set KUBECONFIG to a readable kubeconfig file with a current context.")
+            })?
+        } else {
+            Config::incluster().map_err(|error| {
+                Error::fatal("cluster_config", format!("KUBECONFIG is not set and this is no pod: {error}"))
+                    .next("Set KUBECONFIG to a kubeconfig file, or run in a pod with a service account.")
+            })?
+        };
+        Self::with(config)
+    }
+
+    /// Connects as a configuration at hand says. Sends nothing.
+    pub fn with(mut config: Config) -> Result<Self> {
+        config.connect_timeout = Some(CONNECT_WITHIN);
+        // Trying again is the engine's, where attempts are counted and an operator can see them.
+        config.default_retry = false;
+        // The API server's audit log tells its callers apart by this.
+        if let (Ok(name), Ok(value)) = ("user-agent".parse(), "tenantry".parse()) {
+            config.headers.push((name, value));
+        }
+        let client = Client::try_from(config).map_err(|error| {
+            Error::fatal("cluster_config", format!("the cluster's configuration cannot be used: {error}"))
+                .next("Check the certificates and the user in the kubeconfig file.")
+        })?;
+        Ok(Self { client })
+    }
+
+    /// The client itself, for what this module has no word for. Errors are then the caller's to translate.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// The cluster in the hands of an owner: what is made is labelled as theirs, and only theirs is deleted.
+    /// `label_prefix` comes from the plan, so that an undo finds what was made under an older platform file.
+    pub fn owned_by(&self, owner: &Owner, label_prefix: &str) -> Owned {
+        Owned::new(self.clone(), owner.clone(), label_prefix)
+    }
+}
+
+/// Waits for one call, at most [`ANSWER_WITHIN`]. The server's own refusal is the inner error, for callers that know
+/// what it means; anything else is already translated.
+pub(super) async fn answered<T>(
+    doing: &str,
+    call: impl Future<Output = kube::Result<T>>,
+) -> Result<std::result::Result<T, Box<Status>>> {
+    // The client's futures are several KB each; phases hold many, and nest them.
+    match tokio::time::timeout(ANSWER_WITHIN, Box::pin(call)).await {
+        Ok(Ok(value)) => Ok(Ok(value)),
+        Ok(Err(kube::Error::Api(status))) => Ok(Err(status)),
+        Ok(Err(error)) => Err(errors::translate(doing, &error)),
+        Err(_) => Err(errors::unavailable(doing, "no answer within 30 s")),
+    }
+}
+
+/// As [`answered`], where every refusal is an error.
+pub(super) async fn call<T>(doing: &str, call: impl Future<Output = kube::Result<T>>) -> Result<T> {
+    answered(doing, Box::pin(call)).await?.map_err(|status| errors::refused(doing, &status))
+}
+
+/// As [`call`], where "not found" is an answer.
+pub(super) async fn find<T>(doing: &str, call: impl Future<Output = kube::Result<T>>) -> Result<Option<T>> {
+    match answered(doing, Box::pin(call)).await? {
+        Ok(value) => Ok(Some(value)),
+        Err(status) if status.is_not_found() => Ok(None),
+        Err(status) => Err(errors::refused(doing, &status)),
+    }
+}

@@ -1,0 +1,53 @@
+//! Reading Secrets.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1;
+use kube::Api;
+
+use super::Cluster;
+use super::client::find;
+use crate::phase::{Error, Result};
+use crate::secret::{Secret, SecretError, SecretRef};
+
+impl Cluster {
+    /// A Secret's values by key; none when there is no such Secret. A value that is no UTF-8 text is fatal.
+    pub async fn read_secret(&self, namespace: &str, name: &str) -> Result<Option<BTreeMap<String, Secret>>> {
+        let api: Api<v1::Secret> = Api::namespaced(self.client.clone(), namespace);
+        let Some(found) = find(&format!("read Secret {namespace}/{name}"), api.get(name)).await? else {
+            return Ok(None);
+        };
+        let values = found.data.unwrap_or_default().into_iter().map(|(key, value)| {
+            let text = String::from_utf8(value.0).map_err(|_| {
+                Error::fatal(
+                    "secret_unreadable",
+                    format!("Secret {namespace}/{name}, key {key}: not UTF-8 text"),
+                )
+                .next("Write the value again as text.")
+            })?;
+            Ok((key, Secret::new(text)))
+        });
+        values.collect::<Result<_>>().map(Some)
+    }
+
+    /// Reads what a reference names, wherever it is. Retryable when it is not there: whoever keeps the platform's
+    /// secrets can put it right while the run waits.
+    pub async fn resolve(&self, reference: &SecretRef) -> Result<Secret> {
+        let missing = |why: String| {
+            Error::retryable("secret_missing", format!("{reference}: {why}"))
+                .next("Put the secret where the reference says, then retry.")
+        };
+        match reference.resolve() {
+            Ok(secret) => Ok(secret),
+            Err(SecretError::NeedsCluster(_)) => {
+                let SecretRef::Kubernetes { namespace, name, key } = reference else {
+                    return Err(missing("no Kubernetes reference".into()));
+                };
+                let values = self.read_secret(namespace, name).await?;
+                let value = values.ok_or_else(|| missing("no such Secret".into()))?.remove(key);
+                value.ok_or_else(|| missing(format!("the Secret has no key {key}")))
+            }
+            Err(error) => Err(missing(error.to_string())),
+        }
+    }
+}
