@@ -10,6 +10,11 @@ use crate::model::{Namespace, RunId, Tenant, Tier};
 use crate::phase::{Error, Kind, Progress, Result, Step};
 use crate::platform::{Platform, Seconds};
 
+/// The account that CREATE_NAMESPACE makes for the tenant's workloads.
+const SERVICE_ACCOUNT: &str = "tenant-workload";
+/// The Secret that SETUP_DATABASE makes.
+const DATABASE_SECRET: &str = "tenant-database-credentials";
+
 /// A service by its chart's name, and those that must be ready before it is installed.
 #[derive(Clone, Copy, Debug)]
 pub struct Service {
@@ -90,6 +95,7 @@ fn values(tenant: &Tenant, platform: &Platform, service: &str) -> Value {
     let ownership = json!({ (platform.label("tenant-id")): tenant.id });
     json!({
         "fullnameOverride": service,
+        "serviceAccountName": SERVICE_ACCOUNT,
         "replicaCount": 1,
         "image": {
             "repository": format!("{}/{service}", platform.charts.image_registry),
@@ -98,7 +104,7 @@ fn values(tenant: &Tenant, platform: &Platform, service: &str) -> Value {
         "env": [
             { "name": "TENANT_ID", "value": tenant.id },
             { "name": "DATABASE_URL", "valueFrom": {
-                "secretKeyRef": { "name": "tenant-database-credentials", "key": "DATABASE_URL" },
+                "secretKeyRef": { "name": DATABASE_SECRET, "key": "DATABASE_URL" },
             } },
         ],
         "resources": resources(tenant.tier),
