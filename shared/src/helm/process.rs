@@ -49,11 +49,14 @@ pub(super) async fn run(
         .env("HELM_CACHE_HOME", home.join("cache"))
         .env("HELM_CONFIG_HOME", home.join("config"))
         .env("HELM_DATA_HOME", home.join("data"))
-        .current_dir(home)
         .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
+    if std::env::var_os("KUBECONFIG").is_none_or(|path| path.is_empty()) {
+        // As the cluster module has it: the pod's own account, and never `~/.kube/config`.
+        command.env("KUBECONFIG", "/dev/null");
+    }
     die_with_us(&mut command);
 
     let mut helm = Group(command.spawn()?);

@@ -1,8 +1,10 @@
 //! Releases on a real API server with the real helm and a real chart repository.
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails here")]
 
 mod repository;
 mod stack;
 
+use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -14,10 +16,13 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use repository::Repository;
 use serde_json::json;
-use shared::model::RunId;
+use shared::model::{RunId, TenantId};
 use shared::phase::{Kind, Progress, Scope};
 use stack::{PREFIX, Place, exists, helms_of, variable};
 use tokio_util::sync::CancellationToken;
+
+/// Where the slow chart hangs while it is deployed.
+const DEPLOY: &str = "post-install,post-upgrade";
 
 #[tokio::test]
 async fn installed_twice_is_one_revision() {
@@ -120,7 +125,7 @@ async fn kill_helm_at(place: &Place, repository: &Repository, values: serde_json
 #[tokio::test]
 async fn a_helm_killed_in_the_middle_of_an_install_is_recovered() {
     let (place, repository) = (Place::new().await, Repository::start().await);
-    kill_helm_at(&place, &repository, json!({ "text": "a", "hang": true }), "pending-install").await;
+    kill_helm_at(&place, &repository, json!({ "text": "a", "hang": DEPLOY }), "pending-install").await;
     assert_eq!(place.statuses("slow").await, ["pending-install"]);
 
     let release = place.release("slow", &repository.url, json!({ "text": "a" }));
@@ -136,7 +141,7 @@ async fn a_helm_killed_in_the_middle_of_an_upgrade_is_recovered() {
     let before = place.release("slow", &repository.url, json!({ "text": "before" }));
     let (owner, step) = (place.owner(Scope::Run), place.step());
     place.helm.ensure_release(&before, &owner, &step).await.unwrap();
-    let broken = json!({ "text": "broken", "extra": true, "hang": true });
+    let broken = json!({ "text": "broken", "extra": true, "hang": DEPLOY });
     kill_helm_at(&place, &repository, broken, "pending-upgrade").await;
 
     let after = place.release("slow", &repository.url, json!({ "text": "after" }));
@@ -156,7 +161,7 @@ async fn a_helm_killed_in_the_middle_of_an_upgrade_is_recovered() {
 #[tokio::test]
 async fn a_release_left_pending_is_removed_by_a_rollback() {
     let (place, repository) = (Place::new().await, Repository::start().await);
-    kill_helm_at(&place, &repository, json!({ "text": "a", "hang": true }), "pending-install").await;
+    kill_helm_at(&place, &repository, json!({ "text": "a", "hang": DEPLOY }), "pending-install").await;
     let (owner, step) = (place.owner(Scope::Run), place.step());
     let release = place.release("slow", &repository.url, json!({}));
     place.helm.ensure_uninstalled(&release.namespace, "slow", PREFIX, &owner, &step).await.unwrap();
@@ -166,9 +171,33 @@ async fn a_release_left_pending_is_removed_by_a_rollback() {
 }
 
 #[tokio::test]
+async fn a_helm_killed_in_the_middle_of_an_uninstall_is_recovered() {
+    let (place, repository) = (Place::new().await, Repository::start().await);
+    let release = place.release("slow", &repository.url, json!({ "text": "a", "hang": "post-delete" }));
+    let (owner, step) = (place.owner(Scope::Run), place.step());
+    for finish_by_installing in [true, false] {
+        place.helm.ensure_release(&release, &owner, &step).await.unwrap();
+        // By hand, since our own uninstall runs no hooks and cannot be made to hang.
+        let namespace = format!("--namespace={}", place.namespace);
+        let mut by_hand = Command::new("helm").args(["uninstall", "slow", &namespace]).spawn().unwrap();
+        place.until("slow", "uninstalling").await;
+        by_hand.kill().unwrap();
+        by_hand.wait().unwrap();
+        assert_eq!(place.statuses("slow").await, ["uninstalling"]);
+        if finish_by_installing {
+            place.helm.ensure_release(&release, &owner, &step).await.unwrap();
+            assert_eq!(place.statuses("slow").await, ["deployed"]);
+        } else {
+            place.helm.ensure_uninstalled(&release.namespace, "slow", PREFIX, &owner, &step).await.unwrap();
+            assert!(place.statuses("slow").await.is_empty());
+        }
+    }
+}
+
+#[tokio::test]
 async fn cancelling_kills_helm_and_reaps_it_before_the_call_returns() {
     let (place, repository) = (Place::new().await, Repository::start().await);
-    let release = place.release("slow", &repository.url, json!({ "text": "a", "hang": true }));
+    let release = place.release("slow", &repository.url, json!({ "text": "a", "hang": DEPLOY }));
     let cancel = CancellationToken::new();
     let (owner, step) = (place.owner(Scope::Run), place.cancellable(cancel.clone()));
     let work = place.helm.ensure_release(&release, &owner, &step);
@@ -192,7 +221,7 @@ async fn cancelling_kills_helm_and_reaps_it_before_the_call_returns() {
 #[tokio::test]
 async fn a_dropped_call_kills_helm_and_reaps_it() {
     let (place, repository) = (Place::new().await, Repository::start().await);
-    let release = place.release("slow", &repository.url, json!({ "text": "a", "hang": true }));
+    let release = place.release("slow", &repository.url, json!({ "text": "a", "hang": DEPLOY }));
     let (owner, step) = (place.owner(Scope::Run), place.step());
     let helms = async {
         place.until("slow", "pending-install").await;
@@ -212,7 +241,7 @@ async fn a_dropped_call_kills_helm_and_reaps_it() {
 async fn install_slowly() {
     let tenant = variable("TEST_TENANT").parse().unwrap();
     let place = Place::at(&variable("TEST_NAMESPACE"), tenant).await;
-    let release = place.release("slow", &variable("TEST_REPOSITORY"), json!({ "text": "a", "hang": true }));
+    let release = place.release("slow", &variable("TEST_REPOSITORY"), json!({ "text": "a", "hang": DEPLOY }));
     drop(place.helm.ensure_release(&release, &place.owner(Scope::Run), &place.step()).await);
 }
 
@@ -306,4 +335,36 @@ async fn what_is_wrong_with_the_chart_or_its_repository_is_told_apart() {
     let release = place.query_engine();
     place.helm.ensure_release(&release, &owner, &step).await.unwrap();
     assert_eq!(place.statuses("query-engine").await, ["deployed"]);
+}
+
+/// Not a test: what the next test runs with a kubeconfig that leads nowhere.
+#[tokio::test]
+#[ignore = "started by an_api_server_that_is_down_is_nobodys_failure"]
+async fn without_an_api_server() {
+    let place = Place::at("matih-nowhere", TenantId::generate()).await;
+    let (release, owner, step) = (place.query_engine(), place.owner(Scope::Run), place.step());
+    let cluster = Kind::Unavailable { dependency: "cluster".into() };
+    let installed = place.helm.ensure_release(&release, &owner, &step).await.unwrap_err();
+    assert_eq!(installed.kind, cluster);
+    let uninstall = place.helm.ensure_uninstalled(&release.namespace, "query-engine", PREFIX, &owner, &step);
+    assert_eq!(uninstall.await.unwrap_err().kind, cluster);
+    assert_eq!(place.helm.inventory(place.tenant, PREFIX).await.unwrap_err().kind, cluster);
+}
+
+#[tokio::test]
+async fn an_api_server_that_is_down_is_nobodys_failure() {
+    let mut nowhere = tempfile::NamedTempFile::new().unwrap();
+    let kubeconfig = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "a",
+        "clusters": [{ "name": "a", "cluster": { "server": "https://127.0.0.1:1" } }],
+        "users": [{ "name": "a", "user": {} }],
+        "contexts": [{ "name": "a", "context": { "cluster": "a", "user": "a" } }],
+    });
+    nowhere.write_all(kubeconfig.to_string().as_bytes()).unwrap();
+    let ran = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "without_an_api_server", "--ignored"])
+        .env("KUBECONFIG", nowhere.path())
+        .output()
+        .unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stdout));
 }

@@ -1,5 +1,5 @@
-//! A chart repository with one chart, `slow`: a ConfigMap with the value `text`, and, if the value `hang` is true, a
-//! hook after it that never ends (its pod fits no node), so that helm can be met in the middle of its work.
+//! A chart repository with one chart, `slow`: a ConfigMap with the value `text`, and a hook at the moments that the
+//! value `hang` names, which never ends (its pod fits no node), so that helm can be met in the middle of its work.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 const CHART: &str = "apiVersion: v2\nname: slow\nversion: 0.1.0\n";
-const TEMPLATE: &str = r#"
+const TEMPLATE: &str = r"
 apiVersion: v1
 kind: ConfigMap
 metadata:
@@ -23,14 +23,14 @@ kind: ConfigMap
 metadata:
   name: {{ .Release.Name }}-extra
 {{- end }}
-{{- if .Values.hang }}
+{{- with .Values.hang }}
 ---
 apiVersion: batch/v1
 kind: Job
 metadata:
-  name: {{ .Release.Name }}-hook
+  name: {{ $.Release.Name }}-hook
   annotations:
-    helm.sh/hook: post-install,post-upgrade
+    helm.sh/hook: {{ . }}
     helm.sh/hook-delete-policy: before-hook-creation
 spec:
   template:
@@ -39,7 +39,7 @@ spec:
       restartPolicy: Never
       containers: [{ name: never, image: never }]
 {{- end }}
-"#;
+";
 
 /// Served until dropped.
 pub struct Repository {
