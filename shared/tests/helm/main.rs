@@ -353,14 +353,13 @@ async fn without_an_api_server() {
 
 #[tokio::test]
 async fn an_api_server_that_is_down_is_nobodys_failure() {
+    // The stack's own kubeconfig, with an address where nobody listens.
+    let mut kubeconfig = kube::config::Kubeconfig::read_from(variable("KUBECONFIG")).unwrap();
+    for cluster in kubeconfig.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
+        cluster.server = Some("https://127.0.0.1:1".into());
+    }
     let mut nowhere = tempfile::NamedTempFile::new().unwrap();
-    let kubeconfig = json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "a",
-        "clusters": [{ "name": "a", "cluster": { "server": "https://127.0.0.1:1" } }],
-        "users": [{ "name": "a", "user": {} }],
-        "contexts": [{ "name": "a", "context": { "cluster": "a", "user": "a" } }],
-    });
-    nowhere.write_all(kubeconfig.to_string().as_bytes()).unwrap();
+    nowhere.write_all(&serde_json::to_vec(&kubeconfig).unwrap()).unwrap();
     let ran = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "without_an_api_server", "--ignored"])
         .env("KUBECONFIG", nowhere.path())
