@@ -4,6 +4,7 @@
 //! Decisions are taken from those Secrets, effects are helm's own. Nothing is ever adopted: where something else
 //! stands, helm refuses, and so do we.
 
+mod calls;
 mod history;
 mod process;
 mod refusal;
@@ -12,7 +13,7 @@ pub mod services;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
@@ -24,20 +25,15 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use history::{History, Keys, Next, Revision};
-use process::Output;
 use refusal::Refusal;
 
 use crate::cluster::Cluster;
 use crate::model::{Namespace, RunId, TenantId};
-use crate::phase::{Error, Interrupt, Owner, Progress, Result, Step};
+use crate::phase::{Error, Owner, Progress, Result, Step};
 
 /// Names the helm binary when it is not `helm` on the PATH.
 pub const HELM_VARIABLE: &str = "TENANTRY_HELM";
 
-/// How long helm waits for a single object.
-const OBJECT_TIMEOUT: &str = "2m";
-/// How long one helm call may take before it is killed; an operation may call three, and has ten minutes.
-const CALL_TIMEOUT: Duration = Duration::from_mins(3);
 /// Longest wait for the API server's answer about helm's storage.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// How often the state is looked at in one call. The longest way is: go back, go back failed, remove, install.
@@ -107,10 +103,14 @@ impl Helm {
     pub fn connect(cluster: &Cluster) -> Result<Self> {
         let wanted = std::env::var_os(HELM_VARIABLE).unwrap_or_else(|| "helm".into());
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let binary = std::env::split_paths(&path)
-            // Joining an absolute path gives that path.
+        let folders = if Path::new(&wanted).components().count() > 1 {
+            vec![PathBuf::new()]
+        } else {
+            std::env::split_paths(&path).collect()
+        };
+        let binary = folders
+            .into_iter()
             .map(|folder| folder.join(&wanted))
-            .chain(std::iter::once(PathBuf::from(&wanted)))
             .find(|candidate| {
                 candidate.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
             })
@@ -243,153 +243,6 @@ impl Helm {
             Err(_) => Err(unreachable(&format!("no answer within {ANSWER_WITHIN:?}"))),
         }
     }
-
-    async fn install(
-        &self,
-        release: &Release,
-        owner: &Owner,
-        run: RunId,
-        step: &Step,
-    ) -> std::result::Result<(), Refusal> {
-        let arguments = deploy_arguments("install", release, owner, Some(run));
-        self.change(&release.namespace, &release.name, arguments, &release.values, step).await
-    }
-
-    async fn upgrade(
-        &self,
-        release: &Release,
-        owner: &Owner,
-        run: Option<RunId>,
-        step: &Step,
-    ) -> std::result::Result<(), Refusal> {
-        let mut arguments = deploy_arguments("upgrade", release, owner, run);
-        // It is ours by its label; a field that somebody else's hand has set since is set back.
-        arguments.extend(["--server-side=true", "--force-conflicts", "--reset-values"].map(str::to_owned));
-        self.change(&release.namespace, &release.name, arguments, &release.values, step).await
-    }
-
-    async fn change(
-        &self,
-        namespace: &Namespace,
-        name: &str,
-        arguments: Vec<String>,
-        values: &Value,
-        step: &Step,
-    ) -> std::result::Result<(), Refusal> {
-        // JSON is YAML.
-        let values = values.to_string();
-        self.call(namespace, name, arguments, Some(values.as_bytes()), step).await.map(drop)
-    }
-
-    async fn go_back(
-        &self,
-        release: &Release,
-        revision: u32,
-        step: &Step,
-    ) -> std::result::Result<(), Refusal> {
-        let arguments = vec![
-            "rollback".into(),
-            release.name.clone(),
-            revision.to_string(),
-            "--no-hooks".into(),
-            "--server-side=true".into(),
-            "--force-conflicts".into(),
-            format!("--timeout={OBJECT_TIMEOUT}"),
-        ];
-        self.call(&release.namespace, &release.name, arguments, None, step).await.map(drop)
-    }
-
-    async fn uninstall(
-        &self,
-        namespace: &Namespace,
-        name: &str,
-        step: &Step,
-    ) -> std::result::Result<(), Refusal> {
-        // A hook is a Job, which cannot be created in a namespace that is going, and would make the tenant's end depend
-        // on an image that can still be pulled.
-        let arguments =
-            vec!["uninstall".into(), name.into(), "--no-hooks".into(), format!("--timeout={OBJECT_TIMEOUT}")];
-        self.call(namespace, name, arguments, None, step).await.map(drop)
-    }
-
-    /// Whether the revision has the wanted chart, version and values.
-    async fn is_as_wanted(
-        &self,
-        release: &Release,
-        revision: u32,
-        step: &Step,
-    ) -> std::result::Result<bool, Refusal> {
-        let get = |what: &str| {
-            let arguments = ["get", what, &release.name, "--output=json", &format!("--revision={revision}")]
-                .map(str::to_owned)
-                .to_vec();
-            self.call(&release.namespace, &release.name, arguments, None, step)
-        };
-        let (metadata, values) = tokio::try_join!(get("metadata"), get("values"))?;
-        let metadata = json(&metadata)?;
-        let values = match json(&values)? {
-            Value::Null => Value::Object(serde_json::Map::default()),
-            values => values,
-        };
-        Ok(metadata["chart"] == release.chart.as_str()
-            && metadata["version"] == release.version.as_str()
-            && values == release.values)
-    }
-
-    async fn call(
-        &self,
-        namespace: &Namespace,
-        name: &str,
-        mut arguments: Vec<String>,
-        input: Option<&[u8]>,
-        step: &Step,
-    ) -> std::result::Result<Vec<u8>, Refusal> {
-        let what = format!("{} {name} in {namespace}", arguments[0]);
-        arguments.push(format!("--namespace={namespace}"));
-        tracing::debug!(helm = %what, "helm");
-        let helm = process::run(&self.binary, self.home.path(), &arguments, input);
-        let ended = tokio::select! {
-            biased;
-            () = step.cancelled().cancelled_owned() => {
-                return Err(Error::interrupted(Interrupt::Fenced).into());
-            }
-            ended = tokio::time::timeout(CALL_TIMEOUT, helm) => ended,
-        };
-        match ended {
-            Ok(Ok(Output { ok: true, stdout, .. })) => Ok(stdout),
-            Ok(Ok(Output { stderr, .. })) => Err(refusal::read(&what, &stderr)),
-            Ok(Err(error)) => Err(Error::retryable("helm_failed", format!("helm: {what}: {error}"))
-                .next(format!("Check that {} can be run.", self.binary.display()))
-                .into()),
-            Err(_) => {
-                Err(Error::retryable("helm_timeout", format!("helm: {what}: killed after {CALL_TIMEOUT:?}"))
-                    .next("Look at what the release's objects wait for, then retry.")
-                    .into())
-            }
-        }
-    }
-}
-
-/// What install and upgrade have in common. Labels are passed every time: helm keeps old ones, and these must be right.
-fn deploy_arguments(verb: &str, release: &Release, owner: &Owner, run: Option<RunId>) -> Vec<String> {
-    let mut arguments = vec![verb.to_owned(), release.name.clone()];
-    if release.repository_url.starts_with("oci://") {
-        arguments.push(format!("{}/{}", release.repository_url.trim_end_matches('/'), release.chart));
-    } else {
-        arguments.extend([release.chart.clone(), format!("--repo={}", release.repository_url)]);
-    }
-    let keys = Keys::new(&release.label_prefix);
-    let mut labels = format!("{}={}", keys.tenant, owner.tenant_id);
-    if let Some(run) = run {
-        labels = format!("{labels},{}={run}", keys.run);
-    }
-    arguments.extend([
-        format!("--version={}", release.version),
-        format!("--labels={labels}"),
-        "--values=-".into(),
-        format!("--timeout={OBJECT_TIMEOUT}"),
-    ]);
-    arguments
 }
 
 fn revision(secret: &PartialObjectMeta<Secret>, keys: &Keys) -> Revision {
@@ -403,14 +256,6 @@ fn named(namespace: &Namespace, name: &str) -> String {
 fn unsettled(namespace: &Namespace, name: &str) -> Error {
     Error::retryable("helm_unsettled", format!("{} changes whenever it is looked at", named(namespace, name)))
         .next("Find out who else works on this release (helm history), then retry.")
-}
-
-fn json(output: &[u8]) -> std::result::Result<Value, Refusal> {
-    serde_json::from_slice(output).map_err(|error| {
-        Error::retryable("helm_failed", format!("helm's answer is no JSON: {error}"))
-            .next("Check that this is Helm 4.")
-            .into()
-    })
 }
 
 /// Why helm's storage could not be read.
