@@ -1,0 +1,5 @@
+//! The function deploy-core-services.
+
+fn main() -> std::process::ExitCode {
+    shared::runtime::serve::<deploy_core_services::DeployCoreServices>()
+}

@@ -1,0 +1,124 @@
+//! One helm as a child process that cannot outlive the one who asked for it.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+use std::process::Stdio;
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::{Pid, getpid, getppid};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, Command};
+
+/// What a finished helm left.
+#[derive(Debug)]
+pub(super) struct Output {
+    pub ok: bool,
+    pub stdout: Vec<u8>,
+    pub stderr: String,
+}
+
+/// What helm needs of our environment: where it and its credential plugins find the cluster, and how to get out.
+/// Nothing else is handed on, since a function's environment holds the control plane's secrets.
+const ENVIRONMENT: [&str; 8] =
+    ["PATH", "HOME", "TMPDIR", "KUBECONFIG", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "LANG"];
+const ENVIRONMENT_PREFIXES: [&str; 4] = ["KUBERNETES_SERVICE_", "SSL_CERT_", "AWS_", "AZURE_"];
+
+fn handed_on(name: &OsString) -> bool {
+    name.to_str().is_some_and(|name| {
+        ENVIRONMENT.contains(&name.to_ascii_uppercase().as_str())
+            || ENVIRONMENT_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    })
+}
+
+/// Runs helm to its end. `home` holds everything it writes beside the cluster; `input` goes to its standard input.
+/// Dropping the future kills helm with all it started, and returns only when helm is reaped.
+pub(super) async fn run(
+    binary: &Path,
+    home: &Path,
+    arguments: &[String],
+    input: Option<&[u8]>,
+) -> io::Result<Output> {
+    let mut command = Command::new(binary);
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(std::env::vars_os().filter(|(name, _)| handed_on(name)))
+        .env("HELM_CACHE_HOME", home.join("cache"))
+        .env("HELM_CONFIG_HOME", home.join("config"))
+        .env("HELM_DATA_HOME", home.join("data"))
+        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
+    if std::env::var_os("KUBECONFIG").is_none_or(|path| path.is_empty()) {
+        // As the cluster module has it: the pod's own account, and never `~/.kube/config`.
+        command.env("KUBECONFIG", "/dev/null");
+    }
+    die_with_us(&mut command);
+
+    let mut helm = Group(command.spawn()?);
+    let mut stdin = helm.0.stdin.take();
+    let (mut out, mut err) = (helm.0.stdout.take(), helm.0.stderr.take());
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let write = async {
+        if let (Some(pipe), Some(input)) = (&mut stdin, input) {
+            // A helm that ends before it has read everything says why on its standard error.
+            drop(pipe.write_all(input).await);
+        }
+        drop(stdin);
+    };
+    let read_out = async {
+        match &mut out {
+            Some(pipe) => pipe.read_to_end(&mut stdout).await,
+            None => Ok(0),
+        }
+    };
+    let read_err = async {
+        match &mut err {
+            Some(pipe) => pipe.read_to_end(&mut stderr).await,
+            None => Ok(0),
+        }
+    };
+    let ((), read_out, read_err) = tokio::join!(write, read_out, read_err);
+    read_out?;
+    read_err?;
+    let status = helm.0.wait().await?;
+    Ok(Output { ok: status.success(), stdout, stderr: String::from_utf8_lossy(&stderr).into_owned() })
+}
+
+/// Should this process be killed, the kernel kills helm: nobody else would.
+fn die_with_us(command: &mut Command) {
+    let parent = getpid();
+    let prepare = move || -> io::Result<()> {
+        // The kernel watches the thread that forks. Ours is a worker of the runtime, which lives as long as that does.
+        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+        // The parent may have died before the line above, and then no signal comes.
+        if getppid() == parent { Ok(()) } else { Err(Errno::ESRCH.into()) }
+    };
+    // SAFETY: between fork and exec only async-signal-safe functions may be called: prctl and getppid are such, and
+    // nothing here allocates, locks, or panics.
+    unsafe { command.pre_exec(prepare) };
+}
+
+/// A child that leads its own process group.
+struct Group(Child);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Already reaped: its number may by now be another's, so nothing may be sent to it.
+        let Some(id) = self.0.id() else { return };
+        let Ok(pid) = i32::try_from(id).map(Pid::from_raw) else { return };
+        if !matches!(self.0.try_wait(), Ok(None)) {
+            return;
+        }
+        // It may have ended by itself just now.
+        let _ = killpg(pid, Signal::SIGKILL);
+        // Waits without reaping, which blocks for no longer than the kernel needs to end a killed process; the one who
+        // spawned it reaps, so that the number is not waited for again later.
+        while waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) == Err(Errno::EINTR) {}
+        drop(self.0.try_wait());
+    }
+}
