@@ -1,0 +1,50 @@
+# Every target sets up what it needs by itself. Addresses, folders and given parts: infra/local/stack.py --help
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+# Queries are checked against the committed .sqlx, not against whatever database the environment names.
+export SQLX_OFFLINE := true
+# The Lambda emulator and the servers inherit this; colours would end up in their logs.
+export PYTHONDONTWRITEBYTECODE := 1
+
+STACK := infra/local/stack.py
+
+.PHONY: help run down clean-local status test bench prepare tools
+
+help: ## lists the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: prepare tools ## starts everything and provisions the tenant acme, with its progress
+	cargo build --bins --locked
+	$(STACK) up
+	infra/local/provision.py
+
+down: ## stops the stack; data stays
+	$(STACK) down
+
+clean-local: ## stops the stack and forgets its data (built tools stay in the cache)
+	$(STACK) clean
+
+status: ## shows the parts of the running stack
+	$(STACK) status
+
+test: prepare ## everything CI runs
+	cargo fmt --all --check
+	python3 -m unittest discover --start-directory infra/local/tests
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	infra/tools/cargo_deny.py check
+	cargo build --workspace --all-targets --locked
+	infra/local/with-stack cargo test --workspace --locked
+
+bench: prepare ## prints the tables of throughput and latency
+	cargo build --release --locked -p tests --bin bench
+	infra/local/with-stack cargo run --release --locked -p tests --bin bench
+
+prepare:
+	@infra/local/prepare
+
+tools:
+	@infra/tools/build.py > /dev/null

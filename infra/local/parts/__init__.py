@@ -1,0 +1,16 @@
+"""The parts of the stack, in the order in which they start."""
+
+from parts.charts import Charts
+from parts.epmd import Epmd
+from parts.etcd import Etcd
+from parts.functions import Functions
+from parts.kube_apiserver import KubeApiserver
+from parts.kube_controller_manager import KubeControllerManager
+from parts.kube_scheduler import KubeScheduler
+from parts.kwok import Kwok
+from parts.ours import Dispatcher, TenantApi, TenantService
+from parts.postgres import Postgres
+from parts.rabbitmq import RabbitMq
+
+ALL = (Postgres, Epmd, RabbitMq, Etcd, KubeApiserver, KubeControllerManager, KubeScheduler, Kwok, Charts,
+       TenantApi, Functions, Dispatcher, TenantService)

@@ -1,0 +1,105 @@
+"""Our own servers as plain processes: tenant-api, dispatcher, tenant-service; and what all our programs are told."""
+
+import os
+import subprocess
+
+from part import Part, serves
+from supervisor import MARK
+
+
+class Ours(Part):
+    """A server of the workspace. A rebuilt binary restarts it."""
+
+    profiles = ("full",)
+    after = ("postgres", "kube-apiserver", "charts", "kwok")
+    stop_wait = 30
+    listens = ""  # its port in ports.env
+
+    def __init__(self, stack):
+        super().__init__(stack)
+        self.ports = (self.listens,)
+
+    def package(self):
+        return self.stack.root / "functions" / self.name
+
+    def wanted(self):
+        return (self.package() / "Cargo.toml").exists()
+
+    def binary(self):
+        return self.stack.target / "debug" / self.name
+
+    def needs(self):
+        return [(os.access(self.binary(), os.X_OK), f"{self.binary()} (run `cargo build` first)")]
+
+    def prepare(self):
+        found = self.binary().stat()
+        self.files["binary"] = f"{found.st_mtime_ns} {found.st_size}"
+
+    def address(self):
+        return f"127.0.0.1:{self.port(self.listens)}"
+
+    def environment(self):
+        return told(self.stack) | {"LISTEN": self.address()}
+
+    def command(self):
+        return [self.binary()]
+
+    def ready(self):
+        return serves(f"http://{self.address()}/readyz")
+
+
+class TenantApi(Ours):
+    name = "tenant-api"
+    listens = "TENANT_API_PORT"
+
+    def exports(self):
+        return {"TENANT_API_URL": f"http://{self.address()}",
+                "TENANT_API_INTERNAL_SECRET": self.stack.secret("tenant_api_internal")}
+
+
+class Dispatcher(Ours):
+    name = "dispatcher"
+    listens = "DISPATCHER_HEALTH_PORT"
+    after = (*Ours.after, "rabbitmq", "tenant-api", "functions")
+
+    def environment(self):
+        environment = told(self.stack) | {"HEALTH_LISTEN": self.address(), "AMQP_URL": self.stack.values["AMQP_URL"]}
+        return environment
+
+    def migrate(self):
+        """Brings the control plane's schema up to date, before any server starts."""
+        environment = os.environ | {name: str(value) for name, value in self.environment().items()}
+        environment[MARK] = str(self.stack.local)
+        done = subprocess.run([self.binary(), "migrate"], env=environment, capture_output=True, text=True,
+                              stdin=subprocess.DEVNULL)
+        if done.returncode:
+            raise SystemExit(f"dispatcher migrate failed: {(done.stderr or done.stdout).strip()[-2000:]}")
+
+
+class TenantService(Ours):
+    name = "tenant-service"
+    listens = "API_PORT"
+    after = (*Ours.after, "dispatcher")
+
+    def exports(self):
+        return {"API_URL": f"http://{self.address()}", "ADMIN_TOKEN": self.stack.secret("admin_token")}
+
+
+def told(stack):
+    """The environment of every program of ours. Only the dispatcher is told of RabbitMQ."""
+    values = stack.values
+    return {
+        "DATABASE_URL": values["DATABASE_URL"],
+        "DATABASE_DIRECT_URL": values["DATABASE_URL"],
+        "TENANTRY_CONFIG": values["TENANTRY_CONFIG"],
+        "KUBECONFIG": values["KUBECONFIG"],
+        "TENANT_API_INTERNAL_SECRET": values["TENANT_API_INTERNAL_SECRET"],
+        "REGION_DATABASE_ADMIN_PASSWORD": values["REGION_DATABASE_ADMIN_PASSWORD"],
+        "ADMIN_TOKEN": values["ADMIN_TOKEN"],
+        "INVOKER": stack.invoker(),
+        "LAMBDA_ENDPOINT": values["LAMBDA_ENDPOINT"],
+        "PATH": f"{stack.bin}:{os.environ['PATH']}",
+        # The Lambda client signs its calls; `cargo lambda watch` does not look at the signature.
+        "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_REGION": "us-east-1",
+        "RUST_LOG": os.environ.get("RUST_LOG", "info"),
+    }

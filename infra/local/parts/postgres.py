@@ -1,0 +1,153 @@
+"""Postgres: the control plane's database and one shared database per region, in a private instance."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import urllib.parse
+from pathlib import Path
+
+from part import Part, executable
+from ports import answers
+from settings import REGIONS
+
+INSTALLED = Path("/usr/lib/postgresql")
+# The system user of Debian's package; Postgres refuses to run as root.
+USER = "postgres"
+
+
+class Postgres(Part):
+    name = "postgres"
+    ports = ("POSTGRES_PORT",)
+    given = "DATABASE_URL"
+    stop_signal = "INT"  # fast shutdown: sessions are ended, nothing is lost
+    stop_group = False  # the postmaster ends its own children
+    stop_wait = 60
+
+    def needs(self):
+        return [(executable(self.binary("initdb")), "postgresql")]
+
+    def binary(self, name):
+        """Of the version that made the data, else of the newest one installed."""
+        data = self.home / "data" / "PG_VERSION"
+        if data.exists():
+            return INSTALLED / data.read_text().strip() / "bin" / name
+        found = [folder for folder in INSTALLED.glob("*") if executable(folder / "bin" / "initdb")]
+        return max(found, key=lambda folder: float(folder.name)) / "bin" / name if found else None
+
+    def as_user(self, folder, command):
+        """A shell line that runs the command unprivileged when root starts the stack.
+
+        The folder is handed over as an open descriptor: that user may not be able to walk there (a checkout below
+        /root, or in a folder made by mktemp), and needs no right to.
+        """
+        drop = f"setpriv --reuid={USER} --regid={USER} --init-groups " if os.getuid() == 0 else ""
+        return f"cd / && exec 9< {shlex.quote(str(folder))} && exec {drop}{command}"
+
+    def prepare(self):
+        data = self.home / "data"
+        if data.exists():
+            return
+        fresh = self.home / "data.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True, mode=0o700)
+        password = self.home / "password"
+        self.stack.write(password, self.stack.secret("postgres"))
+        if os.getuid() == 0:
+            shutil.chown(fresh, USER, USER)
+            shutil.chown(password, USER, USER)
+        try:
+            done = subprocess.run(
+                ["sh", "-c", f"exec 8< {shlex.quote(str(password))}; " + self.as_user(
+                    fresh, f"{self.binary('initdb')} -D /proc/self/fd/9 -U postgres --pwfile=/proc/self/fd/8 -E UTF8 "
+                           "--no-locale --auth=scram-sha-256")],
+                capture_output=True, text=True)
+        finally:
+            password.unlink()
+        if done.returncode:
+            raise SystemExit(f"initdb failed: {done.stderr.strip()}")
+        fresh.rename(data)
+
+    def shell(self):
+        settings = {
+            "listen_addresses": "127.0.0.1", "port": self.port("POSTGRES_PORT"), "unix_socket_directories": "",
+            "max_connections": 300, "fsync": "on", "synchronous_commit": "on", "max_wal_size": "2GB",
+            "password_encryption": "scram-sha-256", "log_line_prefix": "%m [%p] %d ",
+        }
+        options = " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in settings.items())
+        return self.as_user(self.home / "data", f"{self.binary('postgres')} -D /proc/self/fd/9 {options}")
+
+    def ready(self):
+        return self.sql("SELECT 1;", "postgres")
+
+    def sql(self, text, database, url=None):
+        """Runs statements as the superuser, or by a given address; None, or what went wrong."""
+        psql = self.binary("psql") or shutil.which("psql")
+        env = os.environ | {"PGPASSWORD": self.stack.secret("postgres"), "PGCONNECT_TIMEOUT": "5"}
+        if url:
+            parsed = urllib.parse.urlsplit(url)
+            env["PGPASSWORD"] = urllib.parse.unquote(parsed.password or "")
+            user = urllib.parse.quote(urllib.parse.unquote(parsed.username or "postgres"))
+            query = f"?{parsed.query}" if parsed.query else ""
+            place = f"postgresql://{user}@{parsed.hostname}:{parsed.port or 5432}/{database}{query}"
+        else:
+            place = f"postgresql://postgres@127.0.0.1:{self.port('POSTGRES_PORT')}/{database}"
+        done = subprocess.run([psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", place], env=env, text=True, cwd="/",
+                              input=text, capture_output=True)
+        return None if done.returncode == 0 else done.stderr.strip()
+
+    def finish(self):
+        # The passwords are hexadecimal, so they need no quoting; errors must not put them into the log.
+        script = ["SET log_min_error_statement = panic;"]
+        for role, may in (("tenantry", "CREATEDB"), ("region_admin", "CREATEDB CREATEROLE")):
+            script.append(f"SELECT 'CREATE ROLE {role}' WHERE to_regrole('{role}') IS NULL \\gexec")
+            script.append(f"ALTER ROLE {role} LOGIN {may} PASSWORD '{self.stack.secret(role)}';")
+        script.append(create("tenantry", "tenantry"))
+        script += [create(database(region), "region_admin") for region in REGIONS]
+        # DROP DATABASE … WITH (FORCE) ends the sessions of a tenant's role.
+        script.append("GRANT pg_signal_backend TO region_admin;")
+        for name in ("tenantry", "postgres", "template1", *map(database, REGIONS)):
+            script.append(f"REVOKE CONNECT, TEMPORARY ON DATABASE {name} FROM PUBLIC;")
+        script.append("GRANT CONNECT ON DATABASE postgres TO tenantry, region_admin;")
+        if problem := self.sql("\n".join(script), "postgres"):
+            raise SystemExit(f"preparing the databases failed: {problem}")
+
+    def adopt(self):
+        """On a given server, the regions' shared databases are made where they are missing."""
+        url = self.stack.given("DATABASE_URL")
+        parsed = urllib.parse.urlsplit(url)
+        if not answers(parsed.hostname, parsed.port or 5432):
+            raise SystemExit(f"DATABASE_URL is given, but nothing answers at {parsed.hostname}:{parsed.port or 5432}")
+        if self.stack.given("REGION_DATABASE_HOST"):
+            return
+        script = "\n".join(create(database(region), None) for region in REGIONS)
+        if problem := self.sql(script, parsed.path.lstrip("/"), url):
+            raise SystemExit(f"DATABASE_URL: making the regions' databases failed: {problem}")
+
+    def exports(self):
+        secret = self.stack.secret
+        url = self.stack.given("DATABASE_URL")
+        if not url:
+            port = self.port("POSTGRES_PORT")
+            return {
+                "DATABASE_URL": f"postgres://tenantry:{secret('tenantry')}@127.0.0.1:{port}/tenantry",
+                "REGION_DATABASE_HOST": "127.0.0.1", "REGION_DATABASE_PORT": port,
+                "REGION_DATABASE_ADMIN_USER": "region_admin", "REGION_DATABASE_ADMIN_PASSWORD": secret("region_admin"),
+            }
+        parsed = urllib.parse.urlsplit(url)
+        region = {
+            "REGION_DATABASE_HOST": parsed.hostname, "REGION_DATABASE_PORT": parsed.port or 5432,
+            "REGION_DATABASE_ADMIN_USER": urllib.parse.unquote(parsed.username or ""),
+            "REGION_DATABASE_ADMIN_PASSWORD": urllib.parse.unquote(parsed.password or ""),
+        }
+        return {"DATABASE_URL": url} | {name: self.stack.given(name) or value for name, value in region.items()}
+
+
+def database(region):
+    return "region_" + region.replace("-", "_")
+
+
+def create(name, owner):
+    owned = f" OWNER {owner}" if owner else ""
+    return f"SELECT 'CREATE DATABASE {name}{owned}' WHERE NOT EXISTS " \
+           f"(SELECT FROM pg_database WHERE datname = '{name}') \\gexec"

@@ -1,0 +1,259 @@
+#!/usr/bin/env python3
+"""The local stack: real parts under supervisord, everything on 127.0.0.1.
+
+    stack.py up [--profile full|test]   starts what does not run; waits until every part is ready
+    stack.py down                       stops everything
+    stack.py status                     the parts and their state
+    stack.py clean                      stops everything and forgets all data (built tools stay in the cache)
+    stack.py env                        prints the env file: set -a; . .local/env
+    stack.py ports                      prints the ports
+
+The profile "test" starts only what comes from outside (Postgres, RabbitMQ, Kubernetes, the chart repository), none of
+our own programs.
+
+Environment:
+    TENANTRY_LOCAL          folder of data, logs and keys (.local)
+    PORT_OFFSET             added to every port of infra/local/ports.env; each can be overridden by its own name
+    INVOKER                 lambda (functions under cargo lambda watch, the default) or embedded (in the dispatcher)
+Used instead of starting a part:
+    DATABASE_URL            Postgres; its user must be able to create databases and roles. REGION_DATABASE_HOST, _PORT,
+                            _ADMIN_USER and _ADMIN_PASSWORD name another server for the tenants' databases
+    AMQP_URL                RabbitMQ with a vhost; RABBITMQ_MANAGEMENT_URL goes with it
+    TENANTRY_KUBECONFIG     a cluster; nothing of Kubernetes is started then, and pods are not simulated
+    CHART_REPOSITORY_URL    a chart repository
+"""
+
+import argparse
+import fcntl
+import os
+import resource
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "tools")]
+
+import build  # noqa: E402
+import cargo_lambda  # noqa: E402
+import parts  # noqa: E402
+import ports  # noqa: E402
+import settings  # noqa: E402
+from supervisor import Supervisor, processes  # noqa: E402
+
+OPEN_FILES = 4096
+# What lies in the folder beside one folder for each part.
+OWN_FILES = ("bin", "charts.new", "charts.src", "env", "helm", "kubeconfig", "lock", "logs", "platform.toml",
+             "secrets.json", "start", "supervisor.sock", "supervisord.conf", "supervisord.pid")
+
+
+class Stack(settings.Stack):
+    def __init__(self, profile="full", environ=os.environ):
+        super().__init__(profile, environ)
+        self.parts = [kind(self) for kind in parts.ALL]
+        self.values = {}
+
+    def invoker(self):
+        invoker = self.environ.get("INVOKER") or "lambda"
+        if invoker not in ("lambda", "embedded"):
+            raise SystemExit(f"INVOKER={invoker}: it is lambda or embedded")
+        return invoker
+
+    def chosen(self):
+        return [part for part in self.parts if self.profile in part.profiles and part.wanted()]
+
+    def env_values(self):
+        """The env file's content. Addresses of our own parts are in it in every profile: tests start them themselves."""
+        values = {}
+        for part in self.parts:
+            values |= part.exports()
+        return values | {"LOCAL_BIN": self.bin, "TENANTRY_CONFIG": self.local / "platform.toml",
+                         "TENANTRY_ENV_OF": self.local}
+
+
+def check(stack, chosen, states):
+    """Everything that can be said before anything starts, one line each."""
+    problems = []
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < OPEN_FILES:
+        problems.append(f"at most {hard} files may be open here and the stack needs {OPEN_FILES}: "
+                        f"raise the hard limit (ulimit -Hn {OPEN_FILES})")
+    else:
+        wish = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wish), hard))
+    missing = {what for part in chosen for there, what in part.needs() if not there}
+    if not shutil.which("supervisord"):
+        missing.add("supervisor")
+    problems += [f"missing: {what}" for what in sorted(missing)]
+    for part in chosen:
+        if states.get(part.name) in ("RUNNING", "STARTING", "STOPPING"):
+            continue
+        for name in part.ports:
+            if not ports.free(part.port(name)):
+                problems.append(f"port {part.port(name)}, wanted by {part.name}, is used by another program: stop it, "
+                                f"or set {name} or PORT_OFFSET")
+    if problems:
+        raise SystemExit("\n".join(problems))
+
+
+def link_tools(stack, chosen):
+    """The folder LOCAL_BIN, with links to the built tools."""
+    wanted = {tool for part in chosen for tool in getattr(part, "tools", ())} | {"helm", "kubernetes"}
+    if parts.Functions(stack).crates():
+        wanted.add("cargo-lambda")  # tests start it themselves
+    found = build.binaries(sorted(wanted - {"cargo-lambda"}))
+    if "cargo-lambda" in wanted:
+        found["cargo-lambda"] = cargo_lambda.binary()
+    for name, target in found.items():
+        link = stack.bin / name
+        if not link.is_symlink() or os.readlink(link) != str(target):
+            link.unlink(missing_ok=True)
+            link.symlink_to(target)
+    stack.write(stack.bin / "supervisorctl",
+                f'#!/bin/sh\nexec {shutil.which("supervisorctl")} -c "{stack.local}/supervisord.conf" "$@"\n', 0o700)
+
+
+def up(stack):
+    began = time.monotonic()
+    stack.must_be_ours()
+    stack.make_folders()
+    chosen = stack.chosen()
+    with open(stack.local / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        supervisor = Supervisor(stack.local)
+        if not supervisor.alive() and processes(stack.local):
+            say("stopping what an earlier start left behind")
+            supervisor.stop()
+        supervisor.end_strays()
+        check(stack, chosen, supervisor.states())
+        link_tools(stack, chosen)
+        stack.values = stack.env_values()
+        stack.render_platform(stack.values)
+        for part in stack.parts:
+            if part.given and stack.given(part.given) and hasattr(part, "adopt"):
+                part.adopt()
+        for part in chosen:
+            part.prepare()
+            part.write_script()
+        supervisor.configure(chosen)
+        supervisor.launch()
+        start(stack, supervisor, chosen)
+        stack.write_env(stack.values)
+    say(f"ready in {time.monotonic() - began:.1f} s: {stack.env_file}")
+
+
+def start(stack, supervisor, chosen):
+    """Starts each part once those it comes after are ready."""
+    names = {part.name for part in chosen}
+    waiting, starting, ready = list(chosen), {}, set()
+    while waiting or starting:
+        for part in [part for part in waiting if ready.issuperset(names.intersection(part.after))]:
+            waiting.remove(part)
+            if part.name == "tenant-api":
+                migrate(chosen)
+            fresh = supervisor.info(part.name)["statename"] not in ("RUNNING", "STARTING", "BACKOFF")
+            if fresh:
+                supervisor.start(part.name)
+            starting[part] = (time.monotonic(), fresh)
+        for part, (since, fresh) in list(starting.items()):
+            problem = part.ready()
+            state = supervisor.info(part.name)
+            if problem is None and state["statename"] in ("RUNNING", "STARTING"):
+                part.finish()
+                del starting[part]
+                ready.add(part.name)
+                if fresh:
+                    say(f"  {part.name} is ready ({time.monotonic() - since:.1f} s)")
+            elif state["statename"] in ("FATAL", "EXITED", "UNKNOWN"):
+                raise fail(part, f"{part.name} ended: {state['spawnerr'] or 'exit status ' + str(state['exitstatus'])}")
+            elif time.monotonic() - since > part.bound:
+                raise fail(part, f"{part.name} is not ready after {part.bound} s: {problem or state['statename']}")
+        time.sleep(0.1)
+
+
+def migrate(chosen):
+    for part in chosen:
+        if part.name == "dispatcher":
+            part.migrate()
+
+
+def fail(part, line):
+    tail = part.log.read_text(errors="replace").splitlines()[-25:] if part.log.exists() else []
+    return SystemExit("\n".join([line, f"the end of {part.log}:", *("  | " + text[:300] for text in tail)]))
+
+
+def status(stack):
+    supervisor = Supervisor(stack.local)
+    states = supervisor.states()
+    if not states:
+        say("the stack does not run")
+        return 3
+    worst = 0
+    for part in stack.parts:
+        if part.name not in states:
+            continue
+        problem = part.ready() if states[part.name] == "RUNNING" else "see " + str(part.log)
+        print(f"{part.name:24} {states[part.name]:9} {'ready' if problem is None else problem}")
+        worst = max(worst, 0 if problem is None else 1)
+    return worst
+
+
+def down(stack):
+    stack.must_be_ours()
+    if not stack.local.is_dir():
+        return
+    with open(stack.local / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        Supervisor(stack.local).stop([part.name for part in reversed(stack.parts) if part.profiles == ("full",)])
+
+
+def clean(stack):
+    """Removes what a stack makes, by name, and the folder only if nothing else is left in it."""
+    down(stack)
+    if not stack.local.is_dir():
+        return
+    mine = {part.name for part in stack.parts} | set(OWN_FILES)
+    for path in stack.local.iterdir():
+        if path.name in mine and path.name != settings.MARKER:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    left = sorted(path.name for path in stack.local.iterdir() if path.name != settings.MARKER)
+    if left:
+        raise SystemExit(f"left in {stack.local}, because no stack made it: {', '.join(left)}")
+    (stack.local / settings.MARKER).unlink()
+    stack.local.rmdir()
+
+
+def say(line):
+    print(line, flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=("up", "down", "status", "clean", "env", "ports"))
+    parser.add_argument("--profile", choices=("full", "test"), default="full")
+    asked = parser.parse_args()
+    os.umask(0o077)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if asked.command != "up":
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `status | head` is no fault
+    stack = Stack(asked.profile)
+    if asked.command == "env":
+        if not stack.env_file.exists():
+            raise SystemExit(f"{stack.env_file} is not there yet: start the stack first")
+        print(stack.env_file.read_text(), end="")
+    elif asked.command == "ports":
+        for name, port in stack.ports.items():
+            print(f"{name}={port}")
+    else:
+        return {"up": up, "down": down, "status": status, "clean": clean}[asked.command](stack)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

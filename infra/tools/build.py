@@ -1,0 +1,171 @@
+#!/usr/bin/env python3
+"""Builds the pinned Go tools into the user's cache folder and prints where each binary is.
+
+    build.py            builds what is missing; one line a binary on stdout: NAME PATH
+    build.py etcd helm  only these tools
+
+Each tool has a go.mod of its own, because their requirements conflict in one. The version in that file is the pin and
+names the folder: ~/.cache/tenantry/tools/<tool>-<version>. A binary of the same minor version on PATH or in
+KUBEBUILDER_ASSETS is used instead. A second call finds everything and builds nothing.
+"""
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+KUBERNETES = "k8s.io/kubernetes"
+
+
+class Tool:
+    """One folder with a go.mod: the module whose version is the pin, and the package of each binary."""
+
+    def __init__(self, name, module, binaries, asked, minutes, stamp=None):
+        self.name, self.module, self.binaries = name, module, binaries
+        self.asked = asked  # the arguments that make a binary print its version
+        self.minutes = minutes  # on two cores, to tell the reader how long to wait
+        self.stamp = stamp  # variables the linker sets, so that the binary knows its version
+        pin = re.search(rf"^\s*(?:require )?{re.escape(module)} (v\S+)", (HERE / name / "go.mod").read_text(), re.M)
+        if not pin:
+            raise SystemExit(f"infra/tools/{name}/go.mod does not require {module}")
+        self.version = pin.group(1)
+
+    def folder(self):
+        return cache() / f"{self.name}-{self.version}"
+
+    def ldflags(self):
+        flags = "-s -w"
+        for variable, value in (self.stamp(self.version) if self.stamp else {}).items():
+            flags += f" -X {variable}={value}"
+        return flags
+
+
+def kubernetes_stamp(version):
+    major, minor, _ = version[1:].split(".", 2)
+    stamp = {}
+    for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version"):
+        stamp |= {f"{package}.gitVersion": version, f"{package}.gitMajor": major, f"{package}.gitMinor": minor}
+    return stamp
+
+
+def tools():
+    kubernetes = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
+    return [
+        Tool("helm", "helm.sh/helm/v4", {"helm": "helm.sh/helm/v4/cmd/helm"}, {"helm": ["version", "--short"]}, 2,
+             lambda v: {"helm.sh/helm/v4/internal/version.version": v}),
+        Tool("etcd", "go.etcd.io/etcd/server/v3", {"etcd": "go.etcd.io/etcd/server/v3"}, {"etcd": ["--version"]}, 1),
+        Tool("kwok", "sigs.k8s.io/kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, {"kwok": ["--version"]}, 2),
+        Tool("kubernetes", KUBERNETES, {name: f"{KUBERNETES}/cmd/{name}" for name in kubernetes},
+             {name: ["version", "--client"] if name == "kubectl" else ["--version"] for name in kubernetes}, 5,
+             kubernetes_stamp),
+    ]
+
+
+def cache():
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "tenantry" / "tools"
+
+
+def say(line):
+    print(line, file=sys.stderr, flush=True)
+
+
+def minor(version):
+    found = re.search(r"v?(\d+)\.(\d+)\.\d+", version)
+    return found.groups() if found else None
+
+
+def given(tool, name):
+    """A binary of the wanted minor version that the machine has already, or None."""
+    places = [p for p in (os.environ.get("KUBEBUILDER_ASSETS"), *os.environ.get("PATH", "").split(os.pathsep)) if p]
+    for place in places:
+        candidate = Path(place) / name
+        if not os.access(candidate, os.X_OK) or candidate.is_dir():
+            continue
+        try:
+            answer = subprocess.run([candidate, *tool.asked[name]], capture_output=True, text=True, timeout=20)
+        except (OSError, subprocess.TimeoutExpired):
+            continue
+        if answer.returncode == 0 and minor(answer.stdout) == minor(tool.version):
+            return candidate
+    return None
+
+
+def build(tool):
+    """Builds every binary of a tool. A kill in the middle leaves no half-made folder; two callers build once."""
+    folder = tool.folder()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(folder.parent / f".{folder.name}.lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"waiting for another build of {tool.name}")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if folder.is_dir():
+            return
+        if not shutil.which("go"):
+            raise SystemExit("go is missing: install Go 1.26 or newer and put it on PATH")
+        for leftover in folder.parent.glob(f".{folder.name}.tmp-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.tmp-", dir=folder.parent))
+        say(f"building {tool.name} {tool.version}: {', '.join(tool.binaries)} (once, about {tool.minutes} min)")
+        compile_into(tool, made)
+        made.chmod(0o755)
+        made.rename(folder)
+
+
+def compile_into(tool, made):
+    env = os.environ | {"CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": ""}
+    command = ["nice", "-n", "10", "go", "build", "-mod=readonly", "-trimpath", "-buildvcs=false",
+               "-ldflags", tool.ldflags()]
+    began = time.monotonic()
+    for name, package in tool.binaries.items():
+        log = made.parent / f"{made.name}.log"
+        with open(log, "w") as out:
+            running = subprocess.Popen([*command, "-o", made / name, package], cwd=HERE / tool.name, env=env,
+                                       stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+            while True:
+                try:
+                    failed = running.wait(timeout=30)
+                    break
+                except subprocess.TimeoutExpired:
+                    say(f"  {name}: {time.monotonic() - began:.0f} s")
+        told = log.read_text()
+        log.unlink()
+        if failed:
+            say("\n".join(told.splitlines()[-20:]))
+            shutil.rmtree(made, ignore_errors=True)
+            raise SystemExit(f"building {name} failed (see above)")
+    say(f"  {tool.name} is built ({time.monotonic() - began:.0f} s)")
+
+
+def binaries(names=()):
+    """Where each binary is, by name; what is missing is built first."""
+    known = tools()
+    unknown = set(names) - {tool.name for tool in known}
+    if unknown:
+        raise SystemExit(f"no such tool: {', '.join(sorted(unknown))}; there are {', '.join(t.name for t in known)}")
+    found = {}
+    for tool in known:
+        if names and tool.name not in names:
+            continue
+        if not tool.folder().is_dir():
+            ready = {name: given(tool, name) for name in tool.binaries}
+            if all(ready.values()):
+                found |= ready
+                continue
+            build(tool)
+        found |= {name: tool.folder() / name for name in tool.binaries}
+    return found
+
+
+if __name__ == "__main__":
+    for binary, path in binaries(sys.argv[1:]).items():
+        print(binary, path)
