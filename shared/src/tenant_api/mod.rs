@@ -1,1 +1,14 @@
-//! tenant_api
+//! The tenant-api's internal interface: the only way to a tenant's role, database and schema. Which of its answers mean
+//! "down", "not ours" and "try again" is decided here, once, for every phase.
+
+mod answer;
+mod client;
+mod credentials;
+mod login;
+mod server;
+
+pub use answer::{Created, Dropped, Initialized, Item, Migration, Seeded};
+pub use client::{Initialize, TenantApi};
+pub use credentials::Credentials;
+pub use login::{Checked, check, check_from_env};
+pub use server::{Access, Admin, Place, Server, Strategy};

@@ -1,0 +1,232 @@
+//! SETUP_DATABASE: the tenant's role, its database or schema with tables and starting rows, and its credentials.
+//!
+//! In: the tenant, its region's servers. Out: the names, the Secret's uid, what was made and by which run. Fails with
+//! `foreign_object`, `foreign_role`, `foreign_database` or `foreign_schema` when something of a wanted name is somebody
+//! else's, `credentials_incomplete` or `credentials_mismatch` when the Secret is not as this phase wrote it,
+//! `database_login_refused` when its credentials do not work, and `tenant_api_…`. Rollback: drops role, database and
+//! schema if this run made them, then deletes the Secret if this run made it.
+
+mod objects;
+mod probe;
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use shared::cluster::{Cluster, Owned, Target};
+use shared::model::{Namespace, PhaseName, RunId, Tenant, Tier};
+use shared::phase::{Checkpoints, Error, Phase, Progress, Result, Scope, Step};
+use shared::platform::Platform;
+use shared::tenant_api::{
+    Access, Created, Credentials, Dropped, Initialize, Initialized, Migration, Place, Server, Strategy,
+    TenantApi, check,
+};
+
+/// The Secret that the tenant's services read (provisioning reference, phase 2).
+pub const SECRET: &str = "tenant-database-credentials";
+
+/// The phase.
+#[derive(Debug)]
+pub struct SetupDatabase {
+    cluster: Cluster,
+    tenant_api: TenantApi,
+}
+
+/// What will be made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// Names of role, database and schema, and how the tenant is kept apart.
+    #[serde(flatten)]
+    pub place: Place,
+    /// Connections that the role may hold at once; none means as many as the server has.
+    pub connection_limit: Option<i32>,
+    /// Who is asked to make it, and where.
+    pub server: Server,
+    /// Where the Secret goes.
+    pub namespace: Namespace,
+    /// The Secret's name.
+    pub secret: String,
+    /// Before the `/` of the labels that ownership is read from.
+    pub label_prefix: String,
+    /// Image of the Job that looks at the database from within the namespace.
+    pub check_image: String,
+    /// There are no real nodes, where such a Job would run.
+    pub simulated_nodes: bool,
+}
+
+/// What is there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Checkpoint {
+    /// Names of role, database and schema.
+    #[serde(flatten)]
+    pub place: Place,
+    /// The credentials.
+    pub secret: SecretMade,
+    /// What of role, database and schema the last initialisation made.
+    pub created: Created,
+    /// The run that made them.
+    pub created_by_run: RunId,
+    /// All migrations that the database has had.
+    pub migrations: Vec<Migration>,
+}
+
+/// The Secret, without what it holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretMade {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// The run that created it.
+    pub created_by: Option<RunId>,
+}
+
+impl Phase for SetupDatabase {
+    const NAME: PhaseName = PhaseName::new("SETUP_DATABASE");
+    type Plan = Plan;
+    type Checkpoint = Checkpoint;
+
+    async fn connect(_: &Platform) -> Result<Self> {
+        Ok(Self::new(Cluster::connect().await?, TenantApi::connect()?))
+    }
+
+    fn plan(&self, tenant: &Tenant, platform: &Platform, _: &Checkpoints) -> Result<Plan> {
+        plan(tenant, platform)
+    }
+
+    async fn apply(&self, plan: &Plan, step: &Step) -> Result<Progress<Checkpoint>> {
+        let cluster = self.cluster.owned_by(step.owner(), &plan.label_prefix);
+        // First the Secret: a password that is in no Secret would be lost with the worker that made it up.
+        let secret =
+            step.operation("credentials secret", Box::pin(self.keep_credentials(plan, &cluster))).await?;
+        let made = step.operation("initialize database", Box::pin(self.initialize(plan, step))).await?;
+        if plan.simulated_nodes {
+            step.operation("verify connectivity", Box::pin(self.check_directly(plan))).await?;
+        } else {
+            step.wait_for("verify connectivity", Box::pin(probe::run(&self.cluster, &cluster, plan, step)))
+                .await?;
+        }
+        Ok(Progress::Done(Checkpoint {
+            place: plan.place.clone(),
+            secret,
+            created: made.created,
+            created_by_run: made.created_by_run,
+            migrations: made.migrations,
+        }))
+    }
+
+    async fn revert(&self, plan: &Plan, _: Option<&Checkpoint>, step: &Step) -> Result<Progress<()>> {
+        let cluster = self.cluster.owned_by(step.owner(), &plan.label_prefix);
+        // The database first: each half knows its own run, so a worker that dies in between is continued by looking
+        // again; and while data is left, so are the credentials to it.
+        step.operation("drop database", Box::pin(self.drop(plan, step))).await?;
+        let namespace = Some(plan.namespace.as_str());
+        for target in [
+            Target::of::<v1::Secret>(namespace, &plan.secret),
+            Target::of::<Job>(namespace, &objects::job_name(step.owner().run_id)),
+        ] {
+            let deleted = Box::pin(cluster.ensure_deleted(&target));
+            step.wait_for(&format!("delete {}", target.kind), deleted).await?;
+        }
+        Ok(Progress::Done(()))
+    }
+}
+
+impl SetupDatabase {
+    /// The phase with the clients it needs.
+    pub fn new(cluster: Cluster, tenant_api: TenantApi) -> Self {
+        Self { cluster, tenant_api }
+    }
+
+    /// Makes sure that the Secret is there. One of the tenant's that is there already is kept with its password.
+    async fn keep_credentials(&self, plan: &Plan, cluster: &Owned) -> Result<SecretMade> {
+        let admin = &plan.server.admin;
+        let fresh = Credentials::new(&plan.place, &admin.host, admin.port, objects::password());
+        let kept = cluster.ensure_kept(&objects::secret(plan, &fresh)).await?;
+        self.credentials(plan).await?;
+        Ok(SecretMade { name: plan.secret.clone(), uid: kept.uid, created_by: kept.created_by })
+    }
+
+    /// The Secret's own values, which hold from the moment that it is there.
+    async fn credentials(&self, plan: &Plan) -> Result<Credentials> {
+        let name = format!("Secret {}/{}", plan.namespace, plan.secret);
+        let Some(mut values) = self.cluster.read_secret(plan.namespace.as_str(), &plan.secret).await? else {
+            return Err(Error::retryable("secret_missing", format!("{name} is not there"))
+                .next("It was removed by hand; retry makes a new one."));
+        };
+        let credentials = Credentials::read(&name, |key| values.remove(key))?;
+        let (user, database) = (&credentials.user, &credentials.database);
+        if (user, database) == (&plan.place.role, &plan.place.database) {
+            return Ok(credentials);
+        }
+        let message = format!(
+            "{name} is for role {user} in database {database}, not for {} in {}",
+            plan.place.role, plan.place.database
+        );
+        Err(Error::fatal("credentials_mismatch", message)
+            .next("Delete the Secret if nothing uses it, and start the tenant again: a new one is made."))
+    }
+
+    async fn initialize(&self, plan: &Plan, step: &Step) -> Result<Initialized> {
+        let credentials = self.credentials(plan).await?;
+        let owner = step.owner();
+        let what = Initialize {
+            tenant: owner.tenant_id,
+            run: owner.run_id,
+            place: &plan.place,
+            password: &credentials.password,
+            connection_limit: plan.connection_limit,
+        };
+        self.tenant_api.initialize(&self.access(plan).await?, what).await
+    }
+
+    /// Stands in for the Job where no container runs.
+    async fn check_directly(&self, plan: &Plan) -> Result<Value> {
+        // Read anew: what is checked is what the tenant's services will read.
+        let found = check(&self.credentials(plan).await?).await?;
+        Ok(json!({ "simulated": "connected directly: the nodes are simulated", "found": found }))
+    }
+
+    async fn access(&self, plan: &Plan) -> Result<Access> {
+        let server = &plan.server;
+        let internal_secret = self.cluster.resolve(&server.internal_secret).await?;
+        Ok(server.with(internal_secret, self.cluster.resolve(&server.admin.password).await?))
+    }
+
+    async fn drop(&self, plan: &Plan, step: &Step) -> Result<Dropped> {
+        let owner = step.owner();
+        let only_if_run = match owner.scope {
+            Scope::Run => Some(owner.run_id),
+            Scope::Tenant => None,
+        };
+        let access = self.access(plan).await?;
+        match self.tenant_api.drop(&access, owner.tenant_id, &plan.place, only_if_run).await {
+            // Everything is owned through the role: when that is somebody else's, nothing here is the tenant's.
+            Err(error) if error.code == "foreign_role" => {
+                Ok(Dropped { kept: Some(error.message), ..Dropped::default() })
+            }
+            dropped => dropped,
+        }
+    }
+}
+
+fn plan(tenant: &Tenant, platform: &Platform) -> Result<Plan> {
+    let server = Server::of(platform, &tenant.region)?;
+    let strategy = if tenant.has_dedicated_database { Strategy::Database } else { Strategy::Schema };
+    let charts = &platform.charts;
+    Ok(Plan {
+        place: Place::of(tenant.id, strategy, &server.admin.database),
+        // A connection pool of its own (provisioning reference, "Database Isolation Strategy").
+        connection_limit: (tenant.tier == Tier::Professional)
+            .then_some(platform.professional_connection_limit),
+        server,
+        namespace: platform.namespace(&tenant.slug),
+        secret: SECRET.to_owned(),
+        label_prefix: platform.label_prefix.clone(),
+        check_image: format!("{}/check-database:{}", charts.image_registry, charts.image_tag),
+        simulated_nodes: platform.simulated_nodes,
+    })
+}

@@ -1,0 +1,143 @@
+//! Where a tenant's data lives, and who is asked to make it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::TenantId;
+use crate::phase::{Error, Result};
+use crate::platform::Platform;
+use crate::secret::{Secret, SecretRef};
+
+/// How a tenant's data is kept apart from the others'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Strategy {
+    /// A database of the tenant's own.
+    Database,
+    /// A schema of the tenant's own in the region's shared database.
+    Schema,
+}
+
+/// The names of what a tenant has in Postgres. They follow from the tenant's id, so that every run finds the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Place {
+    /// How it is kept apart.
+    pub strategy: Strategy,
+    /// The database to log in to.
+    pub database: String,
+    /// The schema that holds the tables.
+    pub schema: String,
+    /// The login role.
+    pub role: String,
+}
+
+impl Place {
+    /// `tenant_<uuid>` for the role, and for the database or, in the shared one, for the schema.
+    pub fn of(tenant: TenantId, strategy: Strategy, shared_database: &str) -> Self {
+        let own = format!("tenant_{tenant}");
+        match strategy {
+            Strategy::Database => {
+                Self { strategy, database: own.clone(), schema: "public".into(), role: own }
+            }
+            Strategy::Schema => {
+                Self { strategy, database: shared_database.into(), schema: own.clone(), role: own }
+            }
+        }
+    }
+}
+
+/// A region's pooled tenant-api and the Postgres server that it works on: what a plan stores, so that an undo reaches
+/// the same server after the platform file has changed. Holds references to secrets, never a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Server {
+    /// The region's key in the platform file.
+    pub region: String,
+    /// Base URL of the tenant-api.
+    pub endpoint: String,
+    /// What its internal interface asks for.
+    pub internal_secret: SecretRef,
+    /// The administrator in whose name it works.
+    pub admin: Admin,
+}
+
+/// The administrator of a region's Postgres.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Admin {
+    /// Host, as the tenant-api and the tenants' pods reach it.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Role that may create databases and roles.
+    pub user: String,
+    /// Its password.
+    pub password: SecretRef,
+    /// The region's shared database, which the administrator logs in to: the lock that lets one call at a time work on a
+    /// tenant lives there.
+    pub database: String,
+}
+
+impl Server {
+    /// The server of a region. Fatal when the platform file does not know the region.
+    pub fn of(platform: &Platform, region: &str) -> Result<Self> {
+        let Some(found) = platform.regions.get(region) else {
+            let known: Vec<&str> = platform.regions.keys().map(String::as_str).collect();
+            let message =
+                format!("region '{region}' is not in the platform file (known: {})", known.join(", "));
+            return Err(Error::fatal("region_unknown", message)
+                .next(format!("Add [regions.{region}] to the platform file, then start the tenant again.")));
+        };
+        Ok(Self {
+            region: region.to_owned(),
+            endpoint: found.tenant_api_url.clone(),
+            internal_secret: found.internal_secret.clone(),
+            admin: Admin {
+                host: found.database.host.clone(),
+                port: found.database.port,
+                user: found.database.admin_user.clone(),
+                password: found.database.admin_password.clone(),
+                database: found.database.shared_database.clone(),
+            },
+        })
+    }
+
+    /// The server with its secrets, which the caller has read from where [`Server::internal_secret`] and
+    /// [`Admin::password`] say.
+    pub fn with(&self, internal_secret: Secret, admin_password: Secret) -> Access {
+        Access { server: self.clone(), internal_secret, admin_password }
+    }
+}
+
+/// A server and its secrets. Cannot be serialised, and prints no secret.
+#[derive(Clone, Debug)]
+pub struct Access {
+    pub(super) server: Server,
+    pub(super) internal_secret: Secret,
+    pub(super) admin_password: Secret,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::phase::Kind;
+
+    #[test]
+    fn names_follow_from_the_tenants_id() {
+        let tenant: TenantId = "550e8400-e29b-41d4-a716-446655440000".parse().unwrap();
+        let own = "tenant_550e8400-e29b-41d4-a716-446655440000";
+        let names = |strategy| {
+            let place = Place::of(tenant, strategy, "region_eastus");
+            (place.database, place.schema, place.role)
+        };
+        assert_eq!(names(Strategy::Database), (own.into(), "public".into(), own.into()));
+        assert_eq!(names(Strategy::Schema), ("region_eastus".into(), own.into(), own.into()));
+    }
+
+    #[test]
+    fn an_unknown_region_is_fatal_and_named() {
+        let error = Server::of(&Platform::default(), "atlantis").unwrap_err();
+        assert_eq!((error.kind, error.code), (Kind::Fatal, "region_unknown"));
+        assert!(error.message.contains("atlantis") && error.next_action.contains("[regions.atlantis]"));
+    }
+}
