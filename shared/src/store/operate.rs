@@ -108,23 +108,29 @@ impl Store {
         asked: &Asked,
         engine: &Engine,
     ) -> Result<Operated, OperateError> {
-        let mut transaction = self.pool.begin().await?;
-        let run_id = sqlx::query_scalar!(
-            "SELECT id FROM provisioning_runs WHERE tenant_id = $1 AND finished_at IS NULL FOR UPDATE",
-            tenant.0
-        )
-        .fetch_optional(&mut *transaction)
-        .await?;
-        let operated = match run_id {
-            Some(run_id) => {
-                let view = load(&mut transaction, RunId(run_id), engine).await?;
-                let view = view.ok_or_else(|| StoreError::unreadable("a run without phases"))?;
-                on_run(&mut transaction, view, asked, engine).await?
+        loop {
+            let mut transaction = self.pool.begin().await?;
+            let run_id = sqlx::query_scalar!(
+                "SELECT id FROM provisioning_runs WHERE tenant_id = $1 AND finished_at IS NULL FOR UPDATE",
+                tenant.0
+            )
+            .fetch_optional(&mut *transaction)
+            .await?;
+            let operated = match run_id {
+                Some(run_id) => {
+                    let view = load(&mut transaction, RunId(run_id), engine).await?;
+                    let view = view.ok_or_else(|| StoreError::unreadable("a run without phases"))?;
+                    Some(on_run(&mut transaction, view, asked, engine).await?)
+                }
+                None => on_tenant(&mut transaction, tenant, asked).await?,
+            };
+            if let Some(operated) = operated {
+                transaction.commit().await?;
+                return Ok(operated);
             }
-            None => on_tenant(&mut transaction, tenant, asked).await?,
-        };
-        transaction.commit().await?;
-        Ok(operated)
+            // Another verb started a run in between. Runs are locked before tenants, so begin again.
+            transaction.rollback().await?;
+        }
     }
 
     /// Takes the step that `seq` names from a worker whose lease has run out, counts the delivery as lost, and lets a
@@ -236,12 +242,12 @@ fn may_skip(view: &RunView, force: bool) -> Result<(), OperateError> {
     }
 }
 
-/// A verb on a tenant without an unfinished run.
+/// A verb on a tenant without an unfinished run; none if it has one by now.
 async fn on_tenant(
     connection: &mut PgConnection,
     tenant: TenantId,
     asked: &Asked,
-) -> Result<Operated, OperateError> {
+) -> Result<Option<Operated>, OperateError> {
     let verb = asked.request.verb;
     let row =
         sqlx::query!("SELECT status, deployment_strategy FROM tenants WHERE id = $1 FOR UPDATE", tenant.0)
@@ -251,11 +257,15 @@ async fn on_tenant(
     let status: TenantStatus = row.status.parse().map_err(StoreError::unreadable)?;
     let situation = Situation::of(status, None);
     let last = sqlx::query!(
-        "SELECT seq, phases, kind FROM provisioning_runs WHERE tenant_id = $1 ORDER BY created_at DESC LIMIT 1",
+        r#"SELECT seq, phases, kind, finished_at IS NULL AS "unfinished!" FROM provisioning_runs
+           WHERE tenant_id = $1 ORDER BY created_at DESC LIMIT 1"#,
         tenant.0
     )
     .fetch_optional(&mut *connection)
     .await?;
+    if last.as_ref().is_some_and(|last| last.unfinished) {
+        return Ok(None);
+    }
     if let (Some(given), Some(last)) = (asked.seq, &last)
         && given != last.seq
     {
@@ -285,7 +295,7 @@ async fn on_tenant(
         Some(Effect::NewDeprovisioning) => insert_deprovisioning(connection, tenant, actor).await?,
         _ => return Err(OperateError::Invalid { verb, situation }),
     };
-    Ok(Operated { run_id, seq: 1, pending: false })
+    Ok(Some(Operated { run_id, seq: 1, pending: false }))
 }
 
 /// Clears the claim of a worker whose lease has run out. The caller holds the row's lock.

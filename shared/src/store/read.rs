@@ -111,6 +111,8 @@ pub struct Typical {
     pub phase: String,
     /// The median of the newest done ones, in seconds.
     pub seconds: f64,
+    /// The median of how many operations they had.
+    pub operations: f64,
 }
 
 /// Which tenants to list, newest first.
@@ -232,11 +234,21 @@ impl Store {
         .await?)
     }
 
-    /// The median time of each phase over its newest hundred done ones.
+    /// How many tenants have each status; one that nobody has is left out.
+    pub async fn tenant_counts(&self) -> StoreResult<Vec<(String, i64)>> {
+        let rows = sqlx::query!(r#"SELECT status, count(*) AS "count!" FROM tenants GROUP BY status"#)
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(rows.into_iter().map(|row| (row.status, row.count)).collect())
+    }
+
+    /// The median time of each phase, and of how many operations it had, over its newest hundred done ones.
     pub async fn typical(&self) -> StoreResult<Vec<Typical>> {
         let rows = sqlx::query!(
-            r#"SELECT name, percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) AS "seconds!" FROM (
+            r#"SELECT name, percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) AS "seconds!",
+                      percentile_cont(0.5) WITHIN GROUP (ORDER BY operations) AS "operations!" FROM (
                    SELECT p.name, EXTRACT(EPOCH FROM p.finished_at - p.started_at)::float8 AS seconds,
+                          jsonb_array_length(p.operations) AS operations,
                           row_number() OVER (PARTITION BY p.name ORDER BY p.finished_at DESC) AS nth
                    FROM provisioning_phases p JOIN provisioning_runs r ON r.id = p.run_id
                    WHERE r.kind = 'provision' AND p.position >= 0
@@ -245,7 +257,10 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(rows.into_iter().map(|row| Typical { phase: row.name, seconds: row.seconds }).collect())
+        Ok(rows
+            .into_iter()
+            .map(|row| Typical { phase: row.name, seconds: row.seconds, operations: row.operations })
+            .collect())
     }
 
     /// The newest run's id of a tenant, finished or not.

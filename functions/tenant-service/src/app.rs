@@ -1,0 +1,132 @@
+//! What every request can reach, and where each goes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{MethodRouter, delete, get, post};
+use axum::{Router, middleware};
+use shared::decide::verbs::Verb;
+use shared::platform::Platform;
+use shared::store::Store;
+
+use crate::auth::Tokens;
+use crate::measure::Measures;
+use crate::problem::Problem;
+use crate::status::History;
+use crate::{auth, body, frame, health, status, tenants, verbs};
+
+/// What every request can reach. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct App {
+    /// The control plane's database.
+    pub store: Store,
+    /// The platform's configuration.
+    pub platform: Arc<Platform>,
+    /// How long phases typically take.
+    pub history: History,
+    /// Counts and times of requests.
+    pub measures: Measures,
+    tokens: Tokens,
+}
+
+impl App {
+    /// Resolves the platform's tokens. Fails in words that name what is wrong.
+    pub fn new(store: Store, platform: Platform) -> Result<Self, String> {
+        let tokens = Tokens::of(&platform)?;
+        Ok(Self {
+            store,
+            platform: Arc::new(platform),
+            history: History::default(),
+            measures: Measures::new()?,
+            tokens,
+        })
+    }
+
+    /// Tells the dispatchers that something is due. Only a hint: without it their sweeper finds it a moment later, so its
+    /// failure fails nothing.
+    pub async fn announce(&self) {
+        if let Err(error) = self.store.notify().await {
+            tracing::warn!(%error, "the dispatchers were not told; their sweeper will find it");
+        }
+    }
+}
+
+/// Methods and paths of the API, behind the token. `openapi.json` lists the same.
+fn api() -> Vec<(&'static str, &'static str, MethodRouter<App>)> {
+    let mut routes = vec![
+        ("post", "/api/v1/tenants", post(tenants::create)),
+        ("get", "/api/v1/tenants", get(tenants::list)),
+        ("get", "/api/v1/tenants/{id}", get(tenants::show)),
+        ("delete", "/api/v1/tenants/{id}", delete(verbs::delete)),
+        ("get", "/api/v1/tenants/{id}/provisioning/status", get(status::status)),
+        ("get", "/api/v1/tenants/{id}/provisioning/audit", get(status::audit)),
+    ];
+    let verbs = [
+        (Verb::Retry, "/api/v1/tenants/{id}/provisioning/retry"),
+        (Verb::Rollback, "/api/v1/tenants/{id}/provisioning/rollback"),
+        (Verb::Pause, "/api/v1/tenants/{id}/provisioning/pause"),
+        (Verb::Resume, "/api/v1/tenants/{id}/provisioning/resume"),
+        (Verb::Skip, "/api/v1/tenants/{id}/provisioning/skip"),
+        (Verb::Abandon, "/api/v1/tenants/{id}/provisioning/abandon"),
+    ];
+    for (verb, path) in verbs {
+        routes.push((
+            "post",
+            path,
+            post(move |app, actor, id, headers, body| verbs::ask(verb, app, actor, id, headers, body)),
+        ));
+    }
+    routes
+}
+
+/// Methods and paths that need no token.
+fn open() -> Vec<(&'static str, &'static str, MethodRouter<App>)> {
+    vec![
+        ("get", "/healthz", get(health::alive)),
+        ("get", "/readyz", get(health::ready)),
+        ("get", "/metrics", get(health::metrics)),
+        ("get", "/openapi.json", get(health::openapi)),
+    ]
+}
+
+/// All routes. `timeout` bounds each request.
+pub fn router(app: App, timeout: Duration) -> Router {
+    let routes = |list: Vec<(_, &str, MethodRouter<App>)>| {
+        list.into_iter().fold(Router::new(), |router, (_, path, route)| router.route(path, route))
+    };
+    let api = routes(api())
+        .layer(DefaultBodyLimit::max(body::LIMIT))
+        .route_layer(middleware::from_fn_with_state(app.tokens.clone(), auth::require));
+    let frame = frame::Frame { measures: app.measures.clone(), timeout };
+    routes(open())
+        .merge(api)
+        .method_not_allowed_fallback(|| async { Problem::wrong_method() })
+        .fallback(|| async { Problem::no_path() })
+        .layer(middleware::from_fn_with_state(frame, frame::around))
+        .with_state(app)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_openapi_file_and_the_router_list_the_same() {
+        let described: Value = serde_json::from_str(health::OPENAPI).unwrap();
+        let mut listed = BTreeSet::new();
+        for (path, methods) in described["paths"].as_object().unwrap() {
+            for method in methods.as_object().unwrap().keys().filter(|key| *key != "parameters") {
+                listed.insert((method.clone(), path.clone()));
+            }
+        }
+        let served: BTreeSet<(String, String)> = api()
+            .into_iter()
+            .chain(open())
+            .map(|(method, path, _)| (method.to_owned(), path.to_owned()))
+            .collect();
+        assert_eq!(listed, served);
+    }
+}

@@ -1,0 +1,86 @@
+//! What surrounds every request: an id, a time limit, a net for panics, one line in the log, and the measures.
+
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::HeaderName;
+use axum::http::{HeaderValue, Method};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures::FutureExt as _;
+
+use crate::measure::Measures;
+use crate::problem::{Problem, ProblemCode};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What [`around`] needs.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// Where requests are counted.
+    pub measures: Measures,
+    /// The longest that a request may take.
+    pub timeout: Duration,
+}
+
+/// Answers a request, whatever becomes of its handler. Neither token, nor body, nor query is logged.
+pub async fn around(State(frame): State<Frame>, request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let id = request_id(&request);
+    let method = known(request.method());
+    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
+
+    let handled = AssertUnwindSafe(next.run(request)).catch_unwind();
+    let mut response = match tokio::time::timeout(frame.timeout, handled).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(panic)) => {
+            let why = panic.downcast_ref::<String>().map(String::as_str);
+            let why = why.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+            tracing::error!(request.id = id, route, why, "a handler panicked");
+            Problem::internal().into_response()
+        }
+        Err(_) => Problem::timed_out(frame.timeout.as_secs()).into_response(),
+    };
+
+    let took = begun.elapsed();
+    let status = response.status().as_u16();
+    frame.measures.answered(method, &route, status, took);
+    let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    let problem = response.extensions().get::<ProblemCode>().map(|code| code.0);
+    if matches!(route.as_str(), "/healthz" | "/readyz" | "/metrics") && status < 400 {
+        // Asked for every few seconds for ever.
+        tracing::debug!(method, route, status, ms, request.id = id, "request");
+    } else {
+        tracing::info!(method, route, status, ms, request.id = id, problem.code = problem, "request");
+    }
+    if let Ok(value) = HeaderValue::try_from(id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    response
+}
+
+/// The caller's own id, if it is one that can stand in a log line; else a fresh one.
+fn request_id(request: &Request) -> String {
+    let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    match given {
+        Some(given) if (1..=64).contains(&given.len()) && given.bytes().all(|b| b.is_ascii_graphic()) => {
+            given.to_owned()
+        }
+        _ => uuid::Uuid::now_v7().to_string(),
+    }
+}
+
+/// The method as a label: one that a caller made up does not make a series of its own.
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}

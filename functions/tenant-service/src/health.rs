@@ -1,0 +1,52 @@
+//! What machines ask: is it alive, is it ready, what has it measured, what does it serve.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::problem::Problem;
+
+/// The description of the API, OpenAPI 3.1.
+pub const OPENAPI: &str = include_str!("../openapi.json");
+
+/// Longer than any healthy database needs, shorter than any prober waits.
+const READY_WITHIN: Duration = Duration::from_secs(3);
+
+/// `GET /healthz`: the process answers.
+pub async fn alive() -> &'static str {
+    "ok"
+}
+
+/// `GET /readyz`: the database answers and is migrated, and how safe a commit is.
+pub async fn ready(State(app): State<App>) -> Result<Json<Value>, Problem> {
+    match tokio::time::timeout(READY_WITHIN, app.store.ready()).await {
+        Ok(Ok(durability)) => Ok(Json(json!({ "status": "ready", "durability": durability }))),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "not ready");
+            Err(Problem::database_unavailable()
+                .because("the database refuses, or is not migrated; the log says why"))
+        }
+        Err(_) => Err(Problem::database_unavailable()
+            .because(format!("the database does not answer within {} s", READY_WITHIN.as_secs()))),
+    }
+}
+
+/// `GET /metrics`. Without a database what is known by itself is still told.
+pub async fn metrics(State(app): State<App>) -> impl IntoResponse {
+    match tokio::time::timeout(READY_WITHIN, app.store.tenant_counts()).await {
+        Ok(Ok(counts)) => app.measures.tenants(&counts),
+        Ok(Err(error)) => tracing::warn!(%error, "tenants cannot be counted"),
+        Err(_) => tracing::warn!("tenants cannot be counted: the database does not answer"),
+    }
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.measures.render())
+}
+
+/// `GET /openapi.json`.
+pub async fn openapi() -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], OPENAPI)
+}

@@ -1,0 +1,90 @@
+//! The process: under the Lambda runtime, or as a server of its own.
+
+use std::future::Future;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use axum::Router;
+use shared::platform::Platform;
+use shared::store::Store;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::app::{App, router};
+
+/// The longest that a request may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// After a signal: the requests under way end by themselves within their time, an idle connection does not.
+const STOP_WITHIN: Duration = Duration::from_secs(35);
+/// Connections to the database of a server; a Lambda sandbox has one request at a time and holds one.
+const CONNECTIONS: u32 = 16;
+
+/// Runs until SIGTERM or SIGINT, after which requests under way are finished; under Lambda until the sandbox ends.
+///
+/// Settings: `DATABASE_URL`, `TENANTRY_CONFIG` (both required), `LISTEN` (`127.0.0.1:8080`), `RUST_LOG` (`info`). A bad one
+/// is named in one line, with exit code 1.
+pub fn main() -> ExitCode {
+    shared::runtime::init_logging();
+    match start() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            tracing::error!("tenant-service: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start() -> Result<(), String> {
+    let lambda = std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_some();
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("cannot start: {error}"))?;
+    runtime.block_on(async {
+        let platform = Platform::from_env().map_err(|error| error.to_string())?;
+        let store =
+            Store::connect(if lambda { 1 } else { CONNECTIONS }).map_err(|error| error.to_string())?;
+        let router = router(App::new(store, platform)?, REQUEST_TIMEOUT);
+        if lambda {
+            return lambda_http::run(router).await.map_err(|error| format!("Lambda runtime: {error}"));
+        }
+        let listen = std::env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:8080".into());
+        let listener = TcpListener::bind(&listen)
+            .await
+            .map_err(|error| format!("cannot listen on LISTEN={listen}: {error}"))?;
+        let stop = stop_signal().map_err(|error| format!("cannot start: {error}"))?;
+        tracing::info!(listen, "tenant-service is ready");
+        serve(listener, router, stop).await.map_err(|error| format!("stopped: {error}"))
+    })
+}
+
+/// Serves on `listener` until `stop` resolves; requests under way are finished first.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let (stopping, stopped) = tokio::sync::oneshot::channel::<()>();
+    let stop = async move {
+        stop.await;
+        drop(stopping);
+    };
+    let limit = async {
+        // Resolves when the sender is dropped.
+        drop(stopped.await);
+        tokio::time::sleep(STOP_WITHIN).await;
+    };
+    tokio::select! {
+        served = axum::serve(listener, router).with_graceful_shutdown(stop).into_future() => served,
+        () = limit => Ok(()),
+    }
+}
+
+fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("tenant-service is stopping");
+    })
+}

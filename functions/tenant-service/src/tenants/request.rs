@@ -1,0 +1,192 @@
+//! What a request for a tenant says, checked as a whole. Pure.
+
+use serde_json::{Map, Value, json};
+use shared::decide::deployment::{Characteristics, determine_deployment_type};
+use shared::decide::phases;
+use shared::model::{DeploymentType, OnFailure, Slug, Tier};
+use shared::platform::Platform;
+use shared::secret::SecretRef;
+use shared::store::NewTenant;
+
+use super::syntax;
+use crate::auth::Actor;
+use crate::fields::Fields;
+use crate::problem::FieldError;
+
+/// The longest name, in characters.
+const NAME: usize = 100;
+/// The longest cost centre, in characters; it becomes an annotation.
+const COST_CENTER: usize = 100;
+
+/// The tenant that `body` asks for, or everything that is wrong with it.
+pub fn parse(
+    body: Map<String, Value>,
+    platform: &Platform,
+    actor: &Actor,
+) -> Result<NewTenant, Vec<FieldError>> {
+    let fields = &mut Fields::new(body, "");
+    let slug = fields.parsed("slug", "invalid_slug", str::parse::<Slug>);
+    let slug = fields.required("slug", slug);
+    let name = fields.short_text("name", NAME);
+    let name = fields.required("name", name);
+    let tier = tier(fields);
+    let region = region(fields, platform);
+    let admin_email = fields.parsed("adminEmail", "invalid_email", syntax::email);
+    let admin_email = fields.required("adminEmail", admin_email);
+    let domain = domain(fields, platform);
+    let compliance_required = fields.boolean("complianceRequired").unwrap_or(false);
+    let member_count = fields.count("memberCount").unwrap_or(0);
+    let monthly_api_calls = fields.count("monthlyApiCalls").unwrap_or(0);
+    let requested = fields.one_of::<DeploymentType>("deploymentType");
+    let dedicated = fields.boolean("hasDedicatedDatabase");
+    let cost_center = fields.short_text("costCenter", COST_CENTER);
+    let alerting = fields.object("alerting", "alerting.", alerting);
+    let on_failure = fields.one_of::<OnFailure>("onFailure").unwrap_or(OnFailure::Rollback);
+
+    // A decision made on what is wrong would only add noise.
+    let judged = ["complianceRequired", "memberCount", "monthlyApiCalls", "deploymentType"];
+    let judgeable = tier.filter(|_| !judged.iter().any(|field| fields.wrong(field)));
+    let decision = judgeable.and_then(|tier| {
+        let characteristics = Characteristics {
+            tier,
+            compliance_required,
+            member_count,
+            monthly_api_calls,
+            region: region.as_deref().unwrap_or_default(),
+            requested,
+        };
+        match determine_deployment_type(&characteristics, &platform.deployment) {
+            Ok(decision) => Some(decision),
+            Err(forbidden) => {
+                fields.error("deploymentType", "deployment_type_forbidden", forbidden.to_string());
+                None
+            }
+        }
+    });
+    if let (Some(tier), Some(decision)) = (tier, &decision) {
+        available(fields, platform, tier, decision.deployment_type, requested.is_some());
+        if decision.deployment_type == DeploymentType::Shared && dedicated == Some(true) {
+            fields.error(
+                "hasDedicatedDatabase",
+                "contradiction",
+                format!(
+                    "a shared tenant has no database of its own ({}); ask for container_per_tenant",
+                    decision.reason
+                ),
+            );
+        }
+    }
+
+    let errors = std::mem::replace(fields, Fields::new(Map::new(), "")).finish();
+    match (slug, name, tier, region, admin_email, decision) {
+        (Some(slug), Some(name), Some(tier), Some(region), Some(admin_email), Some(decision))
+            if errors.is_empty() =>
+        {
+            let container = decision.deployment_type == DeploymentType::ContainerPerTenant;
+            Ok(NewTenant {
+                slug,
+                name,
+                tier,
+                region,
+                admin_email,
+                domain,
+                compliance_required,
+                member_count,
+                monthly_api_calls,
+                deployment_type: decision.deployment_type,
+                deployment_reason: decision.reason,
+                has_dedicated_database: container && dedicated.unwrap_or(true),
+                cost_center,
+                alerting,
+                on_failure,
+                actor: actor.0.to_string(),
+                phases: phases::plan(decision.deployment_type),
+            })
+        }
+        _ => Err(errors),
+    }
+}
+
+/// `tier`, or its synonym `planType`; both only if they agree.
+fn tier(fields: &mut Fields) -> Option<Tier> {
+    let tier = fields.one_of::<Tier>("tier");
+    let plan = fields.one_of::<Tier>("planType");
+    match (tier, plan) {
+        (Some(tier), Some(plan)) if tier != plan => {
+            fields.error(
+                "planType",
+                "contradiction",
+                format!("is a synonym of tier and contradicts it: '{plan}' and '{tier}'"),
+            );
+            None
+        }
+        (tier, None) if fields.wrong("planType") => tier,
+        (tier, plan) => fields.required("tier", tier.or(plan)),
+    }
+}
+
+fn region(fields: &mut Fields, platform: &Platform) -> Option<String> {
+    let region = fields.parsed("region", "unknown_region", |text| {
+        if platform.regions.contains_key(text) {
+            return Ok(text.to_owned());
+        }
+        let known: Vec<&str> = platform.regions.keys().map(String::as_str).collect();
+        Err(match known.as_slice() {
+            [] => "the platform has no region; its operator must add one".to_owned(),
+            known => format!("must be one of {}", known.join(", ")),
+        })
+    });
+    fields.required("region", region)
+}
+
+/// A domain of the tenant's own. Names within the platform's domain are the platform's to give.
+fn domain(fields: &mut Fields, platform: &Platform) -> Option<String> {
+    let domain = fields.parsed("domain", "invalid_domain", syntax::domain)?;
+    if syntax::within(&domain, &platform.domain) {
+        fields.error(
+            "domain",
+            "reserved_domain",
+            format!("must be a domain of the tenant's own, not within {}", platform.domain),
+        );
+        return None;
+    }
+    Some(domain)
+}
+
+fn alerting(fields: &mut Fields) -> Value {
+    let email = fields.parsed("email", "invalid_email", syntax::email);
+    let slack = fields.parsed("slackWebhookRef", "invalid_secret_reference", |text| {
+        // The error of a reference quotes what was given, which may be the secret itself.
+        text.parse::<SecretRef>().map(|reference| reference.to_string()).map_err(|_| {
+            "must refer to where the webhook's URL is kept: env:NAME, file:PATH or k8s:namespace/name#key"
+        })
+    });
+    let mut alerting = Map::new();
+    alerting.extend(email.map(|email| ("email".to_owned(), json!(email))));
+    alerting.extend(slack.map(|slack| ("slackWebhookRef".to_owned(), json!(slack))));
+    Value::Object(alerting)
+}
+
+/// Whether this platform can make such a tenant.
+fn available(fields: &mut Fields, platform: &Platform, tier: Tier, decided: DeploymentType, requested: bool) {
+    const CODE: &str = "deployment_type_unavailable";
+    let rules = &platform.deployment;
+    let list = |names: Vec<&str>| names.join(", ");
+    if !rules.tiers.contains(&tier) {
+        let can = list(rules.tiers.iter().map(|tier| tier.as_str()).collect());
+        fields.error("tier", CODE, format!("this platform cannot make {tier} tenants yet, only {can}"));
+    }
+    if !rules.available.contains(&decided) {
+        let can = list(rules.available.iter().map(|kind| kind.as_str()).collect());
+        let message = if requested {
+            format!("this platform cannot make {decided} tenants yet, only {can}")
+        } else {
+            format!("the tenant would be {decided}, which this platform cannot make yet; ask for {can}")
+        };
+        fields.error("deploymentType", CODE, message);
+    }
+}
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

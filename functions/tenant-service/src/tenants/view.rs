@@ -1,0 +1,96 @@
+//! The tenant as it is answered.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use shared::store::TenantRow;
+use uuid::Uuid;
+
+/// Where a tenant's resources are.
+#[derive(Clone, Debug, Serialize)]
+pub struct Links {
+    #[serde(rename = "self")]
+    tenant: String,
+    status: String,
+    audit: String,
+}
+
+impl Links {
+    /// Of the tenant with this id.
+    pub fn of(id: Uuid) -> Self {
+        let tenant = location(id);
+        Self {
+            status: format!("{tenant}/provisioning/status"),
+            audit: format!("{tenant}/provisioning/audit"),
+            tenant,
+        }
+    }
+}
+
+/// The path of a tenant.
+pub fn location(id: Uuid) -> String {
+    format!("/api/v1/tenants/{id}")
+}
+
+/// A tenant.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantView<'a> {
+    id: Uuid,
+    slug: &'a str,
+    name: &'a str,
+    tier: &'a str,
+    region: &'a str,
+    admin_email: &'a str,
+    domain: Option<&'a str>,
+    status: &'a str,
+    deployment_type: &'a str,
+    deployment_reason: &'a str,
+    has_dedicated_database: bool,
+    compliance_required: bool,
+    member_count: i64,
+    monthly_api_calls: i64,
+    cost_center: Option<&'a str>,
+    alerting: Option<&'a Value>,
+    on_failure: &'a str,
+    provisioning_error: Option<&'a Value>,
+    created_by: &'a str,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    provisioning_started_at: Option<DateTime<Utc>>,
+    provisioning_completed_at: Option<DateTime<Utc>>,
+    deleted_at: Option<DateTime<Utc>>,
+    links: Links,
+}
+
+impl<'a> From<&'a TenantRow> for TenantView<'a> {
+    fn from(row: &'a TenantRow) -> Self {
+        Self {
+            id: row.id,
+            slug: &row.slug,
+            name: &row.name,
+            tier: &row.tier,
+            region: &row.region,
+            admin_email: &row.admin_email,
+            domain: row.domain.as_deref(),
+            status: &row.status,
+            deployment_type: &row.deployment_strategy,
+            deployment_reason: &row.deployment_reason,
+            has_dedicated_database: row.has_dedicated_database,
+            compliance_required: row.compliance_required,
+            member_count: row.member_count,
+            monthly_api_calls: row.monthly_api_calls,
+            cost_center: row.cost_center.as_deref(),
+            alerting: row.alerting.as_ref(),
+            on_failure: &row.on_failure,
+            provisioning_error: row.provisioning_error.as_ref(),
+            created_by: &row.created_by,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            provisioning_started_at: row.provisioning_started_at,
+            provisioning_completed_at: row.provisioning_completed_at,
+            deleted_at: row.deleted_at,
+            links: Links::of(row.id),
+        }
+    }
+}

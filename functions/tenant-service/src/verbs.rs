@@ -1,0 +1,103 @@
+//! The operators' verbs, and `DELETE`.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Extension, Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use shared::decide::verbs::{Request, Verb};
+use shared::model::TenantId;
+use shared::store::{Asked, OperateError, Operated};
+
+use crate::app::App;
+use crate::auth::Actor;
+use crate::body;
+use crate::fields::Fields;
+use crate::params::{Params, RawQuery};
+use crate::problem::Problem;
+use crate::tenants::find;
+use crate::tenants::view::{Links, location};
+
+/// The longest reason, in characters.
+const REASON: usize = 500;
+
+/// `POST /api/v1/tenants/{id}/provisioning/<verb>`. A second call with the same `seq` is refused: the first one's
+/// transition has moved it, or its request is still recorded.
+pub async fn ask(
+    verb: Verb,
+    State(app): State<App>,
+    Extension(actor): Extension<Actor>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let tenant = find(&app, &id).await?;
+    let object = body::object(&body::json_bytes(&headers, body)?)?;
+    let mut fields = Fields::new(object, "");
+    let seq = fields.integer("seq");
+    let seq = fields.required("seq", seq);
+    let reason = fields.short_text("reason", REASON);
+    let reason = if verb.needs_reason() { fields.required("reason", reason) } else { reason };
+    let force = fields.boolean("force").unwrap_or(false);
+    let errors = fields.finish();
+    if !errors.is_empty() {
+        return Err(Problem::invalid_fields(errors));
+    }
+    let request = Request { verb, actor: actor.0.to_string(), reason };
+    operate(&app, tenant, Asked { request, seq, force }).await
+}
+
+/// `DELETE /api/v1/tenants/{id}`: takes the tenant out. While that is under way a second call is answered as the first.
+pub async fn delete(
+    State(app): State<App>,
+    Extension(actor): Extension<Actor>,
+    Path(id): Path<String>,
+    query: RawQuery,
+) -> Result<Response, Problem> {
+    let tenant = find(&app, &id).await?;
+    let mut params = Params::new(query)?;
+    let seq = params.parsed("seq", "a whole number");
+    let reason = params.text("reason").map(|reason| reason.trim().to_owned());
+    if reason.as_ref().is_some_and(|reason| reason.chars().count() > REASON) {
+        params.error("reason", "too_long", format!("must have at most {REASON} characters"));
+    }
+    params.finish()?;
+    let reason = reason.filter(|reason| !reason.is_empty());
+    let request = Request { verb: Verb::Delete, actor: actor.0.to_string(), reason };
+    operate(&app, tenant, Asked { request, seq, force: false }).await
+}
+
+async fn operate(app: &App, tenant: TenantId, asked: Asked) -> Result<Response, Problem> {
+    let verb = asked.request.verb;
+    let done = app.store.operate(tenant, &asked, &app.platform.engine).await;
+    let Operated { run_id, seq, pending } = done.map_err(|error| refusal(error, tenant))?;
+    tracing::info!(tenant.id = %tenant, run.id = %run_id, seq, %verb, pending, actor = asked.request.actor, "asked");
+    app.announce().await;
+    let answer = json!({ "tenantId": tenant, "runId": run_id, "seq": seq, "pending": pending, "links": Links::of(tenant.0) });
+    Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
+}
+
+fn refusal(error: OperateError, tenant: TenantId) -> Problem {
+    let conflict =
+        |code| Problem::new(StatusCode::CONFLICT, code, "The run does not allow this", error.to_string());
+    let look = format!("GET {}/provisioning/status says what is possible now.", location(tenant.0));
+    match error {
+        OperateError::Unknown => Problem::no_tenant(&tenant.to_string()),
+        OperateError::Invalid { .. } => conflict("invalid_transition").next(look),
+        OperateError::Stale { current, .. } => conflict("stale_seq")
+            .with("currentSeq", current)
+            .next("Look at the status, and decide again with the seq that stands there."),
+        OperateError::Pending(pending) => conflict("request_pending")
+            .with("pending", pending.as_str())
+            .next("Wait until it has taken effect; that is at the latest when its worker's lease ends."),
+        OperateError::NotSkippable(_) => {
+            conflict("not_skippable").next("Retry it, or roll the run back, or abandon it.")
+        }
+        OperateError::NeedsForce(_) => {
+            conflict("needs_force").next("If you have undone it by hand, send \"force\": true.")
+        }
+        OperateError::Store(error) => error.into(),
+    }
+}
