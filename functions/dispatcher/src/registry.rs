@@ -2,11 +2,29 @@
 
 use std::sync::Arc;
 
+use configure_networking::ConfigureNetworking;
+use create_namespace::CreateNamespace;
+use deploy_core_services::DeployCoreServices;
+use deploy_data_services::DeployDataServices;
+use setup_database::SetupDatabase;
 use shared::platform::Platform;
 use shared::runtime::Runner;
 use shared::store::Store;
+use take_inventory::TakeInventory;
 
 /// A runner that knows every phase, each connected to what it needs.
 pub async fn runner(store: Store, platform: Arc<Platform>) -> shared::phase::Result<Runner> {
-    Ok(Runner::new(store, platform))
+    Runner::new(store, platform)
+        .with::<CreateNamespace>()
+        .await?
+        .with::<SetupDatabase>()
+        .await?
+        .with::<DeployCoreServices>()
+        .await?
+        .with::<ConfigureNetworking>()
+        .await?
+        .with::<DeployDataServices>()
+        .await?
+        .with::<TakeInventory>()
+        .await
 }
