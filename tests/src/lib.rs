@@ -1,0 +1,14 @@
+//! The harness: a world of its own for each test (control-plane database, RabbitMQ vhost, platform), on the real parts of
+//! the local stack that `make test` starts.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a harness fails by panicking")]
+
+mod broker;
+mod environment;
+mod phases;
+mod world;
+
+pub use broker::Management;
+pub use environment::{Environment, required};
+pub use phases::{Act, Attempt, Scripted};
+pub use world::{Engine, World, eventually};

@@ -1,0 +1,3 @@
+//! The engine's promises, on real Postgres and RabbitMQ, with phases whose effects are rows of a table.
+
+mod transitions;
