@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use shared::phase::{Error, Kind, Phase, Scope};
 use shared::tenant_api::Strategy;
 
-use crate::world::{World, with_tenant, with_tenant_named};
+use crate::world::{World, with_both, with_tenant, with_tenant_named};
 
 /// What the last operation left, once the phase no longer waits; and how often it waited.
 async fn ended(world: &World) -> (Result<Value, Error>, u32) {
@@ -111,4 +111,37 @@ async fn fail_the_pod(world: &World) -> String {
     }] } });
     pods.patch_status(&pod, &PatchParams::default(), &Patch::Merge(ended)).await.unwrap();
     uid(world).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_jobs_program_logs_in_with_what_its_environment_says() {
+    with_both(|world| async move {
+        world.apply().await.unwrap();
+        let right = world.values().await;
+        let run = |key: &'static str, value: Option<&'static str>| {
+            let mut program = tokio::process::Command::new(env!("CARGO_BIN_EXE_check-database"));
+            program.env_clear().envs(&right);
+            match value {
+                Some(value) => program.env(key, value),
+                None => program.env_remove(key),
+            };
+            async move {
+                let ended = program.output().await.unwrap();
+                (ended.status.success(), String::from_utf8(ended.stderr).unwrap())
+            }
+        };
+        assert_eq!(run("UNRELATED", None).await, (true, String::new()));
+        for (key, value, said) in [
+            ("POSTGRES_PASSWORD", Some("wrong"), "database_login_refused: "),
+            ("POSTGRES_DB", Some("region_za_north"), "database_login_refused: "),
+            ("POSTGRES_PORT", Some("1"), "database_unreachable: "),
+            ("DATABASE_URL", Some("no url"), "database_login_refused: DATABASE_URL is no address"),
+            ("DATABASE_URL", None, "credentials_incomplete: the environment has no DATABASE_URL"),
+        ] {
+            let (succeeded, words) = run(key, value).await;
+            assert!(!succeeded && words.starts_with(said), "{key}: {words}");
+            assert!(!words.contains(&right["POSTGRES_PASSWORD"]), "{key}: the password is shown");
+        }
+    })
+    .await;
 }
