@@ -230,3 +230,81 @@ fn plan(tenant: &Tenant, platform: &Platform) -> Result<Plan> {
         simulated_nodes: platform.simulated_nodes,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shared::model::DeploymentType;
+    use shared::phase::Kind;
+
+    const OWN: &str = "tenant_550e8400-e29b-41d4-a716-446655440000";
+
+    fn tenant(tier: Tier, has_dedicated_database: bool) -> Tenant {
+        Tenant {
+            id: "550e8400-e29b-41d4-a716-446655440000".parse().unwrap(),
+            slug: "acme".parse().unwrap(),
+            name: "Acme".into(),
+            tier,
+            region: "eastus".into(),
+            admin_email: "admin@acme.example".into(),
+            deployment_type: DeploymentType::ContainerPerTenant,
+            has_dedicated_database,
+            cost_center: None,
+            created_by: "admin@matih.ai".into(),
+            created_at: "2026-02-12T10:00:00Z".parse().unwrap(),
+        }
+    }
+
+    fn platform() -> Platform {
+        let region = serde_json::from_value(json!({
+            "tenant_api_url": "http://tenant-api",
+            "internal_secret": "env:INTERNAL",
+            "database": {
+                "host": "db", "port": 5432, "shared_database": "region_eastus",
+                "admin_user": "region_admin", "admin_password": "file:/run/admin",
+            },
+        }));
+        Platform { regions: [("eastus".to_owned(), region.unwrap())].into(), ..Platform::default() }
+    }
+
+    #[test]
+    fn a_plan_holds_names_and_references() {
+        let plan = plan(&tenant(Tier::Professional, true), &platform()).unwrap();
+        assert_eq!(
+            serde_json::to_value(plan).unwrap(),
+            json!({
+                "strategy": "database", "database": OWN, "schema": "public", "role": OWN,
+                "connectionLimit": 20,
+                "server": {
+                    "region": "eastus", "endpoint": "http://tenant-api", "internalSecret": "env:INTERNAL",
+                    "admin": {
+                        "host": "db", "port": 5432, "user": "region_admin", "password": "file:/run/admin",
+                        "database": "region_eastus",
+                    },
+                },
+                "namespace": "matih-acme", "secret": "tenant-database-credentials", "labelPrefix": "matih.ai",
+                "checkImage": "matih.azurecr.io/check-database:latest", "simulatedNodes": false,
+            })
+        );
+    }
+
+    #[test]
+    fn only_a_professional_tenant_has_a_limit_of_its_own() {
+        let limit = |tier| plan(&tenant(tier, false), &platform()).unwrap().connection_limit;
+        assert_eq!([Tier::Free, Tier::Professional, Tier::Enterprise].map(limit), [None, Some(20), None]);
+    }
+
+    #[test]
+    fn without_a_database_of_its_own_a_tenant_has_a_schema() {
+        let place = plan(&tenant(Tier::Free, false), &platform()).unwrap().place;
+        let names = (place.strategy, &*place.database, &*place.schema, &*place.role);
+        assert_eq!(names, (Strategy::Schema, "region_eastus", OWN, OWN));
+    }
+
+    #[test]
+    fn an_unknown_region_is_fatal_and_named() {
+        let error = plan(&tenant(Tier::Free, false), &Platform::default()).unwrap_err();
+        assert_eq!((&error.kind, error.code), (&Kind::Fatal, "region_unknown"));
+        assert!(error.message.contains("'eastus'"), "{error}");
+    }
+}

@@ -1,14 +1,16 @@
 //! TAKE_INVENTORY: the step that ends every backward run. Nothing of the tenant is left, looked at in the outside
 //! systems themselves.
 //!
-//! In: the names that the tenant's things go by. Out: nothing. It is never run forward. Fails with `left_over`, naming
-//! what is left, and with `Unavailable` when a system cannot be asked: nothing is taken to be empty unseen.
+//! In: the names that the tenant's things go by, the region's servers. Out: nothing. It is never run forward. Fails with
+//! `left_over`, naming what is left, and with `Unavailable` when a system cannot be asked: nothing is taken to be empty
+//! unseen.
 
 use serde::{Deserialize, Serialize};
 use shared::cluster::{Cluster, Leftover};
 use shared::model::{PhaseName, Tenant};
 use shared::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
 use shared::platform::Platform;
+use shared::tenant_api::{Server, TenantApi};
 
 /// Leftovers that the error names; the operation's result lists them all.
 const NAMED: usize = 10;
@@ -17,6 +19,7 @@ const NAMED: usize = 10;
 #[derive(Debug)]
 pub struct TakeInventory {
     cluster: Cluster,
+    tenant_api: TenantApi,
 }
 
 /// Where to look.
@@ -24,6 +27,8 @@ pub struct TakeInventory {
 pub struct Plan {
     /// Before the `/` of the labels that ownership is read from.
     pub label_prefix: String,
+    /// The region's tenant-api, and the Postgres server that it looks into.
+    pub server: Server,
 }
 
 impl Phase for TakeInventory {
@@ -32,11 +37,12 @@ impl Phase for TakeInventory {
     type Checkpoint = ();
 
     async fn connect(_: &Platform) -> Result<Self> {
-        Ok(Self { cluster: Cluster::connect().await? })
+        Ok(Self { cluster: Cluster::connect().await?, tenant_api: TenantApi::connect()? })
     }
 
-    fn plan(&self, _: &Tenant, platform: &Platform, _: &Checkpoints) -> Result<Plan> {
-        Ok(Plan { label_prefix: platform.label_prefix.clone() })
+    fn plan(&self, tenant: &Tenant, platform: &Platform, _: &Checkpoints) -> Result<Plan> {
+        let server = Server::of(platform, &tenant.region)?;
+        Ok(Plan { label_prefix: platform.label_prefix.clone(), server })
     }
 
     async fn apply(&self, _: &Plan, _: &Step) -> Result<Progress<()>> {
@@ -45,7 +51,7 @@ impl Phase for TakeInventory {
     }
 
     async fn revert(&self, plan: &Plan, _: Option<&()>, step: &Step) -> Result<Progress<()>> {
-        let left = step.operation("inventory", self.inventory(plan, step)).await?;
+        let left = step.operation("inventory", Box::pin(self.inventory(plan, step))).await?;
         if left.is_empty() { Ok(Progress::Done(())) } else { Err(left_over(&left)) }
     }
 }
@@ -55,7 +61,23 @@ impl TakeInventory {
     /// them.
     async fn inventory(&self, plan: &Plan, step: &Step) -> Result<Vec<Leftover>> {
         let cluster = self.cluster.inventory(step.owner().tenant_id, &plan.label_prefix).await?;
-        Ok([cluster].concat())
+        let databases = self.databases(plan, step).await?;
+        Ok([cluster, databases].concat())
+    }
+
+    /// Roles, databases and schemas on the region's Postgres server.
+    async fn databases(&self, plan: &Plan, step: &Step) -> Result<Vec<Leftover>> {
+        let server = &plan.server;
+        let internal_secret = self.cluster.resolve(&server.internal_secret).await?;
+        let access = server.with(internal_secret, self.cluster.resolve(&server.admin.password).await?);
+        let items = self.tenant_api.inventory(&access, step.owner().tenant_id).await?;
+        let left = items.into_iter().map(|item| Leftover {
+            kind: format!("Postgres {}", item.kind),
+            namespace: None,
+            name: item.name,
+            state: format!("present in region {}", server.region),
+        });
+        Ok(left.collect())
     }
 }
 

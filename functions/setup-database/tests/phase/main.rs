@@ -7,6 +7,7 @@
 )]
 
 mod failing;
+mod probing;
 mod undoing;
 mod working;
 mod world;

@@ -43,14 +43,16 @@ pub struct World {
     pub platform: Platform,
     pub tenant: Tenant,
     pub run: RunId,
+    /// Failures of the phase so far.
+    pub failures: i32,
     pub namespace: String,
 }
 
 impl World {
-    async fn new(strategy: Strategy) -> Self {
+    async fn new(strategy: Strategy, ending: &str) -> Self {
         setting("KUBECONFIG");
         let id = TenantId::generate();
-        let slug = format!("sdb-{}", &id.0.simple().to_string()[20..]);
+        let slug = format!("sdb-{}{ending}", &id.0.simple().to_string()[20..]);
         let mut platform = Platform { simulated_nodes: true, ..Platform::default() };
         let namespace = format!("{}{slug}", platform.namespace_prefix);
         let region = Region {
@@ -84,6 +86,7 @@ impl World {
                 created_at: chrono::Utc::now(),
             },
             run: RunId::generate(),
+            failures: 0,
             namespace,
         };
         let named = ObjectMeta { name: Some(world.namespace.clone()), ..ObjectMeta::default() };
@@ -124,7 +127,7 @@ impl World {
             owner,
             phase: SetupDatabase::NAME,
             backward: false,
-            failures: 0,
+            failures: self.failures,
             waits: 0,
             waited: Duration::ZERO,
             fence: watch.clone(),
@@ -290,7 +293,15 @@ pub async fn with_tenant<F>(strategy: Strategy, body: impl FnOnce(World) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let world = World::new(strategy).await;
+    with_tenant_named(strategy, "", body).await;
+}
+
+/// As [`with_tenant`], with an ending of the slug that tells the simulated nodes what to do.
+pub async fn with_tenant_named<F>(strategy: Strategy, ending: &str, body: impl FnOnce(World) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let world = World::new(strategy, ending).await;
     let outcome = tokio::spawn(body(world.clone())).await;
     let cleaned = tokio::spawn({
         let world = world.clone();

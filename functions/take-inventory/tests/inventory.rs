@@ -1,0 +1,188 @@
+//! The phase against a real API server and a real Postgres, with tenant-api in this process.
+#![expect(clippy::unwrap_used, reason = "clippy knows only functions marked as tests for tests")]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::rbac::v1::ClusterRole;
+use kube::api::{Api, DeleteParams, PostParams};
+use serde_json::{Value, json};
+use shared::cluster::Cluster;
+use shared::model::{RunId, TenantId};
+use shared::phase::{Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Scope, Step, StepParts};
+use shared::platform::Platform;
+use shared::secret::{Secret, SecretRef};
+use shared::tenant_api::{Admin, Initialize, Place, Server, Strategy, TenantApi};
+use take_inventory::{Plan, TakeInventory};
+use tokio::net::TcpListener;
+
+/// Keeps what was recorded last.
+#[derive(Default)]
+struct Kept(Mutex<Vec<Operation>>);
+
+#[async_trait]
+impl Fence for Kept {
+    async fn record(&self, operations: &[Operation]) -> Result<(), Interrupt> {
+        *self.0.lock().unwrap() = operations.to_vec();
+        Ok(())
+    }
+}
+
+fn step(tenant_id: TenantId, fence: Arc<Kept>) -> Step {
+    let owner = Owner {
+        tenant_id,
+        slug: "acme".parse().unwrap(),
+        run_id: RunId::generate(),
+        epoch: 1,
+        scope: Scope::Tenant,
+    };
+    Step::new(StepParts {
+        owner,
+        phase: TakeInventory::NAME,
+        backward: true,
+        failures: 0,
+        waits: 0,
+        waited: Duration::ZERO,
+        fence,
+        cancel: tokio_util::sync::CancellationToken::new(),
+    })
+}
+
+fn setting(name: &str) -> String {
+    let set = std::env::var(name);
+    set.unwrap_or_else(|_| {
+        panic!("{name} is not set: this test needs the local stack; run it by `make test`")
+    })
+}
+
+const INTERNAL_SECRET: &str = "the internal secret of this test";
+
+async fn plan() -> Plan {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let secrets = tenant_api::InternalSecrets::new([INTERNAL_SECRET.to_owned()]).unwrap();
+    tokio::spawn(tenant_api::serve(listener, tenant_api::Config { secrets }, std::future::pending()));
+    setting("REGION_DATABASE_ADMIN_PASSWORD");
+    let file = std::env::temp_dir().join(format!("take-inventory-{}", RunId::generate()));
+    std::fs::write(&file, INTERNAL_SECRET).unwrap();
+    let server = Server {
+        region: "eastus".into(),
+        endpoint,
+        internal_secret: SecretRef::File(file.to_str().unwrap().into()),
+        admin: Admin {
+            host: setting("REGION_DATABASE_HOST"),
+            port: setting("REGION_DATABASE_PORT").parse().unwrap(),
+            user: setting("REGION_DATABASE_ADMIN_USER"),
+            password: SecretRef::Env("REGION_DATABASE_ADMIN_PASSWORD".into()),
+            database: "region_eastus".into(),
+        },
+    };
+    Plan { label_prefix: "matih.ai".into(), server }
+}
+
+/// Leaves no file behind.
+fn forget(plan: &Plan) {
+    if let SecretRef::File(file) = &plan.server.internal_secret {
+        std::fs::remove_file(file).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_is_left_is_named() {
+    let phase = TakeInventory::connect(&Platform::default()).await.unwrap();
+    let plan = plan().await;
+    let admin = Secret::new(setting("REGION_DATABASE_ADMIN_PASSWORD"));
+    let access = plan.server.with(Secret::new(INTERNAL_SECRET), admin);
+    let api = TenantApi::connect().unwrap();
+    for strategy in [Strategy::Database, Strategy::Schema] {
+        let tenant = TenantId::generate();
+        let place = Place::of(tenant, strategy, &plan.server.admin.database);
+        let password = Secret::new("of no use to anybody");
+        let what = Initialize {
+            tenant,
+            run: RunId::generate(),
+            place: &place,
+            password: &password,
+            connection_limit: None,
+        };
+        api.initialize(&access, what).await.unwrap();
+        let left = phase.revert(&plan, None, &step(tenant, Arc::default())).await;
+        api.drop(&access, tenant, &place, None).await.unwrap();
+        let gone = phase.revert(&plan, None, &step(tenant, Arc::default())).await;
+        let own = &place.role;
+        let kind = if strategy == Strategy::Database { "database" } else { "schema" };
+        let state = "(present in region eastus)";
+        let expected = format!("2 left: Postgres role {own} {state}, Postgres {kind} {own} {state}");
+        assert_eq!(left.unwrap_err().message, expected);
+        assert_eq!(gone.unwrap(), Progress::Done(()));
+    }
+    forget(&plan);
+}
+
+#[tokio::test]
+async fn a_tenant_api_that_cannot_be_asked_is_no_empty_inventory() {
+    let phase = TakeInventory::connect(&Platform::default()).await.unwrap();
+    let mut plan = plan().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    plan.server.endpoint = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let error = phase.revert(&plan, None, &step(TenantId::generate(), Arc::default())).await.unwrap_err();
+    assert_eq!(error.kind, Kind::Unavailable { dependency: "tenant-api".into() });
+    forget(&plan);
+}
+
+#[tokio::test]
+async fn what_is_left_is_named_until_nothing_is() {
+    setting("KUBECONFIG");
+    let client = Cluster::connect().await.unwrap().client();
+    let phase = TakeInventory::connect(&Platform::default()).await.unwrap();
+    let plan = plan().await;
+    let (tenant, other) = (TenantId::generate(), TenantId::generate());
+    let metadata = |of: TenantId| {
+        let name = format!("t-inventory-{}", &of.to_string()[24..]);
+        json!({"metadata": {"name": name, "labels": {"matih.ai/tenant-id": of}}})
+    };
+    let roles: Api<ClusterRole> = Api::all(client.clone());
+    let namespaces: Api<Namespace> = Api::all(client);
+    let mut names = Vec::new();
+    for of in [tenant, other] {
+        let role: ClusterRole = serde_json::from_value(metadata(of)).unwrap();
+        names.push(role.metadata.name.clone().unwrap());
+        roles.create(&PostParams::default(), &role).await.unwrap();
+    }
+    let namespace: Namespace = serde_json::from_value(metadata(tenant)).unwrap();
+    namespaces.create(&PostParams::default(), &namespace).await.unwrap();
+
+    let fence = Arc::new(Kept::default());
+    let error = phase.revert(&plan, None, &step(tenant, fence.clone())).await.unwrap_err();
+    assert_eq!((&error.kind, error.code), (&Kind::Retryable, "left_over"));
+    let name = &names[0];
+    let expected = format!("2 left: ClusterRole {name} (present), Namespace {name} (present)");
+    assert_eq!(error.message, expected);
+    assert!(!error.next_action.is_empty());
+    let recorded: Value = fence.0.lock().unwrap()[0].result.clone();
+    assert_eq!(recorded[0]["kind"], "ClusterRole", "the list is recorded for the operator: {recorded}");
+
+    for name in &names {
+        roles.delete(name, &DeleteParams::default()).await.unwrap();
+    }
+    namespaces.delete(name, &DeleteParams::default()).await.unwrap();
+    loop {
+        match phase.revert(&plan, None, &step(tenant, fence.clone())).await {
+            Ok(done) => break assert_eq!(done, Progress::Done(())),
+            Err(error) => assert!(error.message.contains("terminating"), "{error}"),
+        }
+    }
+    forget(&plan);
+}
+
+#[tokio::test]
+async fn it_is_never_run_forward() {
+    let phase = TakeInventory::connect(&Platform::default()).await.unwrap();
+    let plan = plan().await;
+    let error = phase.apply(&plan, &step(TenantId::generate(), Arc::default())).await.unwrap_err();
+    assert_eq!(error.kind, Kind::Fatal);
+    forget(&plan);
+}
