@@ -1,0 +1,8 @@
+//! The API on a real Postgres: each test has a database of its own. What is written is looked at in the database, not
+//! only in the answers.
+
+mod creating;
+mod reading;
+mod refusing;
+mod verbs;
+mod world;
