@@ -95,7 +95,7 @@ fn plain(position: i32, state: PhaseState, expected: Option<f64>, share: f64) ->
 }
 
 fn course(direction: Direction, cursor: i32) -> Course {
-    Course { direction, cursor, finished: false, halted: false }
+    Course { direction, cursor, finished: false, abandoned: false, halted: false }
 }
 
 #[test]
@@ -151,6 +151,13 @@ fn a_run_that_is_over_is_whole_and_one_that_waits_for_an_operator_cannot_say() {
         let over = Course { finished: true, ..course(direction, 0) };
         assert_eq!((percent(over, &paces), remaining(over, &paces)), (100, Some(0.0)));
     }
+    let abandoned = Course { finished: true, abandoned: true, ..course(Direction::Backward, INVENTORY) };
+    let left = [
+        plain(0, PhaseState::Done, Some(1.0), 1.0),
+        plain(1, PhaseState::Reverted, Some(5.0), 0.0),
+        plain(INVENTORY, PhaseState::Failed, None, 0.0),
+    ];
+    assert_eq!((percent(abandoned, &left), remaining(abandoned, &left)), (33, Some(0.0)));
     let paused = Course { halted: true, ..course(Direction::Forward, 1) };
     assert_eq!((percent(paused, &paces), remaining(paused, &paces)), (16, None));
 }

@@ -133,6 +133,27 @@ async fn skipping_an_undo_that_guards_another_needs_force() {
 }
 
 #[tokio::test]
+async fn an_abandoned_tenant_is_failed_keeps_its_slug_and_can_be_deleted() {
+    with_world(|world| async move {
+        let tenant = world.tenant("acme").await;
+        world.end(&*world.claim(tenant).await, &Event::Done).await;
+        let asked = json!({ "seq": 2, "reason": "the cluster is gone" });
+        world.verb("acme", "abandon", &asked).await.ok(202);
+        let left = Event::Fatal(Error::fatal("inventory_not_empty", "a namespace is left").record());
+        world.end(&*world.claim(tenant).await, &left).await;
+        let status = world.status("acme").await;
+        assert_eq!((&status["run"]["status"], &status["percent"]), (&json!("abandoned"), &json!(0)));
+        assert_eq!(status["tenant"]["provisioningError"]["code"], "abandoned_by_operator");
+        assert_eq!(status["allowedActions"], json!(["retry", "delete"]));
+        world.create("again", &crate::world::body("acme")).await.problem(409, "slug_taken");
+        world.delete("/api/v1/tenants/acme").await.ok(202);
+        world.finish(tenant).await;
+        assert_eq!(world.get("/api/v1/tenants/acme").await.body["status"], "DELETED");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn delete_takes_an_active_tenant_out_once_however_often_it_is_sent() {
     with_world(|world| async move {
         let tenant = world.tenant("acme").await;
