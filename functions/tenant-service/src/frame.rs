@@ -9,6 +9,7 @@ use axum::http::{HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt as _;
+use tracing::Instrument as _;
 
 use crate::measure::Measures;
 use crate::problem::{Problem, ProblemCode};
@@ -31,7 +32,9 @@ pub async fn around(State(frame): State<Frame>, request: Request, next: Next) ->
     let method = known(request.method());
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
 
-    let handled = AssertUnwindSafe(next.run(request)).catch_unwind();
+    // What a handler logs carries the id too; a span of this level is there whatever the filter.
+    let span = tracing::error_span!("request", request.id = id);
+    let handled = AssertUnwindSafe(next.run(request).instrument(span)).catch_unwind();
     let mut response = match tokio::time::timeout(frame.timeout, handled).await {
         Ok(Ok(response)) => response,
         Ok(Err(panic)) => {

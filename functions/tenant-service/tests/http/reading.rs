@@ -227,6 +227,17 @@ async fn machines_are_told_without_a_token() {
 }
 
 #[tokio::test]
+async fn a_database_that_is_not_migrated_is_not_ready() {
+    with_world(|world| async move {
+        world.get("/readyz").await.ok(200);
+        let mut connection = world.look().await;
+        sqlx::query("DROP TABLE dispatching").execute(&mut connection).await.unwrap();
+        world.get("/readyz").await.problem(503, "database_unavailable");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn without_its_database_it_is_alive_not_ready_and_says_when_to_come_again() {
     with_world(|world| async move {
         world.tenant("acme").await;
