@@ -122,7 +122,7 @@ impl Fields {
     pub fn integer(&mut self, field: &str) -> Option<i64> {
         match self.take(field)? {
             Value::Number(number) => {
-                if let Some(value) = number.as_i64() {
+                if let Some(value) = number.as_i64().or_else(|| whole(&number)) {
                     return Some(value);
                 }
                 let (code, message) = if number.is_u64() {
@@ -182,4 +182,14 @@ impl Fields {
         }
         self.errors
     }
+}
+
+/// `3.0` is a whole number too (JSON Schema's reading of `integer`), as far as it is exact.
+fn whole(number: &serde_json::Number) -> Option<i64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let value =
+        number.as_f64().filter(|value| number.is_f64() && value.fract() == 0.0 && value.abs() < EXACT)?;
+    #[expect(clippy::cast_possible_truncation, reason = "whole and under 2^53")]
+    let value = value as i64;
+    Some(value)
 }

@@ -9,6 +9,7 @@ use axum::http::{HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt as _;
+use tracing::Instrument as _;
 
 use crate::measure::Measures;
 use crate::problem::{Problem, ProblemCode};
@@ -31,7 +32,9 @@ pub async fn around(State(frame): State<Frame>, request: Request, next: Next) ->
     let method = known(request.method());
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
 
-    let handled = AssertUnwindSafe(next.run(request)).catch_unwind();
+    // What a handler logs carries the id too; a span of this level is there whatever the filter.
+    let span = tracing::error_span!("request", request.id = id);
+    let handled = AssertUnwindSafe(next.run(request).instrument(span)).catch_unwind();
     let mut response = match tokio::time::timeout(frame.timeout, handled).await {
         Ok(Ok(response)) => response,
         Ok(Err(panic)) => {
@@ -82,5 +85,40 @@ fn known(method: &Method) -> &'static str {
         Method::PATCH => "PATCH",
         Method::OPTIONS => "OPTIONS",
         _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+    use axum::routing::get;
+    use axum::{Router, middleware};
+    use tower::ServiceExt as _;
+
+    async fn call(path: &str) -> (Response, Measures) {
+        let measures = Measures::new().unwrap();
+        let frame = Frame { measures: measures.clone(), timeout: Duration::from_millis(20) };
+        let router = Router::new()
+            .route("/panics", get(|| async { panic!("as asked") as () }))
+            .route("/hangs", get(std::future::pending::<()>))
+            .layer(middleware::from_fn_with_state(frame, around));
+        let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+        (router.oneshot(request).await.unwrap(), measures)
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_panics_or_hangs_is_answered_and_counted_all_the_same() {
+        for (path, status, code) in [("/panics", 500, "internal"), ("/hangs", 503, "timeout")] {
+            let (response, measures) = call(path).await;
+            assert_eq!(response.status(), status);
+            assert_eq!(response.headers()["content-type"], "application/problem+json");
+            assert!(response.headers().contains_key(REQUEST_ID));
+            let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
+            let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(body["code"], code);
+            assert!(!body.to_string().contains("as asked"));
+            assert!(measures.render().contains(&format!("route=\"{path}\",status=\"{status}\"}} 1")));
+        }
     }
 }

@@ -24,16 +24,17 @@ pub async fn alive() -> &'static str {
 
 /// `GET /readyz`: the database answers and is migrated, and how safe a commit is.
 pub async fn ready(State(app): State<App>) -> Result<Json<Value>, Problem> {
-    match tokio::time::timeout(READY_WITHIN, app.store.ready()).await {
-        Ok(Ok(durability)) => Ok(Json(json!({ "status": "ready", "durability": durability }))),
+    let why = match tokio::time::timeout(READY_WITHIN, app.store.ready()).await {
+        Ok(Ok(durability)) => return Ok(Json(json!({ "status": "ready", "durability": durability }))),
         Ok(Err(error)) => {
             tracing::warn!(%error, "not ready");
-            Err(Problem::database_unavailable()
-                .because("the database refuses, or is not migrated; the log says why"))
+            "the database refuses, or is not migrated; the log says why".to_owned()
         }
-        Err(_) => Err(Problem::database_unavailable()
-            .because(format!("the database does not answer within {} s", READY_WITHIN.as_secs()))),
-    }
+        Err(_) => format!("the database does not answer within {} s", READY_WITHIN.as_secs()),
+    };
+    Err(Problem::database_unavailable()
+        .because(why)
+        .next("See that the control plane's Postgres runs and is migrated."))
 }
 
 /// `GET /metrics`. Without a database what is known by itself is still told.

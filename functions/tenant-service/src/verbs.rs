@@ -3,12 +3,12 @@
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde::Serialize;
 use shared::decide::verbs::{Request, Verb};
-use shared::model::TenantId;
+use shared::model::{RunId, TenantId};
 use shared::store::{Asked, OperateError, Operated};
 
 use crate::app::App;
@@ -17,7 +17,7 @@ use crate::body;
 use crate::fields::Fields;
 use crate::params::{Params, RawQuery};
 use crate::problem::Problem;
-use crate::tenants::find;
+use crate::tenants::Known;
 use crate::tenants::view::{Links, location};
 
 /// The longest reason, in characters.
@@ -29,11 +29,10 @@ pub async fn ask(
     verb: Verb,
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
-    Path(id): Path<String>,
+    Known(tenant): Known,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    let tenant = find(&app, &id).await?;
     let object = body::object(&body::json_bytes(&headers, body)?)?;
     let mut fields = Fields::new(object, "");
     let seq = fields.integer("seq");
@@ -53,10 +52,9 @@ pub async fn ask(
 pub async fn delete(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
-    Path(id): Path<String>,
+    Known(tenant): Known,
     query: RawQuery,
 ) -> Result<Response, Problem> {
-    let tenant = find(&app, &id).await?;
     let mut params = Params::new(query)?;
     let seq = params.parsed("seq", "a whole number");
     let reason = params.text("reason").map(|reason| reason.trim().to_owned());
@@ -69,13 +67,23 @@ pub async fn delete(
     operate(&app, tenant, Asked { request, seq, force: false }).await
 }
 
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Accepted {
+    tenant_id: TenantId,
+    run_id: RunId,
+    seq: i64,
+    pending: bool,
+    links: Links,
+}
+
 async fn operate(app: &App, tenant: TenantId, asked: Asked) -> Result<Response, Problem> {
     let verb = asked.request.verb;
     let done = app.store.operate(tenant, &asked, &app.platform.engine).await;
     let Operated { run_id, seq, pending } = done.map_err(|error| refusal(error, tenant))?;
     tracing::info!(tenant.id = %tenant, run.id = %run_id, seq, %verb, pending, actor = asked.request.actor, "asked");
     app.announce().await;
-    let answer = json!({ "tenantId": tenant, "runId": run_id, "seq": seq, "pending": pending, "links": Links::of(tenant.0) });
+    let answer = Accepted { tenant_id: tenant, run_id, seq, pending, links: Links::of(tenant.0) };
     Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
 }
 

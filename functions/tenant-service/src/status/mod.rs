@@ -7,15 +7,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Json;
-use axum::extract::{Path, State};
-use serde_json::{Value, json};
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use shared::store::{Store, StoreResult, Typical};
 use tokio::sync::Mutex;
+use view::{AuditView, StatusView};
 
 use crate::app::App;
 use crate::params::{Params, RawQuery};
 use crate::problem::Problem;
-use crate::tenants::find;
+use crate::tenants::Known;
 
 /// How long medians over a hundred runs are good for; reading them for each of many pollers would cost far more.
 const FRESH: Duration = Duration::from_mins(1);
@@ -42,29 +44,30 @@ impl History {
 }
 
 /// `GET /api/v1/tenants/{id}/provisioning/status`: the newest run of the tenant.
-pub async fn status(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
-    let tenant = find(&app, &id).await?;
-    let row = app.store.status(tenant).await?.ok_or_else(|| Problem::no_tenant(&id))?;
+pub async fn status(State(app): State<App>, Known(id): Known) -> Result<Response, Problem> {
+    let row = app.store.status(id).await?.ok_or_else(|| Problem::no_tenant(&id.to_string()))?;
     let typical = app.history.typical(&app.store).await?;
-    Ok(Json(json!(view::StatusView::of(&row, &typical)?)))
+    Ok(Json(StatusView::of(&row, &typical)?).into_response())
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Page<'a> {
+    entries: Vec<AuditView<'a>>,
+    next_after: Option<i64>,
 }
 
 /// `GET /api/v1/tenants/{id}/provisioning/audit`: every transition, oldest first; `nextAfter` is null on the last page.
-pub async fn audit(
-    State(app): State<App>,
-    Path(id): Path<String>,
-    query: RawQuery,
-) -> Result<Json<Value>, Problem> {
-    let tenant = find(&app, &id).await?;
+pub async fn audit(State(app): State<App>, Known(id): Known, query: RawQuery) -> Result<Response, Problem> {
     let mut params = Params::new(query)?;
     let after = params.number("after", 0, i64::MAX, 0);
     let limit = params.number("limit", 1, 500, 100);
     params.finish()?;
-    let mut rows = app.store.audit(tenant, after, limit + 1).await?;
+    let mut rows = app.store.audit(id, after, limit + 1).await?;
     let page = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = rows.len() > page;
     rows.truncate(page);
-    let next = rows.last().filter(|_| more).map(|row| row.number);
-    let entries: Vec<view::AuditView<'_>> = rows.iter().map(view::AuditView::from).collect();
-    Ok(Json(json!({ "entries": entries, "nextAfter": next })))
+    let next_after = rows.last().filter(|_| more).map(|row| row.number);
+    let entries = rows.iter().map(AuditView::from).collect();
+    Ok(Json(Page { entries, next_after }).into_response())
 }

@@ -80,14 +80,16 @@ pub struct Course {
     pub cursor: i32,
     /// It is over.
     pub finished: bool,
+    /// It was ended by an operator with things left.
+    pub abandoned: bool,
     /// It waits for an operator.
     pub halted: bool,
 }
 
-/// Whole percent. Forward: of the expected time, so that a long phase counts for more than a short one. Backward: of the
-/// undos, the inventory being the last.
+/// Whole percent; 100 where the run has reached its end. Forward: of the expected time, so that a long phase counts for
+/// more than a short one. Backward: of the undos, the inventory being the last.
 pub fn percent(course: Course, paces: &[Pace]) -> u8 {
-    if course.finished {
+    if course.finished && !course.abandoned {
         return 100;
     }
     let share = match course.direction {
@@ -111,12 +113,18 @@ pub fn percent(course: Course, paces: &[Pace]) -> u8 {
             let (mut all, mut undone) = (0u32, 0u32);
             for pace in concerned {
                 all += 1;
-                undone += u32::from(pace.position > course.cursor);
+                undone += u32::from(match pace.state {
+                    PhaseState::Reverted => true,
+                    // Forward, a phase was skipped; backward, its undo was.
+                    PhaseState::Skipped => pace.position > course.cursor,
+                    PhaseState::Done => pace.position == INVENTORY,
+                    _ => false,
+                });
             }
             f64::from(undone) / f64::from(all.max(1))
         }
     };
-    // Not over yet, so never 100.
+    // Not whole, so never 100.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=99")]
     let whole = (share * 100.0).floor().clamp(0.0, 99.0) as u8;
     whole

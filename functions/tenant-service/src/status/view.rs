@@ -86,7 +86,13 @@ impl<'a> StatusView<'a> {
         let status: RunStatus = run.status.parse().map_err(unknown)?;
         let tenant: TenantStatus = row.tenant.status.parse().map_err(unknown)?;
         let halted = matches!(status, RunStatus::Paused | RunStatus::Stuck);
-        let course = Course { direction, cursor: run.cursor, finished: status.finished(), halted };
+        let course = Course {
+            direction,
+            cursor: run.cursor,
+            finished: status.finished(),
+            abandoned: status == RunStatus::Abandoned,
+            halted,
+        };
 
         let mut phases = Vec::with_capacity(row.phases.len());
         let mut paces = Vec::with_capacity(row.phases.len());

@@ -6,10 +6,13 @@ mod syntax;
 pub mod view;
 
 use axum::Json;
-use axum::extract::{Path, State};
-use serde_json::{Value, json};
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use shared::model::{Slug, TenantId, TenantStatus};
 use shared::store::TenantFilter;
+use uuid::Uuid;
 
 pub use create::create;
 use view::TenantView;
@@ -18,8 +21,15 @@ use crate::app::App;
 use crate::params::{Params, RawQuery};
 use crate::problem::Problem;
 
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Page<'a> {
+    tenants: Vec<TenantView<'a>>,
+    next_cursor: Option<Uuid>,
+}
+
 /// `GET /api/v1/tenants`: newest first, a page at a time; `nextCursor` is null on the last one.
-pub async fn list(State(app): State<App>, query: RawQuery) -> Result<Json<Value>, Problem> {
+pub async fn list(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
     let mut params = Params::new(query)?;
     let statuses = format!("one of {}", TenantStatus::NAMES.join(", "));
     let status: Option<TenantStatus> = params.parsed("status", &statuses);
@@ -32,23 +42,33 @@ pub async fn list(State(app): State<App>, query: RawQuery) -> Result<Json<Value>
     let page = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = rows.len() > page;
     rows.truncate(page);
-    let cursor = rows.last().filter(|_| more).map(|row| row.id);
-    let tenants: Vec<TenantView<'_>> = rows.iter().map(TenantView::from).collect();
-    Ok(Json(json!({ "tenants": tenants, "nextCursor": cursor })))
+    let next_cursor = rows.last().filter(|_| more).map(|row| row.id);
+    let tenants = rows.iter().map(TenantView::from).collect();
+    Ok(Json(Page { tenants, next_cursor }).into_response())
 }
 
 /// `GET /api/v1/tenants/{id}`.
-pub async fn show(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
-    let tenant = find(&app, &id).await?;
-    let row = app.store.tenant(tenant).await?.ok_or_else(|| Problem::no_tenant(&id))?;
-    Ok(Json(json!(TenantView::from(&row))))
+pub async fn show(State(app): State<App>, Known(id): Known) -> Result<Response, Problem> {
+    let row = app.store.tenant(id).await?.ok_or_else(|| Problem::no_tenant(&id.to_string()))?;
+    Ok(Json(TenantView::from(&row)).into_response())
 }
 
-/// The tenant that `{id}` means: a UUID, or a slug's newest tenant.
-pub async fn find(app: &App, id: &str) -> Result<TenantId, Problem> {
-    // What is neither cannot be there, and need not be asked for.
-    if id.parse::<TenantId>().is_err() && id.parse::<Slug>().is_err() {
-        return Err(Problem::no_tenant(id));
+/// The tenant that a path's `{id}` means: a UUID, or a slug's newest tenant. 404 where there is none.
+#[derive(Clone, Copy, Debug)]
+pub struct Known(pub TenantId);
+
+impl FromRequestParts<App> for Known {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        // What is no text cannot be there.
+        let Ok(Path(id)) = Path::<String>::from_request_parts(parts, app).await else {
+            return Err(Problem::no_tenant(""));
+        };
+        // Nor what is neither a UUID nor a slug; it need not be asked for.
+        if id.parse::<TenantId>().is_err() && id.parse::<Slug>().is_err() {
+            return Err(Problem::no_tenant(&id));
+        }
+        app.store.find_tenant(&id).await?.map(Self).ok_or_else(|| Problem::no_tenant(&id))
     }
-    app.store.find_tenant(id).await?.ok_or_else(|| Problem::no_tenant(id))
 }

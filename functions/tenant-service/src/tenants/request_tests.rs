@@ -60,6 +60,7 @@ fn each_wrong_field_is_named_with_its_code() {
         (json!({ "complianceRequired": "yes" }), "complianceRequired", "wrong_type"),
         (json!({ "memberCount": -1 }), "memberCount", "negative"),
         (json!({ "memberCount": 1.5 }), "memberCount", "wrong_type"),
+        (json!({ "memberCount": 1e300 }), "memberCount", "wrong_type"),
         (json!({ "memberCount": "12" }), "memberCount", "wrong_type"),
         (json!({ "monthlyApiCalls": -5 }), "monthlyApiCalls", "negative"),
         (json!({ "monthlyApiCalls": u64::MAX }), "monthlyApiCalls", "out_of_range"),
@@ -134,6 +135,7 @@ fn what_is_left_out_gets_its_default() {
     assert!(!tenant.has_dedicated_database);
     assert_eq!(tenant.on_failure, OnFailure::Rollback);
     assert_eq!(tenant.actor, "test");
+    assert_eq!(ask(&json!({ "memberCount": 12.0 })).unwrap().member_count, 12);
     let own = ask(&json!({ "deploymentType": "container_per_tenant" })).unwrap();
     assert!(own.has_dedicated_database);
     assert_eq!(own.phases, phases::plan(DeploymentType::ContainerPerTenant));

@@ -1,0 +1,14 @@
+//! The API on a real Postgres: each test has a database of its own. What is written is looked at in the database, not
+//! only in the answers.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on fails where it stands"
+)]
+
+mod creating;
+mod reading;
+mod refusing;
+mod verbs;
+mod world;
