@@ -3,15 +3,15 @@
 //! lapin ends a consumer silently when its channel fails or its queue is deleted; each consumer's task opens it again for
 //! as long as the tenant has a live run.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
-use shared::model::TenantId;
+use shared::model::{RunId, TenantId};
 use shared::phase::queue_name;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -29,10 +29,21 @@ pub(crate) struct Consumers {
     broker: Broker,
     queues: TenantQueues,
     handler: Handler,
-    running: Arc<Mutex<HashMap<TenantId, CancellationToken>>>,
+    running: Arc<Mutex<HashMap<TenantId, Entry>>>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
+
+/// One consumer. It belongs to a run, not only to a tenant: RabbitMQ can miss telling a consumer that its queue is gone
+/// when a queue of the same name comes at once, as when a tenant is deprovisioned the moment it is whole.
+struct Entry {
+    run: RunId,
+    stop: CancellationToken,
+    opened: Opened,
+}
+
+/// Since when the consumer consumes.
+type Opened = Arc<Mutex<Option<Instant>>>;
 
 impl Consumers {
     pub(crate) fn new(
@@ -51,47 +62,61 @@ impl Consumers {
         }
     }
 
-    /// Makes the set of consumers that of `live`.
-    pub(crate) fn set(&self, live: &[TenantId]) {
-        let live: HashSet<TenantId> = live.iter().copied().collect();
-        let mut running = self.running();
-        running.retain(|tenant, stop| {
-            let keep = live.contains(tenant);
+    /// Makes the set of consumers that of the `live` runs.
+    pub(crate) fn set(&self, live: &[(TenantId, RunId)]) {
+        let live: HashMap<TenantId, RunId> = live.iter().copied().collect();
+        let mut running = locked(&self.running);
+        running.retain(|tenant, entry| {
+            let keep = live.get(tenant) == Some(&entry.run);
             if !keep {
-                stop.cancel();
+                entry.stop.cancel();
             }
             keep
         });
-        for tenant in live {
-            if self.stop.is_cancelled() || running.contains_key(&tenant) {
-                continue;
+        for (tenant, run) in live {
+            if !running.contains_key(&tenant) {
+                self.start(&mut running, tenant, run);
             }
-            let stop = self.stop.child_token();
-            running.insert(tenant, stop.clone());
-            let consumers = self.clone();
-            self.tasks.spawn(async move { consumers.consume(tenant, stop).await });
         }
+    }
+
+    /// Opens a tenant's consumer again if it was opened before `missing`, when its queue was found missing.
+    pub(crate) fn reopen(&self, tenant: TenantId, missing: Instant) {
+        let mut running = locked(&self.running);
+        let Some(entry) = running.get(&tenant) else { return };
+        if locked(&entry.opened).is_some_and(|opened| opened < missing) {
+            entry.stop.cancel();
+            let run = entry.run;
+            running.remove(&tenant);
+            self.start(&mut running, tenant, run);
+        }
+    }
+
+    fn start(&self, running: &mut HashMap<TenantId, Entry>, tenant: TenantId, run: RunId) {
+        if self.stop.is_cancelled() {
+            return;
+        }
+        let (stop, opened) = (self.stop.child_token(), Opened::default());
+        running.insert(tenant, Entry { run, stop: stop.clone(), opened: opened.clone() });
+        let consumers = self.clone();
+        self.tasks.spawn(async move { consumers.consume(tenant, &stop, &opened).await });
     }
 
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
-        self.running().len()
+        locked(&self.running).len()
     }
 
-    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<TenantId, CancellationToken>> {
-        // A panic while it was held cannot have left it half-changed.
-        self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    async fn consume(&self, tenant: TenantId, stop: CancellationToken) {
+    async fn consume(&self, tenant: TenantId, stop: &CancellationToken, opened: &Opened) {
         let mut pause = Duration::from_millis(100);
         while !stop.is_cancelled() {
-            match self.consume_once(tenant, &stop).await {
+            match self.consume_once(tenant, stop, opened).await {
                 Ok(true) => pause = Duration::from_millis(100),
                 // No live run: the next look at the live tenants brings it back if one comes.
                 Ok(false) => break,
                 Err(error) => tracing::debug!(%error, tenant.id = %tenant, "consumer ended; opened again"),
             }
+            *locked(opened) = None;
             let spread = pause.mul_f64(0.5 + rand::random::<f64>());
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -100,19 +125,24 @@ impl Consumers {
             pause = (pause * 2).min(Duration::from_secs(5));
         }
         // A cancelled one was taken out by whoever cancelled it, and a newer one may be in its place.
-        let mut running = self.running();
+        let mut running = locked(&self.running);
         if !stop.is_cancelled() {
             running.remove(&tenant);
         }
     }
 
     /// Consumes until the consumer ends; false if there is no queue to consume.
-    async fn consume_once(&self, tenant: TenantId, stop: &CancellationToken) -> Result<bool, BrokerError> {
+    async fn consume_once(
+        &self,
+        tenant: TenantId,
+        stop: &CancellationToken,
+        opened: &Opened,
+    ) -> Result<bool, BrokerError> {
         if !self.queues.declare(tenant).await? {
             return Ok(false);
         }
         let channel = self.broker.channel().await?;
-        let opened = bounded(async {
+        let consuming = bounded(async {
             channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
             channel
                 .basic_consume(
@@ -124,13 +154,14 @@ impl Consumers {
                 .await
         })
         .await;
-        let mut consumer = match opened {
+        let mut consumer = match consuming {
             Ok(consumer) => consumer,
             Err(error) => {
                 self.broker.done_with(channel).await;
                 return Err(error);
             }
         };
+        *locked(opened) = Some(Instant::now());
         let steps = TaskTracker::new();
         let ended = loop {
             let delivery = tokio::select! {
@@ -181,6 +212,11 @@ impl Consumers {
         }
         self.broker.close().await;
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic while one of these was held cannot have left it half-changed.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// RabbitMQ adds `x-death` to what a delay queue has let go.

@@ -187,10 +187,10 @@ impl Handler {
     }
 
     /// Publishes in spite of a short outage of the broker. After that the sweeper sees to it.
-    async fn persist<F, P>(&self, job: &Job, publish: F)
+    async fn persist<F, P, T>(&self, job: &Job, publish: F)
     where
         F: Fn() -> P,
-        P: Future<Output = Result<(), PublishError>>,
+        P: Future<Output = Result<T, PublishError>>,
     {
         let patience = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(200))

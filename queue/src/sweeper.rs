@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::consumers::Consumers;
-use crate::tenant_queue::TenantQueues;
+use crate::tenant_queue::{Published, TenantQueues};
 
 /// How often the whole set of live tenants, the queues left behind and old keys are looked at, apart from hints.
 const RECONCILE_EVERY: Duration = Duration::from_secs(5);
@@ -49,7 +49,7 @@ impl Sweeper {
         let paused = self.store.dispatching_paused().await?;
         self.paused.send_if_modified(|was| std::mem::replace(was, paused) != paused);
         if consumers {
-            self.consumers.set(&self.store.live_tenants().await?);
+            self.consumers.set(&self.store.live_runs().await?);
         }
         if !paused {
             loop {
@@ -83,8 +83,10 @@ impl Sweeper {
         }
         // After a take-over the run may have moved (a recorded request took effect); then this message is stale, and the
         // run, due at once, is swept again.
-        if let Err(error) = self.queues.publish(job).await {
-            tracing::warn!(%error, run.id = %job.run_id, "not published; tried again");
+        match self.queues.publish(job).await {
+            Ok(Published::ToQueue) => {}
+            Ok(Published::ToNewQueue(since)) => self.consumers.reopen(job.tenant_id, since),
+            Err(error) => tracing::warn!(%error, run.id = %job.run_id, "not published; tried again"),
         }
     }
 }

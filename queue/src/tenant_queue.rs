@@ -1,6 +1,8 @@
 //! Declaring and deleting a tenant's queue, both under the tenant's lock, so that no message of a new run is published
 //! to a queue that an older run's end is about to delete.
 
+use std::time::Instant;
+
 use lapin::options::QueueDeleteOptions;
 use shared::model::TenantId;
 use shared::phase::{Job, queue_name};
@@ -9,6 +11,15 @@ use shared::store::Store;
 use crate::broker::{Broker, BrokerError, bounded};
 use crate::publisher::{PublishError, Publisher};
 use crate::topology;
+
+/// Where a message went.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Published {
+    /// To the queue that was there.
+    ToQueue,
+    /// To one that was missing at this time and had to be declared.
+    ToNewQueue(Instant),
+}
 
 /// The tenants' queues.
 #[derive(Clone, Debug)]
@@ -63,16 +74,16 @@ impl TenantQueues {
 
     /// Publishes a job that is due, declaring its queue where it is missing. A job of a run that has ended meanwhile is
     /// dropped: there is nothing left to do.
-    pub(crate) async fn publish(&self, job: &Job) -> Result<(), PublishError> {
+    pub(crate) async fn publish(&self, job: &Job) -> Result<Published, PublishError> {
         match self.publisher.publish(job).await {
             Err(PublishError::Unroutable(_)) => {
+                let missing = Instant::now();
                 if self.declare(job.tenant_id).await? {
-                    self.publisher.publish(job).await
-                } else {
-                    Ok(())
+                    self.publisher.publish(job).await?;
                 }
+                Ok(Published::ToNewQueue(missing))
             }
-            published => published,
+            published => published.map(|()| Published::ToQueue),
         }
     }
 

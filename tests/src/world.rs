@@ -66,6 +66,8 @@ impl World {
         F: FnOnce(World) -> R,
         R: Future<Output = ()>,
     {
+        // Shown only with --nocapture; RUST_LOG says how much.
+        shared::runtime::init_logging();
         let environment = Environment::read();
         let name = format!("test_{}", uuid::Uuid::new_v4().simple());
         let mut admin = PgConnection::connect(&environment.database_url).await.expect("Postgres");

@@ -48,12 +48,12 @@ impl Store {
             .collect())
     }
 
-    /// The tenants that need a consumer: those with an unfinished run.
-    pub async fn live_tenants(&self) -> StoreResult<Vec<TenantId>> {
-        let rows = sqlx::query_scalar!("SELECT tenant_id FROM provisioning_runs WHERE finished_at IS NULL")
+    /// The tenants that need a consumer, each with its unfinished run.
+    pub async fn live_runs(&self) -> StoreResult<Vec<(TenantId, RunId)>> {
+        let rows = sqlx::query!("SELECT tenant_id, id FROM provisioning_runs WHERE finished_at IS NULL")
             .fetch_all(&self.pool)
             .await?;
-        Ok(rows.into_iter().map(TenantId).collect())
+        Ok(rows.into_iter().map(|row| (TenantId(row.tenant_id), RunId(row.id))).collect())
     }
 
     /// Tenants whose last run has ended and whose queue may still be there.
