@@ -104,7 +104,8 @@ class Progress:
             before["waitingOn"] = waiting
             error = (phase.get("error") or {}).get("message")
             if error and error != before["error"]:
-                yield f"{name} failed {phase.get('failures') or 1} time(s): {error}"
+                failures = (phase.get("attempts") or {}).get("totalFailures") or 1
+                yield f"{name} failed {failures} time(s): {error}"
             before["error"] = error
 
     def stamp(self):

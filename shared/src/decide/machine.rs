@@ -240,7 +240,16 @@ pub fn next(run: &Run, event: &Event, engine: &Engine, chance: f64) -> Transitio
         Event::Requested => {}
     }
     if let Some(request) = &run.request {
-        requested(run, request, &mut to);
+        // What has just been done can no longer be skipped.
+        if request.verb == Verb::Skip && matches!(event, Event::Done) {
+            to.audit.push(of_run("REQUEST_MOOT", json!({ "verb": request.verb, "by": request.actor })));
+        } else {
+            requested(run, request, &mut to);
+        }
+    }
+    if to.cursor == INVENTORY && !to.finished() {
+        // An inventory taken while an effect of a lost worker may still land would prove nothing, whoever is in a hurry.
+        to.delay = to.delay.max(run.settles_in);
     }
     to
 }
@@ -301,13 +310,7 @@ fn advance(run: &Run, to: &mut Transition) {
             to.tenant = Some(TenantStatus::Active);
             to.audit.push(of_run("TENANT_ACTIVE", json!({})));
         }
-        Direction::Backward if run.cursor > INVENTORY => {
-            to.cursor = run.cursor - 1;
-            if to.cursor == INVENTORY {
-                // An inventory taken while an effect of a lost worker may still land would prove nothing.
-                to.delay = run.settles_in;
-            }
-        }
+        Direction::Backward if run.cursor > INVENTORY => to.cursor = run.cursor - 1,
         Direction::Backward if run.abandoning => finish_abandoned(run, to, None),
         Direction::Backward => match run.kind {
             RunKind::Deprovision => {
@@ -426,7 +429,6 @@ fn requested(run: &Run, request: &Request, to: &mut Transition) {
             to.direction = Direction::Backward;
             to.abandoning = true;
             to.cursor = INVENTORY;
-            to.delay = run.settles_in;
             to.tenant_error = Some(ErrorRecord {
                 code: "abandoned_by_operator".into(),
                 message: format!(

@@ -41,6 +41,9 @@ pub struct Engine {
     pub backoff: Seconds,
     /// Longest backoff.
     pub backoff_cap: Seconds,
+    /// How long a phase may be parked without a break before the wait counts as a failure. A phase's own budget for what
+    /// it waits for is shorter.
+    pub wait_within: Seconds,
     /// First pause when a dependency is down.
     pub unavailable: Seconds,
     /// How long a dependency may be down before the run is paused.
@@ -79,6 +82,8 @@ impl Default for Engine {
             lost: 10,
             backoff: Seconds(2.0),
             backoff_cap: Seconds(300.0),
+            // The longest wait of the provisioning reference (the LoadBalancer's address, 600 s) and half as much again.
+            wait_within: Seconds(900.0),
             unavailable: Seconds(2.0),
             unavailable_within: Seconds(3600.0),
             sweep: Seconds(10.0),
@@ -105,6 +110,7 @@ impl Engine {
             ("invoke_timeout", self.invoke_timeout),
             ("backoff", self.backoff),
             ("backoff_cap", self.backoff_cap),
+            ("wait_within", self.wait_within),
             ("unavailable", self.unavailable),
             ("sweep", self.sweep),
             ("sweep_cap", self.sweep_cap),

@@ -133,6 +133,7 @@ impl Runner {
             tracing::warn!("lost the step while working on it; nothing is written");
             return Ok(Answer::Fenced);
         };
+        let event = bounded_wait(event, claimed.waited, engine.wait_within.duration());
         let operations = step.operations().await;
         let left = Left {
             operations: (!operations.is_empty()).then_some(operations.as_slice()),
@@ -247,6 +248,19 @@ impl Outcome {
             Kind::Interrupted(Interrupt::Fenced) => return Self::Fenced,
         };
         Self::Event(event, None)
+    }
+}
+
+/// A wait that has lasted too long is a failure, so that an undo that something holds for ever ends up before an operator.
+fn bounded_wait(event: Event, waited: Duration, within: Duration) -> Event {
+    match event {
+        Event::Wait(wait) if waited > within => {
+            let message = format!("waited {} s: {}", waited.as_secs(), wait.on);
+            let error = Error::retryable("waited_too_long", message)
+                .next("Remove what holds it, then retry; or raise engine.wait_within.");
+            Event::Retryable(error.record())
+        }
+        event => event,
     }
 }
 

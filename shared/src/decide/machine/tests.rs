@@ -135,3 +135,16 @@ fn a_stuck_undo_is_retried_skipped_or_starts_over_when_only_the_inventory_is_lef
     let to = go(&Run { request: ask(Verb::Retry), cursor: INVENTORY, ..stuck }, &Event::Requested);
     assert_eq!((to.status, to.cursor), (RunStatus::Running, 2));
 }
+
+#[test]
+fn what_is_done_is_not_skipped_and_haste_does_not_bring_the_inventory_forward() {
+    let to = go(&Run { request: ask(Verb::Skip), ..run() }, &Event::Done);
+    assert_eq!((to.cursor, to.phase.state), (2, Some(PhaseState::Done)));
+    let back = Run { direction: Direction::Backward, cursor: 0, ..run() };
+    for verb in [Verb::Retry, Verb::Delete, Verb::Abandon] {
+        let to = go(&Run { request: ask(verb), ..back.clone() }, &Event::Done);
+        assert!(to.cursor != INVENTORY || to.delay >= back.settles_in, "{verb}");
+    }
+    let waiting = Run { cursor: INVENTORY, request: ask(Verb::Resume), status: RunStatus::Paused, ..back };
+    assert_eq!(go(&waiting, &Event::Requested).delay, waiting.settles_in);
+}
