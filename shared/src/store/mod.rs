@@ -80,6 +80,11 @@ impl Store {
                 "DATABASE_URL is no Postgres URL; use postgres://user:password@host:port/database".into(),
             )
         })?;
+        // A direct URL beside it says that this one goes through a transaction pooler, where a prepared statement of one
+        // transaction is not there in the next.
+        let pooled =
+            std::env::var("DATABASE_DIRECT_URL").is_ok_and(|direct| !direct.is_empty() && direct != url);
+        let options = if pooled { options.statement_cache_capacity(0) } else { options };
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(Duration::from_secs(10))
