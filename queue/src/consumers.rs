@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::FieldTable;
+use lapin::options::{BasicAckOptions, BasicCancelOptions};
 use shared::model::{RunId, TenantId};
 use shared::phase::queue_name;
 use tokio_util::sync::CancellationToken;
@@ -138,27 +137,12 @@ impl Consumers {
         stop: &CancellationToken,
         opened: &Opened,
     ) -> Result<bool, BrokerError> {
-        if !self.queues.declare(tenant).await? {
-            return Ok(false);
-        }
         let channel = self.broker.channel().await?;
-        let consuming = bounded(async {
-            channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
-            channel
-                .basic_consume(
-                    queue_name(tenant).into(),
-                    "".into(),
-                    BasicConsumeOptions::default(),
-                    FieldTable::default(),
-                )
-                .await
-        })
-        .await;
-        let mut consumer = match consuming {
-            Ok(consumer) => consumer,
-            Err(error) => {
+        let mut consumer = match self.queues.consume(tenant, &channel, PREFETCH).await {
+            Ok(Some(consumer)) => consumer,
+            nothing => {
                 self.broker.done_with(channel).await;
-                return Err(error);
+                return nothing.map(|_| false);
             }
         };
         *locked(opened) = Some(Instant::now());
@@ -177,8 +161,10 @@ impl Consumers {
         let broker = self.broker.clone();
         self.tasks.spawn(async move {
             if channel.status().connected() {
-                // No more messages; the steps under way still ack on this channel.
-                drop(bounded(channel.basic_cancel(consumer.tag(), BasicCancelOptions::default())).await);
+                // No more messages; the steps under way still ack on this channel. Without an answer: when the queue
+                // is being deleted, RabbitMQ answers twice, and lapin closes the connection over the second.
+                let options = BasicCancelOptions { nowait: true };
+                drop(bounded(channel.basic_cancel(consumer.tag(), options)).await);
                 steps.close();
                 steps.wait().await;
             }

@@ -3,7 +3,9 @@
 
 use std::time::Instant;
 
-use lapin::options::QueueDeleteOptions;
+use lapin::options::{BasicConsumeOptions, BasicQosOptions, QueueDeleteOptions};
+use lapin::types::FieldTable;
+use lapin::{Channel, Consumer};
 use shared::model::TenantId;
 use shared::phase::{Job, queue_name};
 use shared::store::Store;
@@ -11,6 +13,9 @@ use shared::store::Store;
 use crate::broker::{Broker, BrokerError, bounded};
 use crate::publisher::{PublishError, Publisher};
 use crate::topology;
+
+/// The sequence number of a run's first transition.
+const FIRST: i64 = 1;
 
 /// Where a message went.
 #[derive(Clone, Copy, Debug)]
@@ -34,23 +39,24 @@ impl TenantQueues {
         Self { store, broker: broker.for_purpose("queues"), publisher }
     }
 
-    /// Declares the queue if the tenant has a live run; says whether it has.
-    pub(crate) async fn declare(&self, tenant: TenantId) -> Result<bool, BrokerError> {
-        let mut lives = false;
+    /// Declares the queue and begins to consume it, if the tenant has a live run; none if it has not. All of it under the
+    /// lock: a broker that is asked to consume a queue while it deletes it may close the whole connection.
+    pub(crate) async fn consume(
+        &self,
+        tenant: TenantId,
+        channel: &Channel,
+        prefetch: u16,
+    ) -> Result<Option<Consumer>, BrokerError> {
+        let mut consumer = None;
         self.store
             .with_queue_lock(tenant, async |live| {
-                lives = live;
                 if live {
-                    let channel = self.broker.channel().await?;
-                    let declared =
-                        bounded(topology::declare_tenant_queue(&channel, &queue_name(tenant))).await;
-                    self.broker.done_with(channel).await;
-                    declared?;
+                    consumer = Some(bounded(consume(channel, tenant, prefetch)).await?);
                 }
                 Ok::<_, BrokerError>(false)
             })
             .await?;
-        Ok(lives)
+        Ok(consumer)
     }
 
     /// Deletes the queue unless the tenant has a live run. A queue that is not there counts as deleted.
@@ -75,12 +81,36 @@ impl TenantQueues {
     /// Publishes a job that is due, declaring its queue where it is missing. A job of a run that has ended meanwhile is
     /// dropped: there is nothing left to do.
     pub(crate) async fn publish(&self, job: &Job) -> Result<Published, PublishError> {
+        // The first of a run may meet the deletion of the queue of the run before it, which can take a message with it
+        // that it has confirmed.
+        if job.seq > FIRST {
+            match self.publisher.publish(job).await {
+                Err(PublishError::Unroutable(_) | PublishError::Refused(_)) => {}
+                published => return published.map(|()| Published::ToQueue),
+            }
+        }
+        let mut published = Ok(Published::ToQueue);
+        self.store
+            .with_queue_lock(job.tenant_id, async |live| {
+                if live {
+                    published = self.publish_and_declare(job).await;
+                }
+                Ok::<_, BrokerError>(false)
+            })
+            .await?;
+        published
+    }
+
+    async fn publish_and_declare(&self, job: &Job) -> Result<Published, PublishError> {
         match self.publisher.publish(job).await {
             Err(PublishError::Unroutable(_)) => {
                 let missing = Instant::now();
-                if self.declare(job.tenant_id).await? {
-                    self.publisher.publish(job).await?;
-                }
+                let channel = self.broker.channel().await?;
+                let declared =
+                    bounded(topology::declare_tenant_queue(&channel, &queue_name(job.tenant_id))).await;
+                self.broker.done_with(channel).await;
+                declared?;
+                self.publisher.publish(job).await?;
                 Ok(Published::ToNewQueue(missing))
             }
             published => published.map(|()| Published::ToQueue),
@@ -90,4 +120,12 @@ impl TenantQueues {
     pub(crate) async fn close(&self) {
         self.broker.close().await;
     }
+}
+
+async fn consume(channel: &Channel, tenant: TenantId, prefetch: u16) -> lapin::Result<Consumer> {
+    let queue = queue_name(tenant);
+    topology::declare_tenant_queue(channel, &queue).await?;
+    channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+    let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+    channel.basic_consume(queue.into(), "".into(), options, arguments).await
 }

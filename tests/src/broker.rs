@@ -66,13 +66,7 @@ impl Management {
     pub async fn queue_names(&self) -> Vec<String> {
         // Without statistics, which are seconds old: the list itself is of now.
         let path = format!("queues/{}?disable_stats=true&enable_queue_totals=true", self.vhost);
-        let queues = self.call(reqwest::Method::GET, &path, None).await;
-        queues
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|queue| queue["name"].as_str().map(str::to_owned))
-            .collect()
+        names(&self.call(reqwest::Method::GET, &path, None).await)
     }
 
     /// Messages in a queue, delivered or not. From the management API's own count, some seconds old.
@@ -88,14 +82,7 @@ impl Management {
 
     /// Closes every client connection of the vhost, as a network failure would. Returns how many there were.
     pub async fn close_connections(&self) -> usize {
-        let connections =
-            self.call(reqwest::Method::GET, &format!("vhosts/{}/connections", self.vhost), None).await;
-        let names: Vec<String> = connections
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|connection| connection["name"].as_str().map(str::to_owned))
-            .collect();
+        let names = self.connections().await;
         for name in &names {
             let encoded = name.replace(' ', "%20").replace('>', "%3E");
             self.call(reqwest::Method::DELETE, &format!("connections/{encoded}"), None).await;
@@ -111,4 +98,40 @@ impl Management {
         let routed = self.call(reqwest::Method::POST, &path, Some(message)).await;
         assert_eq!(routed["routed"], json!(true), "{queue} takes messages");
     }
+
+    /// The names of the vhost's client connections, some seconds old.
+    pub async fn connections(&self) -> Vec<String> {
+        let path = format!("vhosts/{}/connections", self.vhost);
+        names(&self.call(reqwest::Method::GET, &path, None).await)
+    }
+
+    /// Makes a queue that is none of ours.
+    pub async fn create_queue(&self, queue: &str) {
+        let path = format!("queues/{}/{queue}", self.vhost);
+        self.call(reqwest::Method::PUT, &path, Some(json!({ "durable": true }))).await;
+    }
+
+    /// Binds a queue to an exchange.
+    pub async fn bind(&self, exchange: &str, queue: &str) {
+        let path = format!("bindings/{}/e/{exchange}/q/{queue}", self.vhost);
+        self.call(reqwest::Method::POST, &path, Some(json!({}))).await;
+    }
+
+    /// Takes all messages out of a queue.
+    pub async fn take(&self, queue: &str) -> Vec<Value> {
+        let path = format!("queues/{}/{queue}/get", self.vhost);
+        let asked = json!({ "count": 100_000, "ackmode": "ack_requeue_false", "encoding": "auto" });
+        match self.call(reqwest::Method::POST, &path, Some(asked)).await {
+            Value::Array(messages) => messages,
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn names(list: &Value) -> Vec<String> {
+    list.as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|item| item["name"].as_str().map(str::to_owned))
+        .collect()
 }

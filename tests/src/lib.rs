@@ -5,10 +5,15 @@
 
 mod broker;
 mod environment;
+mod inventory;
+mod line;
+mod observe;
 mod phases;
 mod world;
 
 pub use broker::Management;
 pub use environment::{Environment, required};
+pub use inventory::Inventory;
+pub use line::Line;
 pub use phases::{Act, Attempt, Scripted};
-pub use world::{Engine, World, eventually};
+pub use world::{Engine, World, eventually, seconds};

@@ -15,6 +15,7 @@ use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
 
 use crate::broker::Management;
 use crate::environment::Environment;
+use crate::inventory::Inventory;
 use crate::phases::Scripted;
 
 pub use shared::platform::Engine;
@@ -87,6 +88,7 @@ impl World {
         )
         .await
         .expect("effects table");
+        crate::observe::record_sweeps(&pool).await;
         let platform = Platform { engine: short(), ..Platform::default() };
         let world =
             World { store, pool, database_url, amqp_url: environment.vhost(&name), management, platform };
@@ -114,7 +116,7 @@ impl World {
     /// Starts a dispatcher that runs these phases in this process. An inventory that finds what the effects table says is
     /// left comes by itself.
     pub fn dispatch(&self, mut phases: Vec<Arc<dyn DynPhase>>) -> Dispatcher {
-        phases.push(self.phase("TAKE_INVENTORY").arc());
+        phases.push(Arc::new(Inventory(self.pool.clone())));
         self.dispatch_by(Arc::new(Embedded(self.runner(phases))))
     }
 
@@ -261,4 +263,9 @@ where
         assert!(began.elapsed() < Duration::from_mins(1), "waited in vain: {what}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// So many seconds, for the engine's settings.
+pub fn seconds(seconds: f64) -> Seconds {
+    Seconds(seconds)
 }

@@ -75,6 +75,13 @@ impl Runner {
             Claim::Won(claimed) => claimed,
             Claim::Lost(disposition) => return Ok(answer_to(disposition)),
         };
+        if claimed.phase != job.phase {
+            // No publisher of ours makes such a message. Running it would do one phase by another's plan.
+            tracing::warn!(run.id = %job.run_id, seq = job.seq, named = %job.phase, phase = %claimed.phase,
+                "a message that names another phase");
+            self.store.release(&claimed.hold).await?;
+            return Ok(Answer::Unknown);
+        }
         let span = tracing::info_span!(
             "step",
             tenant.id = %claimed.tenant.id, tenant.slug = %claimed.tenant.slug, run.id = %job.run_id,

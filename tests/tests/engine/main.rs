@@ -1,3 +1,9 @@
 //! The engine's promises, on real Postgres and RabbitMQ, with phases whose effects are rows of a table.
 
+mod dead_letters;
+mod deprovision_at_once;
+mod duplicates;
+mod failures;
+mod invoke_api;
+mod stale_worker;
 mod transitions;
