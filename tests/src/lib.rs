@@ -5,10 +5,14 @@
 
 mod broker;
 mod environment;
+pub mod outside;
 mod phases;
+pub mod process;
+mod site;
 mod world;
 
 pub use broker::Management;
 pub use environment::{Environment, required};
 pub use phases::{Act, Attempt, Scripted};
+pub use site::{Api, Site, fresh_slug};
 pub use world::{Engine, World, eventually};

@@ -1,0 +1,4 @@
+//! The promises about processes, held by the real programs.
+
+mod features;
+mod whole;
