@@ -31,6 +31,28 @@ pub fn secret_value(namespace: &str, name: &str, key: &str) -> String {
     kubectl(&["get", "secret", name, "--namespace", namespace, &template]).expect("a Secret")
 }
 
+/// The names of the tenant's Secret are the provisioning reference's, phase 2.
+pub const DATABASE_SECRET: &str = "tenant-database-credentials";
+
+/// The password of the tenant's role, as soon as its Secret is there.
+pub fn password(namespace: &str) -> Option<String> {
+    kubectl(&["get", "secret", DATABASE_SECRET, "--namespace", namespace])
+        .is_ok()
+        .then(|| secret_value(namespace, DATABASE_SECRET, "POSTGRES_PASSWORD"))
+}
+
+/// Logs in to the tenant's database by what its Secret says, and reads from it.
+pub async fn log_in(namespace: &str) {
+    let url = secret_value(namespace, DATABASE_SECRET, "DATABASE_URL");
+    let mut session = PgConnection::connect(&url).await.expect("the Secret's address works");
+    let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_tables WHERE tableowner = current_user")
+        .fetch_one(&mut session)
+        .await
+        .expect("a query");
+    session.close().await.expect("a session");
+    assert!(tables > 0, "the tenant's tables are there");
+}
+
 /// A session at the region's Postgres as its administrator.
 pub async fn region_postgres() -> PgConnection {
     PgConnectOptions::new()

@@ -120,6 +120,17 @@ impl Process {
         format!("--- the end of the log of {}:\n{}", self.name, lines[from..].join("\n"))
     }
 
+    /// Those of its offspring that are programs of the workspace.
+    pub fn functions(&self) -> Vec<u32> {
+        let programs = program("dispatcher");
+        let programs = programs.parent().expect("a folder");
+        let is_ours = |id: &u32| {
+            let running = std::fs::read_link(format!("/proc/{id}/exe"));
+            running.is_ok_and(|path| path.parent() == Some(programs))
+        };
+        self.offspring().into_iter().filter(is_ours).collect()
+    }
+
     /// The processes that it has started, and those that they have, itself left out.
     pub fn offspring(&self) -> Vec<u32> {
         let wanted = format!("{MARK}={}", self.mark);

@@ -36,10 +36,20 @@ impl Site {
         F: FnOnce(Site) -> R,
         R: Future<Output = ()>,
     {
-        World::run(|world| async move { test(Site::new(world).await).await }).await;
+        Self::run_with(|_| {}, test).await;
     }
 
-    async fn new(mut world: World) -> Self {
+    /// As [`Site::run`], with a platform file that `adjust` has changed.
+    pub async fn run_with<A, F, R>(adjust: A, test: F)
+    where
+        A: FnOnce(&mut Platform),
+        F: FnOnce(Site) -> R,
+        R: Future<Output = ()>,
+    {
+        World::run(|world| async move { test(Site::new(world, adjust).await).await }).await;
+    }
+
+    async fn new(mut world: World, adjust: impl FnOnce(&mut Platform)) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let passed = [
             "PATH",
@@ -62,6 +72,7 @@ impl Site {
             region.tenant_api_url.clone_from(&url);
         }
         platform.engine = world.platform.engine.clone();
+        adjust(&mut platform);
         world.platform = platform;
         let config = folder.path().join("platform.toml");
         std::fs::write(&config, toml::to_string(&world.platform).expect("TOML")).expect("a file");

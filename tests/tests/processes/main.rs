@@ -1,4 +1,5 @@
 //! The promises about processes, held by the real programs.
 
 mod features;
+mod killing;
 mod whole;
