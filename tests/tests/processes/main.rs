@@ -2,4 +2,7 @@
 
 mod features;
 mod killing;
+mod outages;
+mod settings;
+mod stopping;
 mod whole;
