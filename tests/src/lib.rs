@@ -8,7 +8,10 @@ mod environment;
 mod inventory;
 mod line;
 mod observe;
+pub mod outside;
 mod phases;
+pub mod process;
+mod site;
 mod world;
 
 pub use broker::Management;
@@ -17,3 +20,4 @@ pub use inventory::Inventory;
 pub use line::Line;
 pub use phases::{Act, Attempt, Scripted};
 pub use world::{Engine, World, eventually, seconds};
+pub use site::{Api, Site, fresh_slug};

@@ -94,12 +94,15 @@ async fn run() -> anyhow::Result<()> {
             .await,
         ),
     };
+    let listener = match settings.health_listen {
+        Some(address) => Some(health::listen(address).await?),
+        None => None,
+    };
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let dispatcher = Dispatcher::start(store, settings.listen_url, &broker, invoker, engine);
     tracing::info!(invoker = ?settings.invoker, "dispatching");
-    let serving =
-        settings.health_listen.map(|address| tokio::spawn(health::serve(address, dispatcher.health())));
+    let serving = listener.map(|listener| tokio::spawn(health::serve(listener, dispatcher.health())));
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

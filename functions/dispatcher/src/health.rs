@@ -8,24 +8,25 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use queue::Health;
+use tokio::net::TcpListener;
 
-/// Serves `/healthz`, `/readyz` and `/metrics` until the process ends.
-pub(crate) async fn serve(address: SocketAddr, health: Health) {
-    if let Err(error) = listen(address, health).await {
-        tracing::error!("{error:#}");
-    }
+/// Listens at the address. A wrong or taken one must end the process before it dispatches anything.
+pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("HEALTH_LISTEN: {address} cannot be listened at"))
 }
 
-async fn listen(address: SocketAddr, health: Health) -> anyhow::Result<()> {
+/// Serves `/healthz`, `/readyz` and `/metrics` until the process ends.
+pub(crate) async fn serve(listener: TcpListener, health: Health) {
     let router = Router::new()
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .with_state(health);
-    let listener = tokio::net::TcpListener::bind(address)
-        .await
-        .with_context(|| format!("HEALTH_LISTEN: {address} cannot be listened at"))?;
-    Ok(axum::serve(listener, router).await?)
+    if let Err(error) = axum::serve(listener, router).await {
+        tracing::error!(%error, "health is served no more");
+    }
 }
 
 async fn ready(State(health): State<Health>) -> (StatusCode, String) {

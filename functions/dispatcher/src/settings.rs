@@ -38,6 +38,9 @@ impl Settings {
         let listen_url = set("DATABASE_DIRECT_URL")
             .or_else(|| set("DATABASE_URL"))
             .context("DATABASE_URL is not set; set it to the control plane's Postgres URL")?;
+        if set("DATABASE_DIRECT_URL").is_some() {
+            shared::store::check_url("DATABASE_DIRECT_URL", &listen_url)?;
+        }
         Ok(Self {
             invoker,
             lambda_endpoint: set("LAMBDA_ENDPOINT"),

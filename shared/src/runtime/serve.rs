@@ -31,6 +31,14 @@ async fn run<P: Phase>() -> Result<(), lambda_runtime::Error> {
     let platform = Arc::new(Platform::from_env()?);
     let runner = Runner::new(Store::connect(1)?, platform).with::<P>().await?;
     let runner = &runner;
+    // The Lambda runtime's own client panics without them.
+    for variable in ["AWS_LAMBDA_RUNTIME_API", "AWS_LAMBDA_FUNCTION_NAME"] {
+        if std::env::var_os(variable).is_none() {
+            let why =
+                format!("{variable} is not set; start this function by Lambda or by `cargo lambda watch`");
+            return Err(why.into());
+        }
+    }
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| async move {
         let (job, trigger) = Job::from_event(&event.payload)?;
         Ok::<_, lambda_runtime::Error>(runner.run(&job, trigger).await?)

@@ -74,12 +74,7 @@ impl Store {
 
     /// As [`Store::connect`], to `url`.
     pub fn connect_to(url: &str, connections: u32) -> StoreResult<Self> {
-        // sqlx's own error would quote the URL's password.
-        let options: PgConnectOptions = url.parse().map_err(|_| {
-            StoreError::Setting(
-                "DATABASE_URL is no Postgres URL; use postgres://user:password@host:port/database".into(),
-            )
-        })?;
+        let options = options("DATABASE_URL", url)?;
         // A direct URL beside it says that this one goes through a transaction pooler, where a prepared statement of one
         // transaction is not there in the next.
         let pooled =
@@ -122,6 +117,24 @@ impl Store {
         sqlx::query!("SELECT pg_notify($1, '')", CHANNEL).execute(&self.pool).await?;
         Ok(())
     }
+}
+
+/// Refuses a `url`, the value of `variable`, that is none of a Postgres server.
+pub fn check_url(variable: &str, url: &str) -> StoreResult<()> {
+    options(variable, url).map(drop)
+}
+
+fn options(variable: &str, url: &str) -> StoreResult<PgConnectOptions> {
+    // sqlx looks at no scheme, and its own error would quote the URL's password.
+    ["postgres://", "postgresql://"]
+        .into_iter()
+        .find(|scheme| url.starts_with(scheme))
+        .and_then(|_| url.parse().ok())
+        .ok_or_else(|| {
+            StoreError::Setting(format!(
+                "{variable} is no Postgres URL; use postgres://user:password@host:port/database"
+            ))
+        })
 }
 
 /// How safe a committed transition is.

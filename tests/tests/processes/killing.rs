@@ -1,0 +1,168 @@
+//! SIGKILL of our own programs in the middle of a run.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use shared::model::TenantId;
+use shared::platform::Platform;
+use shared::store::StatusRow;
+use tests::process::Process;
+use tests::{Site, fresh_slug, outside};
+
+use crate::whole::PHASES;
+
+/// An operation in the middle of each phase, and on which side of it the process dies.
+const PLACES: [(&str, &str, &str); 5] = [
+    ("CREATE_NAMESPACE", "rbac", "before"),
+    ("SETUP_DATABASE", "initialize database", "after"),
+    ("DEPLOY_CORE_SERVICES", "install ai-service", "after"),
+    ("CONFIGURE_NETWORKING", "allow-same-namespace", "after"),
+    ("DEPLOY_DATA_SERVICES", "install ml-service", "before"),
+];
+
+fn abort((phase, operation, edge): (&str, &str, &str), slug: &str, direction: &str) -> String {
+    [slug, phase, direction, operation, edge, "abort"].join("\t")
+}
+
+/// Nothing was done wrongly twice: one database and one role, whose password is that of the Secret; each Helm release
+/// once, and none of its revisions failed or pending.
+async fn all_is_as_after_one_run(slug: &str, tenant: TenantId) {
+    let namespace = format!("matih-{slug}");
+    assert_eq!(outside::databases_and_roles(tenant).await.len(), 2, "one database, one role");
+    outside::log_in(&namespace).await;
+    let releases = outside::objects(&["secrets", "--namespace", &namespace, "--selector", "owner=helm"]);
+    let label = |release: &Value, name: &str| {
+        release["metadata"]["labels"][name].as_str().expect("a label of Helm's").to_owned()
+    };
+    let mut deployed = Vec::new();
+    for release in &releases {
+        match label(release, "status").as_str() {
+            "deployed" => deployed.push(label(release, "name")),
+            "superseded" => {}
+            other => panic!("{} is {other}", release["metadata"]["name"]),
+        }
+    }
+    deployed.sort();
+    let once: BTreeSet<&String> = deployed.iter().collect();
+    assert_eq!((deployed.len(), once.len()), (9, 9), "each service is released once: {deployed:?}");
+}
+
+/// Failures and losses of each phase, in order.
+fn ledgers(row: &StatusRow) -> Vec<(&str, i32, i32)> {
+    PHASES
+        .into_iter()
+        .map(|name| {
+            let phase = row.phases.iter().find(|phase| phase.name == name).expect("a phase");
+            (name, phase.total_failures, phase.lost)
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dispatcher_killed_in_the_middle_of_each_phase_goes_on_when_started_again() {
+    Site::run(|site| async move {
+        let (_service, api) = site.tenant_service().await;
+        let slug = fresh_slug("kill");
+        site.failpoints(&[&abort(PLACES[0], &slug, "apply")]);
+        let tenant = api.create(&slug).await;
+        let mut password = None;
+        for nth in 0..PLACES.len() {
+            site.failpoints(&[&abort(PLACES[nth], &slug, "apply")]);
+            site.dispatcher().end_by_kill().await;
+            let now = outside::password(&format!("matih-{slug}"));
+            assert!(password.is_none() || password == now, "the password stays as it was");
+            password = now;
+        }
+        // Back on the way out: a kill in the middle of an undo is no other.
+        site.failpoints(&[&abort(("SETUP_DATABASE", "drop database", "after"), &slug, "revert")]);
+        let mut last = site.dispatcher();
+        let row = site.until(tenant, "ACTIVE").await;
+        assert_eq!(ledgers(&row), PHASES.map(|name| (name, 0, 1)));
+        assert!(password.is_some() && outside::password(&format!("matih-{slug}")) == password);
+        all_is_as_after_one_run(&slug, tenant).await;
+        api.delete(tenant).await;
+        last.end_by_kill().await;
+        site.failpoints(&[]);
+        let _dispatcher = site.dispatcher();
+        site.until(tenant, "DELETED").await;
+        site.nothing_is_left(&slug, tenant).await;
+    })
+    .await;
+}
+
+/// Starts and kills dispatchers at random times until the tenant is `wanted`, at most `times`; then lets one work.
+async fn under_fire(site: &Site, tenant: TenantId, times: usize, wanted: &str) {
+    for _ in 0..times {
+        let mut dispatcher = site.dispatcher();
+        tokio::time::sleep(Duration::from_millis(rand::random_range(300..4_000))).await;
+        dispatcher.kill();
+        if site.world.status(tenant).await.tenant.status == wanted {
+            return;
+        }
+    }
+    let _dispatcher = site.dispatcher();
+    site.until(tenant, wanted).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dispatcher_killed_at_any_time_goes_on_when_started_again() {
+    // However often it is hit at one place, that is not what pauses the run here.
+    let patient = |platform: &mut Platform| platform.engine.lost = 100;
+    Site::run_with(patient, |site| async move {
+        let (_service, api) = site.tenant_service().await;
+        let slug = fresh_slug("fire");
+        let tenant = api.create(&slug).await;
+        under_fire(&site, tenant, 8, "ACTIVE").await;
+        let row = site.world.status(tenant).await;
+        assert!(row.phases.iter().all(|phase| phase.total_failures == 0), "{row:#?}");
+        all_is_as_after_one_run(&slug, tenant).await;
+        api.delete(tenant).await;
+        under_fire(&site, tenant, 4, "DELETED").await;
+        let _dispatcher = site.dispatcher();
+        site.nothing_is_left(&slug, tenant).await;
+    })
+    .await;
+}
+
+/// Waits until one of the functions' processes is gone.
+async fn one_dies(functions: &Process) {
+    let began = Instant::now();
+    let mut seen = BTreeSet::new();
+    loop {
+        let now: BTreeSet<u32> = functions.functions().into_iter().collect();
+        if seen.difference(&now).next().is_some() {
+            return;
+        }
+        seen.extend(now);
+        assert!(began.elapsed() < Duration::from_mins(1), "no function dies");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_killed_in_the_middle_of_each_phase_is_charged_as_lost_and_not_as_failed() {
+    Site::run(|site| async move {
+        let (functions, endpoint) = site.functions().await;
+        let (_service, api) = site.tenant_service().await;
+        let slug = fresh_slug("fnkill");
+        site.failpoints(&[&abort(PLACES[0], &slug, "apply")]);
+        let _dispatcher = site.dispatcher_of(&endpoint);
+        let tenant = api.create(&slug).await;
+        for nth in 1..=PLACES.len() {
+            // Its invocation is never answered; nobody can take the step before the lease is over, which leaves time to
+            // lift the failpoint.
+            one_dies(&functions).await;
+            let next: Vec<String> =
+                PLACES.get(nth).map(|place| abort(*place, &slug, "apply")).into_iter().collect();
+            site.failpoints(&next.iter().map(String::as_str).collect::<Vec<_>>());
+        }
+        let row = site.until(tenant, "ACTIVE").await;
+        assert_eq!(ledgers(&row), PHASES.map(|name| (name, 0, 1)));
+        all_is_as_after_one_run(&slug, tenant).await;
+        api.delete(tenant).await;
+        site.until(tenant, "DELETED").await;
+        site.nothing_is_left(&slug, tenant).await;
+    })
+    .await;
+}

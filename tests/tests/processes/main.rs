@@ -1,0 +1,8 @@
+//! The promises about processes, held by the real programs.
+
+mod features;
+mod killing;
+mod outages;
+mod settings;
+mod stopping;
+mod whole;
