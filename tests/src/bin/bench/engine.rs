@@ -131,7 +131,13 @@ impl Engine {
             watched.clone(),
             Arc::new(world.platform.engine.clone()),
         );
-        Self { world: world.clone(), dispatcher, watched, ended: receiver, publisher: Publisher::new(&broker) }
+        Self {
+            world: world.clone(),
+            dispatcher,
+            watched,
+            ended: receiver,
+            publisher: Publisher::new(&broker),
+        }
     }
 
     /// Adds runs that wait; returns when each has its queue. Says how long that took.
@@ -197,7 +203,9 @@ impl Engine {
             let ended = tokio::time::timeout(Duration::from_mins(1), self.ended.recv()).await;
             missing.remove(&ended.expect("the runs go on").expect("a dispatcher"));
         }
-        (f64::from(u32::try_from(jobs.len()).unwrap()), began.elapsed())
+        let took = began.elapsed();
+        parked::settle(&self.world.pool, group).await;
+        (f64::from(u32::try_from(jobs.len()).unwrap()), took)
     }
 
     async fn wal(&self) -> f64 {
@@ -209,7 +217,7 @@ impl Engine {
 
     /// Whole runs, from the request's transaction to the end with their queue made and deleted, `width` at a time: runs a
     /// second, and milliseconds of a run.
-    pub async fn whole_runs(&self, width: usize, during: Duration) -> (f64, f64) {
+    pub async fn whole_runs(&self, width: usize, during: Duration) -> (f64, Spread) {
         let names: &'static [&'static str] =
             &["NOTHING_1", "NOTHING_2", "NOTHING_3", "NOTHING_4", "NOTHING_5"];
         let began = Instant::now();
@@ -229,7 +237,7 @@ impl Engine {
         });
         let took: Vec<f64> = join_all(work).await.into_iter().flatten().collect();
         let runs = f64::from(u32::try_from(took.len()).unwrap());
-        (runs / began.elapsed().as_secs_f64(), quantile(&took, 0.5))
+        (runs / began.elapsed().as_secs_f64(), Spread::of(&took))
     }
 
     /// Stops it; the queues stay.
@@ -261,7 +269,8 @@ pub async fn wait_for_queues(world: &World, count: usize) {
 /// Deletes every tenant's queue: a vhost full of them would take too long to delete.
 pub async fn delete_queues(world: &World) {
     let names = world.management.tenant_queues().await;
-    let connection = Connection::connect(&world.amqp_url, ConnectionProperties::default()).await.expect("RabbitMQ");
+    let connection =
+        Connection::connect(&world.amqp_url, ConnectionProperties::default()).await.expect("RabbitMQ");
     let share = names.len().div_ceil(16).max(1);
     join_all(names.chunks(share).map(async |names| {
         let channel = connection.create_channel().await.expect("channel");
@@ -280,7 +289,8 @@ pub struct Servers {
 }
 
 impl Servers {
-    fn cpu(&self) -> [f64; 3] {
+    /// Seconds used so far: by this process, Postgres, RabbitMQ.
+    pub fn cpu(&self) -> [f64; 3] {
         [
             machine::cpu_seconds(std::process::id()),
             self.postgres.map_or(f64::NAN, machine::cpu_seconds_with_children),

@@ -7,6 +7,7 @@ use futures::future::join_all;
 use lapin::message::Delivery;
 use tests::World;
 
+use crate::engine::Servers;
 use crate::table::Spread;
 use crate::{postgres, rabbitmq};
 
@@ -19,10 +20,18 @@ pub struct Floors {
     pub messages: Spread,
     /// Steps: one message and two transitions, one after the other.
     pub steps: Spread,
+    /// Milliseconds of CPU a step: this process, Postgres, RabbitMQ.
+    pub cpu: [f64; 3],
 }
 
 /// Measures the floors with `width` runs in flight.
-pub async fn measure(world: &World, width: usize, rounds: usize, round: Duration) -> Floors {
+pub async fn measure(
+    world: &World,
+    width: usize,
+    rounds: usize,
+    round: Duration,
+    servers: &Servers,
+) -> Floors {
     let runs = postgres::tables(&world.pool, width).await;
     let sessions = Arc::new(postgres::Connections::open(&world.database_url, width).await);
     let transitions = repeat(rounds, async || {
@@ -49,14 +58,20 @@ pub async fn measure(world: &World, width: usize, rounds: usize, round: Duration
     }
     let mut messages = Vec::new();
     let mut steps = Vec::new();
+    let (mut used, mut done) = ([0.0; 3], 0.0);
     // The first round of each warms up.
     for nth in 0..=rounds {
         let (rate, back) = round_of(queues, &runs, None, round).await;
+        let (before, began) = (servers.cpu(), Instant::now());
         let (both, back) = round_of(back, &runs, Some(&sessions), round).await;
         queues = back;
         if nth > 0 {
             messages.push(rate);
             steps.push(both);
+            done += both * began.elapsed().as_secs_f64();
+            for (used, (after, before)) in used.iter_mut().zip(servers.cpu().into_iter().zip(before)) {
+                *used += (after - before) * 1000.0;
+            }
         }
     }
     join_all(queues.into_iter().map(rabbitmq::Queue::delete)).await;
@@ -64,7 +79,12 @@ pub async fn measure(world: &World, width: usize, rounds: usize, round: Duration
     if let Some(sessions) = Arc::into_inner(sessions) {
         sessions.close().await;
     }
-    Floors { transitions, messages: Spread::of(&messages), steps: Spread::of(&steps) }
+    Floors {
+        transitions,
+        messages: Spread::of(&messages),
+        steps: Spread::of(&steps),
+        cpu: used.map(|used| used / done),
+    }
 }
 
 /// One round of messages, each with two transitions if there are sessions to make them on. Gives the queues back.

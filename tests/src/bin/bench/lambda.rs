@@ -15,7 +15,9 @@ pub async fn table() {
     let endpoint = std::env::var("LAMBDA_ENDPOINT").unwrap_or_default();
     let address = endpoint.trim_start_matches("http://").trim_end_matches('/').to_owned();
     if address.is_empty() || TcpStream::connect(&address).await.is_err() {
-        say("\ncargo lambda watch: not measured, nothing answers at LAMBDA_ENDPOINT (the stack of `make run` has it)");
+        say(
+            "\ncargo lambda watch: not measured, nothing answers at LAMBDA_ENDPOINT (the stack of `make run` has it)",
+        );
         return;
     }
     let invoker = LambdaInvoker::new(Some(&endpoint), String::new(), Duration::from_mins(2)).await;

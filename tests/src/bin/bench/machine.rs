@@ -44,7 +44,9 @@ pub fn described() -> String {
     let line = |file: &str, key: &str| {
         let text = fs::read_to_string(file).unwrap_or_default();
         text.lines()
-            .find_map(|line| line.strip_prefix(key).map(|rest| rest.trim_matches([' ', ':', '\t']).to_owned()))
+            .find_map(|line| {
+                line.strip_prefix(key).map(|rest| rest.trim_matches([' ', ':', '\t']).to_owned())
+            })
             .unwrap_or_default()
     };
     let memory = line("/proc/meminfo", "MemTotal:").replace(" kB", "").parse::<f64>().unwrap_or_default();

@@ -1,6 +1,7 @@
 //! `make bench`: what the engine does on this machine beside what its parts can do, measured in one run.
 //!
-//! `BENCH_QUICK=1` measures less and shorter. Nothing here passes or fails: the goals are printed beside the figures.
+//! `BENCH_QUICK=1` measures less and shorter; `BENCH_ONLY=engine,runs,queues,memory,provisioning,lambda` only some of it.
+//! Nothing here passes or fails: the goals are printed beside the figures.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a bench fails by panicking")]
 
@@ -65,32 +66,54 @@ fn log_to_nowhere() {
 }
 
 async fn measure(world: &World, size: &Size) {
+    let only = std::env::var("BENCH_ONLY").unwrap_or_default();
+    let wanted = |part: &str| only.is_empty() || only.split(',').any(|name| name == part);
     let servers = machine_table(world).await;
-    let mut floors = Vec::new();
-    let mut steps = Vec::new();
     let mut engine = Engine::start(world);
-    for width in WIDTHS {
-        // Side by side: what the machine does besides is the same for both.
-        let group = format!("width{width}");
-        engine.park(&group, width).await;
-        floors.push(floors::measure(world, width, size.rounds, size.round).await);
-        steps.push(engine.measure(&group, size.rounds, size.round, &servers).await);
+    if wanted("engine") {
+        let mut floors = Vec::new();
+        let mut steps = Vec::new();
+        for width in WIDTHS {
+            // Side by side: what the machine does besides is the same for both.
+            let group = format!("width{width}");
+            engine.park(&group, width).await;
+            floors.push(floors::measure(world, width, size.rounds, size.round, &servers).await);
+            steps.push(engine.measure(&group, size.rounds, size.round, &servers).await);
+        }
+        engine_tables(&floors, &steps);
+        updates_table(world).await;
     }
-    engine_tables(&floors, &steps);
-    updates_table(world).await;
-    let mut rows = vec![row!["whole runs, with queue made and deleted", "runs/s", "ms a run (median)"]];
+    if wanted("runs") {
+        runs_table(&engine, size).await;
+    }
+    if wanted("queues") {
+        queues_table(world, &mut engine, size, &servers).await;
+    }
+    if wanted("memory") {
+        let there = world.management.tenant_queues().await.len();
+        engine.park("memory", 1_000_usize.saturating_sub(there)).await;
+        let there = world.management.tenant_queues().await.len();
+        engine.stop().await;
+        memory_table(world, there).await;
+    } else {
+        engine.stop().await;
+    }
+    engine::delete_queues(world).await;
+    if wanted("provisioning") {
+        provisioning_table(world).await;
+    }
+    if wanted("lambda") {
+        lambda::table().await;
+    }
+}
+
+async fn runs_table(engine: &Engine, size: &Size) {
+    let mut rows = vec![row!["at a time", "runs/s", "ms a run, median (min–max)"]];
     for width in [1, 16] {
         let (rate, took) = engine.whole_runs(width, size.round * 2).await;
-        rows.push(row![format!("{width} at a time"), number(rate), number(took)]);
+        rows.push(row![width, number(rate), took.shown()]);
     }
-    table::print("Whole runs of 5 steps, from the request's transaction on", &rows);
-    queues_table(world, &mut engine, size, &servers).await;
-    let there = world.management.tenant_queues().await.len();
-    engine.stop().await;
-    memory_table(world, there).await;
-    engine::delete_queues(world).await;
-    provisioning_table(world).await;
-    lambda::table().await;
+    table::print("Whole runs of 5 steps, from the request on, with their queue made and deleted", &rows);
 }
 
 async fn machine_table(world: &World) -> Servers {
@@ -115,29 +138,42 @@ async fn machine_table(world: &World) -> Servers {
 }
 
 fn engine_tables(floors: &[Floors], steps: &[Measured]) {
-    let mut rows = vec![row!["runs in flight", "transitions/s", "messages/s", "steps/s"]];
+    let mut rows = vec![row![
+        "runs in flight",
+        "transitions/s",
+        "messages/s",
+        "steps/s",
+        "CPU ms: ours",
+        "Postgres",
+        "RabbitMQ"
+    ]];
     for (width, floor) in WIDTHS.iter().zip(floors) {
-        rows.push(row![width, floor.transitions.shown(), floor.messages.shown(), floor.steps.shown()]);
+        let mut row = row![width, floor.transitions.shown(), floor.messages.shown(), floor.steps.shown()];
+        row.extend(floor.cpu.map(number));
+        rows.push(row);
     }
     table::print(
         "Floors: one-statement transitions; messages published, confirmed, consumed, acked; steps of one message and two \
-         transitions. Median (min–max) of the rounds",
+         transitions, with their CPU. Median (min–max) of the rounds",
         &rows,
     );
-    let mut rows =
-        vec![row!["runs in flight", "steps/s", "η_T", "p50 ms", "p99 ms", "CPU ms: ours", "Postgres", "RabbitMQ", "WAL kB"]];
+    let mut rows = vec![row![
+        "runs in flight",
+        "steps/s",
+        "η_T",
+        "p50 ms",
+        "p99 ms",
+        "CPU ms: ours",
+        "Postgres",
+        "RabbitMQ",
+        "WAL kB"
+    ]];
     for ((width, floor), step) in WIDTHS.iter().zip(floors).zip(steps) {
-        rows.push(row![
-            width,
-            step.rate.shown(),
-            number(step.rate.median / floor.steps.median),
-            number(step.p50),
-            number(step.p99),
-            number(step.cpu[0]),
-            number(step.cpu[1]),
-            number(step.cpu[2]),
-            number(step.wal_kb),
-        ]);
+        let share = number(step.rate.median / floor.steps.median);
+        let mut row = row![width, step.rate.shown(), share, number(step.p50), number(step.p99)];
+        row.extend(step.cpu.map(number));
+        row.push(number(step.wal_kb));
+        rows.push(row);
     }
     table::print(
         "Runner: 5 phases a run that do nothing, embedded invoker. A step is from its message's publishing to its \
@@ -177,7 +213,8 @@ async fn updates_table(world: &World) {
 async fn queues_table(world: &World, engine: &mut Engine, size: &Size, servers: &Servers) {
     let mut rows = vec![row!["tenants' queues", "steps/s", "of the first", "p50 ms", "p99 ms", "made in s"]];
     let mut first: Option<Spread> = None;
-    let group = format!("width{}", size.width);
+    let group = "queues";
+    engine.park(group, size.width).await;
     let mut wanted = vec![0];
     wanted.extend(size.queues);
     for count in wanted {
@@ -186,7 +223,7 @@ async fn queues_table(world: &World, engine: &mut Engine, size: &Size, servers: 
             Some(more) if more > 0 => engine.park(&format!("waits{count}"), more).await.as_secs_f64(),
             _ => 0.0,
         };
-        let step = engine.measure(&group, size.rounds, size.round, servers).await;
+        let step = engine.measure(group, size.rounds, size.round, servers).await;
         let base = *first.get_or_insert(step.rate);
         rows.push(row![
             count.max(there),
@@ -208,7 +245,9 @@ async fn queues_table(world: &World, engine: &mut Engine, size: &Size, servers: 
 
 async fn memory_table(world: &World, queues: usize) {
     if !process::binary().exists() {
-        say("\nMemory of a dispatcher: not measured, its binary is not beside this one (make bench builds it)");
+        say(
+            "\nMemory of a dispatcher: not measured, its binary is not beside this one (make bench builds it)",
+        );
         return;
     }
     let mut rows = vec![row!["invoker", "tenants' queues", "MB"]];
@@ -221,7 +260,8 @@ async fn memory_table(world: &World, queues: usize) {
 
 async fn provisioning_table(world: &World) {
     let done = provisioning::run(world).await;
-    let mut rows = vec![row!["phase", "entered", "in operations s", "rest of the step s", "asked to be parked s"]];
+    let mut rows =
+        vec![row!["phase", "entered", "in operations s", "rest of the step s", "asked to be parked s"]];
     let mut names: Vec<&str> = done.entries.iter().map(|entry| entry.phase.as_str()).collect();
     names.dedup();
     let sum = |name: &str, of: fn(&provisioning::Entry) -> f64| -> f64 {

@@ -76,3 +76,15 @@ pub async fn release(pool: &PgPool, group: &str) -> Vec<Job> {
     let job = |(tenant, run, seq)| Job::new(TenantId(tenant), RunId(run), PhaseName::from(step(1)), seq);
     rows.into_iter().map(job).collect()
 }
+
+/// Takes the runs of a group out of the sweeper's sight.
+pub async fn settle(pool: &PgPool, group: &str) {
+    sqlx::query(
+        "UPDATE provisioning_runs r SET sweep_at = 'infinity' FROM tenants t
+         WHERE r.tenant_id = t.id AND t.slug LIKE $1 || '-%'",
+    )
+    .bind(group)
+    .execute(pool)
+    .await
+    .expect("settled");
+}

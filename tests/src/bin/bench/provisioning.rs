@@ -54,7 +54,9 @@ impl Invoker for Watched {
         let (at, began) = (Utc::now(), Instant::now());
         let invoked = self.inner.invoke(job, headers, redelivered).await;
         let parked = match &invoked {
-            Invoked::Answered(Answer::Next { delay_ms, .. }) => Duration::from_millis(*delay_ms).as_secs_f64(),
+            Invoked::Answered(Answer::Next { delay_ms, .. }) => {
+                Duration::from_millis(*delay_ms).as_secs_f64()
+            }
             Invoked::Answered(Answer::Finished) => 0.0,
             // A duplicate, which holds nobody up.
             _ => return invoked,
@@ -82,9 +84,10 @@ impl Watched {
                 .fetch_one(&self.pool)
                 .await
                 .expect("the phase's row");
-        let spans = operations.iter().filter(|operation| operation.started_at >= since).filter_map(|operation| {
-            (operation.finished_at? - operation.started_at).to_std().ok().map(|span| span.as_secs_f64())
-        });
+        let spans =
+            operations.iter().filter(|operation| operation.started_at >= since).filter_map(|operation| {
+                (operation.finished_at? - operation.started_at).to_std().ok().map(|span| span.as_secs_f64())
+            });
         spans.sum()
     }
 }
@@ -95,18 +98,16 @@ pub async fn run(world: &World) -> Provisioned {
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let secret = required("TENANT_API_INTERNAL_SECRET");
     let secrets = tenant_api::InternalSecrets::new([secret]).expect("a secret");
-    let serving = tokio::spawn(tenant_api::serve(
-        listener,
-        tenant_api::Config { secrets },
-        std::future::pending(),
-    ));
+    let serving =
+        tokio::spawn(tenant_api::serve(listener, tenant_api::Config { secrets }, std::future::pending()));
     let mut platform = Platform::from_env().expect("TENANTRY_CONFIG");
     for region in platform.regions.values_mut() {
         region.tenant_api_url.clone_from(&url);
     }
     let platform = Arc::new(platform);
     let store = Store::connect_to(&world.database_url, 24).expect("store");
-    let runner = dispatcher::registry::runner(store.clone(), platform.clone()).await.expect("the phases connect");
+    let runner =
+        dispatcher::registry::runner(store.clone(), platform.clone()).await.expect("the phases connect");
     let watched = Arc::new(Watched {
         inner: Embedded(Arc::new(runner)),
         pool: world.pool.clone(),

@@ -19,10 +19,7 @@ pub struct Connections {
 impl Connections {
     pub async fn open(url: &str) -> Self {
         let connect = || Connection::connect(url, ConnectionProperties::default());
-        Self {
-            publishing: connect().await.expect("RabbitMQ"),
-            consuming: connect().await.expect("RabbitMQ"),
-        }
+        Self { publishing: connect().await.expect("RabbitMQ"), consuming: connect().await.expect("RabbitMQ") }
     }
 
     pub async fn close(self) {
