@@ -1,8 +1,9 @@
 //! Declaring and deleting a tenant's queue, both under the tenant's lock, so that no message of a new run is published
 //! to a queue that an older run's end is about to delete.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use backon::{ExponentialBuilder, Retryable as _};
 use lapin::options::{BasicConsumeOptions, BasicQosOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Consumer};
@@ -102,7 +103,7 @@ impl TenantQueues {
     }
 
     async fn publish_and_declare(&self, job: &Job) -> Result<Published, PublishError> {
-        match self.publisher.publish(job).await {
+        match self.publish_accepted(job).await {
             Err(PublishError::Unroutable(_)) => {
                 let missing = Instant::now();
                 let channel = self.broker.channel().await?;
@@ -110,11 +111,23 @@ impl TenantQueues {
                     bounded(topology::declare_tenant_queue(&channel, &queue_name(job.tenant_id))).await;
                 self.broker.done_with(channel).await;
                 declared?;
-                self.publisher.publish(job).await?;
+                self.publish_accepted(job).await?;
                 Ok(Published::ToNewQueue(missing))
             }
             published => published.map(|()| Published::ToQueue),
         }
+    }
+
+    /// Publishes again what is refused: a quorum queue takes messages only some milliseconds after it can be routed to,
+    /// when it has elected its leader, and the first message of a new tenant is often there before.
+    async fn publish_accepted(&self, job: &Job) -> Result<(), PublishError> {
+        let patience = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(10))
+            .with_max_delay(Duration::from_millis(500))
+            .with_max_times(8)
+            .with_jitter();
+        let publish = || self.publisher.publish(job);
+        publish.retry(patience).when(|error| matches!(error, PublishError::Refused(_))).await
     }
 
     pub(crate) async fn close(&self) {
