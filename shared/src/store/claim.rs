@@ -220,7 +220,7 @@ impl Store {
                    SET lease_until = clock_timestamp() + make_interval(secs => $5),
                        sweep_at = clock_timestamp() + make_interval(secs => $5 + 1)
                    WHERE id = $1 AND seq = $2 AND epoch = $3 AND claim = $4 AND lease_until > clock_timestamp()
-                     AND request IS NULL
+                     AND (request IS NULL OR $6::jsonb IS NULL)
                    RETURNING id, tenant_id, cursor, direction
                ), phase AS (
                    UPDATE provisioning_phases p
