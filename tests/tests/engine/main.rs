@@ -1,9 +1,12 @@
 //! The engine's promises, on real Postgres and RabbitMQ, with phases whose effects are rows of a table.
 
+mod broker_loss;
 mod dead_letters;
 mod deprovision_at_once;
 mod duplicates;
 mod failures;
 mod invoke_api;
+mod side_by_side;
 mod stale_worker;
 mod transitions;
+mod verbs;
