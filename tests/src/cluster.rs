@@ -8,6 +8,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
+use tokio::runtime::Handle;
 
 use crate::environment::required;
 
@@ -55,16 +56,18 @@ pub fn helms_of(namespace: &str) -> Vec<(i32, Vec<String>)> {
 /// leaves it stopped (SIGSTOP). Returns its process id and the release. A helm may slip through; the next one is tried.
 pub async fn stop_helm_midway(namespace: &str) -> (i32, String) {
     let namespace = namespace.to_owned();
+    let runtime = Handle::current();
     // On a thread of its own: a helm takes some milliseconds for what it is to be caught at.
-    tokio::task::spawn_blocking(move || catch(&namespace)).await.expect("a helm is caught")
+    let caught = tokio::task::spawn_blocking(move || runtime.block_on(catch(&namespace)));
+    caught.await.expect("a helm is caught")
 }
 
-fn catch(namespace: &str) -> (i32, String) {
+async fn catch(namespace: &str) -> (i32, String) {
     let began = Instant::now();
     while began.elapsed() < Duration::from_mins(3) {
         let installing = |(_, words): &(i32, Vec<String>)| words.get(1).is_some_and(|word| word == "install");
         let Some((pid, words)) = helms_of(namespace).into_iter().find(installing) else {
-            std::thread::sleep(Duration::from_millis(5));
+            tokio::time::sleep(Duration::from_millis(5)).await;
             continue;
         };
         let release = words[2].clone();
@@ -72,13 +75,11 @@ fn catch(namespace: &str) -> (i32, String) {
         let pending = ["get", "secrets", "-n", namespace, "-l", &selector, "--output=name"];
         // A few milliseconds at a time, until the cluster shows it half done; or else the next one.
         while signal(pid, Signal::SIGSTOP) && state(pid).is_some_and(|state| state != 'Z') {
-            let seen =
-                std::process::Command::new("kubectl").args(pending).output().expect("kubectl on the PATH");
-            if !seen.stdout.is_empty() && state(pid) == Some('T') {
+            if !kubectl(&pending).await.is_empty() && state(pid) == Some('T') {
                 return (pid, release);
             }
             signal(pid, Signal::SIGCONT);
-            std::thread::sleep(Duration::from_millis(4));
+            tokio::time::sleep(Duration::from_millis(4)).await;
         }
     }
     panic!("no helm was caught in {namespace}");

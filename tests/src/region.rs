@@ -50,17 +50,19 @@ impl RegionWorld {
         F: FnOnce(RegionWorld) -> R,
         R: Future<Output = ()>,
     {
-        World::run(|mut world| async move {
-            let url = serve_tenant_api().await;
-            world.platform = platform(&url, world.platform.engine.clone());
-            adjust(&mut world.platform);
-            let world = Self { world };
-            let cleaning = world.clone();
-            let ended = futures::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(test(world))).await;
-            if let Err(panic) = ended {
-                cleaning.clean().await;
-                std::panic::resume_unwind(panic);
-            }
+        World::run(|mut world| {
+            Box::pin(async move {
+                let url = serve_tenant_api().await;
+                world.platform = platform(&url, world.platform.engine.clone());
+                adjust(&mut world.platform);
+                let world = Self { world };
+                let cleaning = world.clone();
+                let ended = futures::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(test(world))).await;
+                if let Err(panic) = ended {
+                    cleaning.clean().await;
+                    std::panic::resume_unwind(panic);
+                }
+            })
         })
         .await;
     }
