@@ -4,20 +4,32 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a harness fails by panicking")]
 
 mod broker;
+mod cluster;
 mod environment;
+mod failpoints;
 mod inventory;
 mod line;
+mod look;
 mod observe;
 pub mod outside;
 mod phases;
 pub mod process;
+mod proxy;
+mod region;
 mod site;
+mod worker;
 mod world;
 
 pub use broker::Management;
+pub use cluster::{api_server, calls_of, kubectl, kubectl_with, signal, state, stop_helm_midway};
 pub use environment::{Environment, required};
+pub use failpoints::Failpoints;
 pub use inventory::Inventory;
 pub use line::Line;
+pub use look::Outside;
 pub use phases::{Act, Attempt, Scripted};
-pub use world::{Engine, World, eventually, seconds};
+pub use proxy::Proxy;
+pub use region::{RegionWorld, slug};
 pub use site::{Api, Site, fresh_slug};
+pub use worker::Worker;
+pub use world::{Engine, World, eventually, seconds};

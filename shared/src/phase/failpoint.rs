@@ -7,6 +7,8 @@
 //! separated by tabs, and the action is `retryable`, `fatal`, `unavailable`, `abort` (the process dies by SIGKILL),
 //! `stop` (the process stops by SIGSTOP), or `hold` (waits until the line is gone).
 
+use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::{Error, Result};
@@ -44,9 +46,21 @@ impl Place<'_> {
     }
 }
 
+static FILE: OnceLock<PathBuf> = OnceLock::new();
+
+/// Names the file from within the process, which cannot change its own environment while threads run. The first name
+/// stays.
+pub fn read_from(file: PathBuf) {
+    FILE.get_or_init(|| file);
+}
+
+fn file() -> Option<PathBuf> {
+    FILE.get().cloned().or_else(|| std::env::var_os("TENANTRY_FAILPOINTS").map(PathBuf::from))
+}
+
 /// Does what the file says about this place, if it says anything.
 pub async fn reach(place: &Place<'_>) -> Result<()> {
-    let Ok(path) = std::env::var("TENANTRY_FAILPOINTS") else { return Ok(()) };
+    let Some(path) = file() else { return Ok(()) };
     loop {
         let lines = tokio::fs::read_to_string(&path).await.unwrap_or_default();
         let action = place.action(&lines);

@@ -60,6 +60,11 @@ impl Runner {
         self
     }
 
+    /// The phases, in no order.
+    pub fn phases(&self) -> impl Iterator<Item = &Arc<dyn DynPhase>> {
+        self.phases.values()
+    }
+
     /// Claims the job's step, runs it under its lease, writes what it came to, and answers with what comes next. Run
     /// again for the same job, it finds the step taken or past.
     pub async fn run(&self, job: &Job, trigger: Trigger) -> Result<Answer, StoreError> {

@@ -6,7 +6,7 @@ use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
 use super::{Hold, Store, StoreResult};
-use crate::decide::machine::{Direction, PhaseState, RunKind, Transition};
+use crate::decide::machine::{Direction, PhaseState, RunKind, RunStatus, Transition};
 use crate::model::{Tenant, TenantStatus};
 use crate::phase::Operation;
 use crate::platform::Engine;
@@ -121,8 +121,13 @@ async fn write<'c>(
 ) -> StoreResult<Option<i64>> {
     let phase = &to.phase;
     let done_forward = phase.state == Some(PhaseState::Done) && cause.direction == Direction::Forward;
-    let undone = matches!(phase.state, Some(PhaseState::Reverted))
-        || (phase.state == Some(PhaseState::Skipped) && cause.direction == Direction::Backward);
+    // Until nothing is left, what was planned for the tenant stays known: a rollback leaves what an earlier run created, an
+    // abandoned run leaves anything, and only a deprovisioning over these rows takes it away.
+    let nothing_left = to.finished()
+        && match cause.kind {
+            RunKind::Provision => to.status == RunStatus::Failed,
+            RunKind::Deprovision => to.status == RunStatus::Succeeded,
+        };
     let clears_error =
         matches!(phase.state, Some(PhaseState::Done | PhaseState::Reverted | PhaseState::Skipped));
     let actions: Vec<String> = to.audit.iter().map(|audit| audit.action.to_owned()).collect();
@@ -165,8 +170,7 @@ async fn write<'c>(
                SET plan = excluded.plan, checkpoint = excluded.checkpoint, position = excluded.position,
                    updated_at = clock_timestamp()
            ), gone AS (
-               DELETE FROM tenant_phases t USING run, phase
-               WHERE $29 AND t.tenant_id = run.tenant_id AND t.name = phase.name
+               DELETE FROM tenant_phases t USING run WHERE $29 AND t.tenant_id = run.tenant_id
            ), tenant AS (
                UPDATE tenants t
                SET audit_number = t.audit_number + cardinality($30::text[]),
@@ -222,7 +226,7 @@ async fn write<'c>(
         left.checkpoint,
         cause.position,
         done_forward,
-        undone,
+        nothing_left,
         &actions,
         to.tenant.map(TenantStatus::as_str),
         to.tenant_error.as_ref().map(Json) as _,

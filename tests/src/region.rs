@@ -1,0 +1,252 @@
+//! A world with a real region: cluster, charts, Postgres and a tenant-api, and all phases of the registry.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dispatcher::registry;
+use queue::{Dispatcher, Embedded};
+use serde_json::Value;
+use shared::decide::phases;
+use shared::decide::verbs::Verb;
+use shared::model::{DeploymentType, PhaseName, TenantId, Tier};
+use shared::platform::{Charts, Engine, Platform, Region, RegionDatabase, Seconds};
+use shared::runtime::Runner;
+use shared::secret::SecretRef;
+use shared::store::StatusRow;
+use sqlx::{AssertSqlSafe, Connection as _};
+use tokio::net::TcpListener;
+
+use crate::environment::required;
+use crate::look::{Outside, admin};
+use crate::world::{World, eventually};
+
+/// Longest wait for a run that deploys everything, while others do the same on a small machine.
+const RUN_WITHIN: Duration = Duration::from_mins(3);
+
+/// A slug that nobody else has: namespaces are the whole cluster's.
+pub fn slug(what: &str) -> String {
+    format!("{what}-{}", &uuid::Uuid::new_v4().simple().to_string()[..8])
+}
+
+/// A world whose platform has the region `eastus`.
+#[derive(Clone)]
+#[expect(missing_debug_implementations, reason = "a handle with nothing to show")]
+pub struct RegionWorld {
+    world: World,
+}
+
+impl Deref for RegionWorld {
+    type Target = World;
+    fn deref(&self) -> &World {
+        &self.world
+    }
+}
+
+impl RegionWorld {
+    /// Runs the test in a world with a region, and takes away what the test's tenants have left, also after a panic.
+    pub async fn run<F, R>(adjust: impl FnOnce(&mut Platform), test: F)
+    where
+        F: FnOnce(RegionWorld) -> R,
+        R: Future<Output = ()>,
+    {
+        World::run(|mut world| {
+            Box::pin(async move {
+                let url = serve_tenant_api().await;
+                world.platform = platform(&url, world.platform.engine.clone());
+                adjust(&mut world.platform);
+                let world = Self { world };
+                let cleaning = world.clone();
+                let ended = futures::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(test(world))).await;
+                if let Err(panic) = ended {
+                    cleaning.clean().await;
+                    std::panic::resume_unwind(panic);
+                }
+            })
+        })
+        .await;
+    }
+
+    /// A runner of every phase of the registry.
+    pub async fn registry(&self) -> Runner {
+        let platform = Arc::new(self.platform.clone());
+        registry::runner(self.store.clone(), platform).await.expect("phases connect")
+    }
+
+    /// Starts a dispatcher that runs every phase of the registry in this process.
+    pub async fn dispatch_all(&self) -> Dispatcher {
+        self.dispatch_by(Arc::new(Embedded(Arc::new(self.registry().await))))
+    }
+
+    /// A tenant with a run of all phases, due at once.
+    pub async fn provision(&self, slug: &str, tier: Tier, dedicated: bool) -> TenantId {
+        let list = phases::plan(DeploymentType::ContainerPerTenant);
+        self.provision_by(slug, tier, dedicated, list).await
+    }
+
+    /// As [`RegionWorld::provision`], with the first phases only.
+    pub async fn provision_first(&self, slug: &str, phases_of_it: usize) -> TenantId {
+        let list = phases::plan(DeploymentType::ContainerPerTenant);
+        self.provision_by(slug, Tier::Professional, true, list[..phases_of_it].to_vec()).await
+    }
+
+    async fn provision_by(&self, slug: &str, tier: Tier, dedicated: bool, list: Vec<PhaseName>) -> TenantId {
+        self.tenant_as(slug, &[], |new| {
+            new.tier = tier;
+            new.has_dedicated_database = dedicated;
+            new.phases = list;
+        })
+        .await
+    }
+
+    /// Waits until the tenant has this status, as long as a whole run may take.
+    pub async fn settled(&self, tenant: TenantId, status: &str) -> StatusRow {
+        self.settled_row(tenant, status, |row| row.tenant.status == status).await
+    }
+
+    /// Waits until the tenant's row is as wanted, as long as a whole run may take.
+    pub async fn settled_row(
+        &self,
+        tenant: TenantId,
+        what: &str,
+        wanted: impl Fn(&StatusRow) -> bool,
+    ) -> StatusRow {
+        let began = Instant::now();
+        loop {
+            let row = self.status(tenant).await;
+            if wanted(&row) {
+                return row;
+            }
+            assert!(began.elapsed() < RUN_WITHIN, "waited for {what}, but it is {row:#?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until the run is in this phase with a worker at it: where a failpoint holds it, or a little before.
+    pub async fn working_at(&self, tenant: TenantId, phase: &str) -> StatusRow {
+        let there = |row: &StatusRow| {
+            let position = row.phases.iter().find(|at| at.name == phase).map(|at| at.position);
+            row.run.claimed && position == Some(row.run.cursor)
+        };
+        self.settled_row(tenant, phase, there).await
+    }
+
+    /// Deprovisions an ACTIVE or FAILED tenant, after which nothing of it may be left.
+    pub async fn take_out(&self, slug: &str, tenant: TenantId) {
+        self.ask(tenant, Verb::Delete).await.expect("DELETE");
+        self.settled(tenant, "DELETED").await;
+        self.gone(slug, tenant).await;
+    }
+
+    /// Fails if anything of the tenant is left. Its queue, which the dispatcher deletes after the run's end, is waited for.
+    pub async fn gone(&self, slug: &str, tenant: TenantId) {
+        let queue = format!("tenant.{tenant}");
+        eventually("its queue goes with its run", || async {
+            !self.management.tenant_queues().await.contains(&queue)
+        })
+        .await;
+        assert_eq!(self.outside(slug, tenant).await, [""; 0], "{slug}");
+    }
+
+    /// What the outside systems hold of a tenant.
+    pub async fn outside(&self, slug: &str, tenant: TenantId) -> Vec<String> {
+        Outside::look(&self.management).await.of(slug, tenant)
+    }
+
+    /// The operations of every phase of the newest run, in order of the phases; the inventory is left out.
+    pub async fn operations(&self, tenant: TenantId) -> Vec<(String, Vec<String>)> {
+        let row = self.status(tenant).await;
+        let phases = row.phases.into_iter().filter(|phase| phase.position >= 0);
+        let names = |operations: Value| -> Vec<String> {
+            let all = operations.as_array().cloned().unwrap_or_default();
+            all.iter().filter_map(|operation| operation["name"].as_str().map(str::to_owned)).collect()
+        };
+        phases.map(|phase| (phase.name, names(phase.operations))).collect()
+    }
+
+    /// One statement of the region's administrator.
+    pub async fn region_sql(&self, statement: &str) {
+        let mut admin = admin("region_eastus").await;
+        let done = sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut admin).await;
+        done.unwrap_or_else(|error| panic!("{statement}: {error}"));
+        admin.close().await.expect("closed");
+    }
+
+    /// The one value of a question to the region's Postgres, as text; none when there is no row.
+    pub async fn region_value(&self, question: &str) -> Option<String> {
+        let mut admin = admin("region_eastus").await;
+        let answer: Option<String> = sqlx::query_scalar(AssertSqlSafe(question.to_owned()))
+            .fetch_optional(&mut admin)
+            .await
+            .unwrap_or_else(|error| panic!("{question}: {error}"));
+        admin.close().await.expect("closed");
+        answer
+    }
+
+    /// Takes away the namespaces, databases and roles of this world's tenants, as far as that goes.
+    async fn clean(&self) {
+        let tenants: Vec<(uuid::Uuid, String)> =
+            sqlx::query_as("SELECT id, slug FROM tenants").fetch_all(&self.pool).await.unwrap_or_default();
+        for (id, slug) in tenants {
+            let namespace = format!("matih-{slug}");
+            let patch = r#"--patch={"metadata":{"finalizers":null}}"#;
+            let arguments = ["patch", "configmap", "held", "-n", &namespace, "--type=merge", patch];
+            drop(tokio::process::Command::new("kubectl").args(arguments).output().await);
+            let arguments = ["delete", "namespace", &namespace, "--wait=false", "--ignore-not-found"];
+            drop(tokio::process::Command::new("kubectl").args(arguments).output().await);
+            let mut admin = admin("region_eastus").await;
+            for statement in [
+                format!("GRANT \"tenant_{id}\" TO CURRENT_USER"),
+                format!("DROP DATABASE IF EXISTS \"tenant_{id}\" WITH (FORCE)"),
+                format!("DROP SCHEMA IF EXISTS \"tenant_{id}\" CASCADE"),
+                format!("DROP OWNED BY \"tenant_{id}\""),
+                format!("DROP ROLE IF EXISTS \"tenant_{id}\""),
+            ] {
+                drop(sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut admin).await);
+            }
+            drop(admin.close().await);
+        }
+    }
+}
+
+fn platform(tenant_api_url: &str, engine: Engine) -> Platform {
+    let region = Region {
+        tenant_api_url: tenant_api_url.to_owned(),
+        internal_secret: SecretRef::Env("TENANT_API_INTERNAL_SECRET".into()),
+        database: RegionDatabase {
+            host: required("REGION_DATABASE_HOST"),
+            port: required("REGION_DATABASE_PORT").parse().expect("REGION_DATABASE_PORT is a number"),
+            shared_database: "region_eastus".into(),
+            admin_user: required("REGION_DATABASE_ADMIN_USER"),
+            admin_password: SecretRef::Env("REGION_DATABASE_ADMIN_PASSWORD".into()),
+        },
+        database_cidrs: vec!["10.40.0.0/16".into()],
+    };
+    required("KUBECONFIG");
+    Platform {
+        regions: [("eastus".to_owned(), region)].into(),
+        charts: Charts { repository_url: required("CHART_REPOSITORY_URL"), ..Charts::default() },
+        simulated_nodes: true,
+        engine: Engine {
+            // Helm is slow on a small machine that runs several at once, and a worker late by that is not lost.
+            lease: Seconds(10.0),
+            renew: Seconds(1.0),
+            lease_margin: Seconds(1.0),
+            step_timeout: Seconds(120.0),
+            function_timeout: Seconds(121.0),
+            invoke_timeout: Seconds(122.0),
+            ..engine
+        },
+        ..Platform::default()
+    }
+}
+
+/// A tenant-api in this process; it ends with the test.
+async fn serve_tenant_api() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let secrets =
+        tenant_api::InternalSecrets::new([required("TENANT_API_INTERNAL_SECRET")]).expect("a secret");
+    tokio::spawn(tenant_api::serve(listener, tenant_api::Config { secrets }, std::future::pending()));
+    url
+}

@@ -1,0 +1,167 @@
+//! Phases called again, or called to undo what was never done: directly, without the engine around them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use shared::decide::phases;
+use shared::model::{DeploymentType, RunId, Tenant, TenantId, Tier};
+use shared::phase::{
+    Checkpoints, Error, Fence, Interrupt, Kind, Operation, Owner, Progress, Result, Scope, Step, StepParts,
+};
+use shared::runtime::DynPhase;
+use tests::{RegionWorld, kubectl, slug};
+use tokio_util::sync::CancellationToken;
+
+struct NeverLost;
+
+#[async_trait]
+impl Fence for NeverLost {
+    async fn record(&self, _: &[Operation]) -> std::result::Result<(), Interrupt> {
+        Ok(())
+    }
+}
+
+fn step(tenant: &Tenant, run_id: RunId, phase: &dyn DynPhase, backward: bool, scope: Scope) -> Step {
+    let owner = Owner { tenant_id: tenant.id, slug: tenant.slug.clone(), run_id, epoch: 1, scope };
+    Step::new(StepParts {
+        owner,
+        phase: phase.name(),
+        backward,
+        failures: 0,
+        waits: 0,
+        waited: Duration::ZERO,
+        fence: Arc::new(NeverLost),
+        cancel: CancellationToken::new(),
+    })
+}
+
+/// Calls until there is nothing to wait for.
+async fn done<T, F, R>(call: F) -> T
+where
+    F: Fn() -> R,
+    R: Future<Output = Result<Progress<T>>>,
+{
+    for _ in 0..60 {
+        let wait = match call().await {
+            Ok(Progress::Done(value)) => return value,
+            Ok(Progress::Wait(wait)) | Err(Error { kind: Kind::Parked(wait), .. }) => wait,
+            Err(error) => panic!("{error}"),
+        };
+        tokio::time::sleep(wait.after).await;
+    }
+    panic!("waits for ever");
+}
+
+/// Every phase of a tenant's run, connected, with the tenant.
+struct Set<'a> {
+    world: &'a RegionWorld,
+    tenant: Tenant,
+    phases: Vec<Arc<dyn DynPhase>>,
+    plans: Vec<Value>,
+}
+
+impl<'a> Set<'a> {
+    async fn new(world: &'a RegionWorld, tier: Tier, dedicated: bool) -> Self {
+        let tenant = Tenant {
+            id: TenantId::generate(),
+            slug: slug("twice").parse().unwrap(),
+            name: "Twice".into(),
+            tier,
+            region: "eastus".into(),
+            admin_email: "admin@twice.example".into(),
+            deployment_type: DeploymentType::ContainerPerTenant,
+            has_dedicated_database: dedicated,
+            cost_center: None,
+            created_by: "tester".into(),
+            created_at: chrono::Utc::now(),
+        };
+        let runner = world.registry().await;
+        let find = |name| runner.phases().find(|phase| phase.name() == name).cloned();
+        let names = phases::plan(DeploymentType::ContainerPerTenant);
+        let phases: Vec<_> = names.into_iter().map(|name| find(name).expect("in the registry")).collect();
+        let none = Checkpoints::default();
+        let plans = phases.iter().map(|phase| phase.plan(&tenant, &world.platform, &none).unwrap()).collect();
+        Self { world, tenant, phases, plans }
+    }
+
+    async fn apply(&self, run: RunId) -> Vec<Value> {
+        let mut checkpoints = Vec::new();
+        for (phase, plan) in self.phases.iter().zip(&self.plans) {
+            let call = || async {
+                phase.apply(plan, &step(&self.tenant, run, phase.as_ref(), false, Scope::Run)).await
+            };
+            checkpoints.push(done(call).await);
+        }
+        checkpoints
+    }
+
+    async fn revert(&self, run: RunId, scope: Scope, checkpoints: Option<&Vec<Value>>) {
+        for (nth, phase) in self.phases.iter().enumerate().rev() {
+            let checkpoint = checkpoints.map(|all| &all[nth]);
+            // Twice in a row, each time to its end.
+            for _ in 0..2 {
+                let call = || async {
+                    let step = step(&self.tenant, run, phase.as_ref(), true, scope);
+                    phase.revert(&self.plans[nth], checkpoint, &step).await
+                };
+                done(call).await;
+            }
+        }
+    }
+
+    async fn outside(&self) -> Vec<String> {
+        self.world.outside(self.tenant.slug.as_str(), self.tenant.id).await
+    }
+
+    /// Name and revision of each release.
+    async fn releases(&self) -> Vec<(String, String)> {
+        let namespace = format!("matih-{}", self.tenant.slug);
+        let secrets = ["get", "secrets", "-l", "owner=helm", "-n", &namespace, "-o", "json"];
+        let secrets: Value = serde_json::from_str(&kubectl(&secrets).await).unwrap();
+        let labels = secrets["items"].as_array().unwrap().iter().map(|secret| &secret["metadata"]["labels"]);
+        labels.map(|labels| (labels["name"].to_string(), labels["version"].to_string())).collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_apply_and_every_revert_may_be_called_again_or_in_vain() {
+    RegionWorld::run(
+        |_| {},
+        |world| async move {
+            let both = [(Tier::Free, false), (Tier::Professional, true)];
+            futures::future::join_all(both.map(|(tier, dedicated)| called_again(&world, tier, dedicated)))
+                .await;
+        },
+    )
+    .await;
+}
+
+async fn called_again(world: &RegionWorld, tier: Tier, dedicated: bool) {
+    let set = Set::new(world, tier, dedicated).await;
+    let run = RunId::generate();
+    // Undone before anything was done.
+    set.revert(run, Scope::Run, None).await;
+    set.revert(run, Scope::Tenant, None).await;
+    assert_eq!(set.outside().await, [""; 0]);
+    // Done twice. Objects of another uid would be other objects.
+    let checkpoints = set.apply(run).await;
+    let once = set.outside().await;
+    assert_eq!(once.iter().filter(|line| line.starts_with("role ")).count(), 1, "{once:#?}");
+    assert_eq!(once.iter().filter(|line| line.starts_with("Deployment ")).count(), 9, "{once:#?}");
+    set.apply(run).await;
+    assert_eq!(set.outside().await, once);
+    let releases = set.releases().await;
+    assert_eq!(releases.len(), 9, "{releases:?}");
+    assert!(releases.iter().all(|(_, revision)| revision == "\"1\""), "{releases:?}");
+    // Done again by a later run, whose rollback takes nothing of what was there before it.
+    let later = RunId::generate();
+    let again = set.apply(later).await;
+    assert_eq!(set.outside().await, once);
+    set.revert(later, Scope::Run, Some(&again)).await;
+    assert_eq!(set.outside().await, once);
+    // Undone twice; for one tenant as after a lost checkpoint.
+    set.revert(run, Scope::Run, dedicated.then_some(&checkpoints)).await;
+    assert_eq!(set.outside().await, [""; 0]);
+}

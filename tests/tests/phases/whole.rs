@@ -1,0 +1,50 @@
+//! A whole life: to ACTIVE within the quota, and out again.
+
+use shared::model::Tier;
+use tests::{Outside, RegionWorld, kubectl, slug};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_tier_fits_its_quota_and_leaves_nothing_behind() {
+    RegionWorld::run(
+        |_| {},
+        |world| async move {
+            let dispatcher = world.dispatch_all().await;
+            let mut tenants = Vec::new();
+            for (what, tier, dedicated) in
+                [("free", Tier::Free, false), ("professional", Tier::Professional, true)]
+            {
+                let slug = slug(what);
+                let tenant = world.provision(&slug, tier, dedicated).await;
+                tenants.push((slug, tenant, dedicated));
+            }
+            for (slug, tenant, dedicated) in &tenants {
+                let row = world.settled(*tenant, "ACTIVE").await;
+                assert_eq!(row.tenant.provisioning_error, None);
+                let namespace = format!("matih-{slug}");
+                // The quota's own account: it was asked, for all nine services.
+                let used = kubectl(&[
+                    "get",
+                    "resourcequota",
+                    "tenant-quota",
+                    "-n",
+                    &namespace,
+                    "-o=jsonpath={.status.used.pods}",
+                ])
+                .await;
+                assert_eq!(used, "9");
+                let there = Outside::look(&world.management).await.counts(slug, *tenant);
+                let count = |kind: &str| there.get(kind).copied().unwrap_or(0);
+                assert_eq!((count("Deployment"), count("Pod"), count("Service")), (9, 9, 9), "{there:?}");
+                let database = (count("role"), count("schema"), count("database"));
+                assert_eq!(database, if *dedicated { (1, 0, 1) } else { (1, 1, 0) }, "{there:?}");
+                assert!(count("NetworkPolicy") >= 9, "{there:?}");
+                // The tenant's own credentials and one Secret for each release.
+                assert_eq!((count("Secret"), count("Namespace")), (10, 1), "{there:?}");
+            }
+            futures::future::join_all(tenants.iter().map(|(slug, tenant, _)| world.take_out(slug, *tenant)))
+                .await;
+            dispatcher.stop().await.unwrap();
+        },
+    )
+    .await;
+}
