@@ -54,7 +54,7 @@ impl TenantQueues {
                 if live {
                     let consuming = bounded(consume(channel, tenant, prefetch)).await;
                     if matches!(consuming, Err(BrokerError::Silent)) {
-                        // It could be declared a moment ago, so the broker is there and the queue is not well: a quorum
+                        // A broker that is silent as a whole loses nothing by the next line. One that answers others: a quorum
                         // queue that was being made when the broker was killed has no leader, and never gets one.
                         tracing::warn!(tenant.id = %tenant, "queue does not answer; made anew");
                         self.discard(tenant).await?;
