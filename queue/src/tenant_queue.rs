@@ -52,7 +52,14 @@ impl TenantQueues {
         self.store
             .with_queue_lock(tenant, async |live| {
                 if live {
-                    consumer = Some(bounded(consume(channel, tenant, prefetch)).await?);
+                    let consuming = bounded(consume(channel, tenant, prefetch)).await;
+                    if matches!(consuming, Err(BrokerError::Silent)) {
+                        // A broker that is silent as a whole loses nothing by the next line. One that answers others: a quorum
+                        // queue that was being made when the broker was killed has no leader, and never gets one.
+                        tracing::warn!(tenant.id = %tenant, "queue does not answer; made anew");
+                        self.discard(tenant).await?;
+                    }
+                    consumer = Some(consuming?);
                 }
                 Ok::<_, BrokerError>(false)
             })
@@ -77,6 +84,16 @@ impl TenantQueues {
                 Ok::<_, BrokerError>(true)
             })
             .await
+    }
+
+    /// Deletes a queue that does not work; the next declaration makes it anew. Its messages are lost, which the sweeper
+    /// makes good. Under the tenant's lock.
+    async fn discard(&self, tenant: TenantId) -> Result<(), BrokerError> {
+        let channel = self.broker.channel().await?;
+        let deleted =
+            bounded(channel.queue_delete(queue_name(tenant).into(), QueueDeleteOptions::default())).await;
+        self.broker.done_with(channel).await;
+        deleted.map(drop)
     }
 
     /// Publishes a job that is due, declaring its queue where it is missing. A job of a run that has ended meanwhile is

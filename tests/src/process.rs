@@ -5,6 +5,7 @@ use std::fs::File;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -64,9 +65,9 @@ impl Process {
         let _ = kill(pid(self.child.id()), signal);
     }
 
-    /// SIGKILL, and waits for its end.
+    /// SIGKILL, and waits for its end. One that has ended is left alone: its number may by now be another's.
     pub fn kill(&mut self) {
-        self.signal(Signal::SIGKILL);
+        drop(self.child.kill());
         self.child.wait().expect("our child");
     }
 
@@ -163,10 +164,18 @@ pub fn processes() -> Vec<u32> {
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// A port that nobody listens on.
+/// A port that nobody listens on, and that is given to nobody else: below Linux's ephemeral ports, from which the kernel
+/// takes those of connections, and to each caller another.
 pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        // Test programs that run side by side begin at different places.
+        let at = std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(24_000 + at % 8_000).expect("a port");
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 fn pid(id: u32) -> Pid {

@@ -65,7 +65,10 @@ impl Site {
         variables.insert("RUST_LOG".into(), "info".into());
         let failpoints = folder.path().join("failpoints");
         variables.insert("TENANTRY_FAILPOINTS".into(), failpoints.display().to_string());
-        let (tenant_api, url) = serve("tenant-api", &variables, folder.path(), "/healthz").await;
+        // As talkative as can be: the test of secrets reads what it says.
+        let mut talkative = variables.clone();
+        talkative.insert("RUST_LOG".into(), "debug".into());
+        let (tenant_api, url) = serve("tenant-api", &talkative, folder.path(), "/healthz").await;
         let mut platform =
             Platform::read(Path::new(&required("TENANTRY_CONFIG"))).expect("the stack's platform file");
         for region in platform.regions.values_mut() {

@@ -3,6 +3,7 @@
 mod features;
 mod killing;
 mod outages;
+mod secrets;
 mod settings;
 mod stopping;
 mod whole;
