@@ -67,8 +67,8 @@ async fn a_dispatcher_killed_in_the_middle_of_each_phase_goes_on_when_started_ag
         site.failpoints(&[&abort(PLACES[0], &slug, "apply")]);
         let tenant = api.create(&slug).await;
         let mut password = None;
-        for nth in 0..PLACES.len() {
-            site.failpoints(&[&abort(PLACES[nth], &slug, "apply")]);
+        for place in PLACES {
+            site.failpoints(&[&abort(place, &slug, "apply")]);
             site.dispatcher().end_by_kill().await;
             let now = outside::password(&format!("matih-{slug}"));
             assert!(password.is_none() || password == now, "the password stays as it was");

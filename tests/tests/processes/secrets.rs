@@ -52,7 +52,7 @@ impl Arguments {
                     let arguments = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
                     into.lock().unwrap().insert(String::from_utf8_lossy(&arguments).replace('\0', " "));
                 }
-                std::thread::sleep(Duration::from_millis(5));
+                std::thread::park_timeout(Duration::from_millis(5));
             }
         });
         Self { seen, stop, thread }
