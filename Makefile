@@ -40,6 +40,7 @@ test: prepare ## everything CI runs
 	infra/local/with-stack cargo test --workspace --locked
 
 bench: prepare ## prints the tables of throughput and latency
+	cargo build --release --locked -p dispatcher
 	cargo build --release --locked -p tests --bin bench
 	infra/local/with-stack cargo run --release --locked -p tests --bin bench
 

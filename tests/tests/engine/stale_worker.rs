@@ -76,7 +76,7 @@ async fn a_frozen_worker_that_thaws_does_nothing_more() {
                         async move {
                             frozen.store(true, Ordering::SeqCst);
                             while !thaw.load(Ordering::SeqCst) {
-                                std::thread::sleep(Duration::from_millis(20));
+                                std::thread::park_timeout(Duration::from_millis(20));
                             }
                             Ok(Progress::Done(()))
                         }

@@ -52,7 +52,7 @@ impl Script {
         loop {
             match self.of(&slug, back) {
                 Does::Succeeds => return Ok(Progress::Done(())),
-                Does::Waits => return Ok(Progress::wait(Duration::from_secs(3_600), "the test")),
+                Does::Waits => return Ok(Progress::wait(Duration::from_hours(1), "the test")),
                 Does::Fails => return Err(Error::fatal("refused", "not possible")),
                 Does::Holds => changed.changed().await.unwrap(),
             }

@@ -15,7 +15,7 @@ use shared::phase::{Answer, Checkpoints, Job, Progress, Result, Step};
 use shared::platform::Platform;
 use shared::runtime::DynPhase;
 use shared::store::Store;
-use tests::{World, eventually};
+use tests::World;
 use tokio::sync::mpsc;
 
 use crate::machine;
@@ -142,11 +142,21 @@ impl Engine {
 
     /// Adds runs that wait; returns when each has its queue. Says how long that took.
     pub async fn park(&self, group: &str, count: usize) -> Duration {
-        let there = self.world.management.tenant_queues().await.len();
         let began = Instant::now();
-        parked::write(&self.world.pool, group, count).await;
+        let mut missing = parked::write(&self.world.pool, group, count).await;
         self.world.store.notify().await.expect("notify");
-        wait_for_queues(&self.world, there + count).await;
+        let mut progress = Instant::now();
+        while !missing.is_empty() {
+            let before = missing.len();
+            for queue in self.world.management.tenant_queues().await {
+                missing.remove(&queue);
+            }
+            if missing.len() < before {
+                progress = Instant::now();
+            }
+            assert!(progress.elapsed() < Duration::from_mins(1), "{} queues are missing", missing.len());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
         began.elapsed()
     }
 
@@ -244,25 +254,6 @@ impl Engine {
     pub async fn stop(self) {
         self.dispatcher.stop().await.expect("stops");
         self.publisher.close().await;
-    }
-}
-
-/// Waits until there are so many tenants' queues.
-pub async fn wait_for_queues(world: &World, count: usize) {
-    let mut seen = 0;
-    loop {
-        let last = seen;
-        // Bounded for as long as there is progress.
-        eventually("the tenants' queues", || async {
-            let now = world.management.tenant_queues().await.len();
-            now >= count || now > last
-        })
-        .await;
-        seen = world.management.tenant_queues().await.len();
-        if seen >= count {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 

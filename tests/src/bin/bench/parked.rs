@@ -1,7 +1,9 @@
 //! Runs that wait: rows as the service writes them, due never, so that the bench decides when they go.
 
+use std::collections::HashSet;
+
 use shared::model::{PhaseName, RunId, TenantId};
-use shared::phase::Job;
+use shared::phase::{Job, queue_name};
 use sqlx::{Executor as _, PgPool};
 use uuid::Uuid;
 
@@ -16,8 +18,8 @@ pub fn step(nth: usize) -> String {
     format!("NOTHING_{nth}")
 }
 
-/// Writes `count` tenants, each with a run that is never due. Tenants of one `group` differ in their names.
-pub async fn write(pool: &PgPool, group: &str, count: usize) {
+/// Writes `count` tenants, each with a run that is never due; returns the names of their queues.
+pub async fn write(pool: &PgPool, group: &str, count: usize) -> HashSet<String> {
     let names: Vec<String> = (1..=STEPS).map(step).chain([END.to_owned()]).collect();
     sqlx::query(
         "WITH tenant AS (
@@ -42,7 +44,22 @@ pub async fn write(pool: &PgPool, group: &str, count: usize) {
     .execute(pool)
     .await
     .expect("parked runs");
-    pool.execute("ANALYZE").await.expect("statistics");
+    pool.execute("ANALYZE tenants, provisioning_runs, provisioning_phases").await.expect("statistics");
+    let tenants: Vec<Uuid> = sqlx::query_scalar("SELECT id FROM tenants WHERE slug LIKE $1 || '-%'")
+        .bind(group)
+        .fetch_all(pool)
+        .await
+        .expect("parked runs");
+    tenants.into_iter().map(|tenant| queue_name(TenantId(tenant))).collect()
+}
+
+/// How many runs are not finished.
+pub async fn live(pool: &PgPool) -> usize {
+    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM provisioning_runs WHERE finished_at IS NULL")
+        .fetch_one(pool)
+        .await
+        .expect("runs");
+    usize::try_from(count).unwrap()
 }
 
 /// Brings the runs of a group to their beginning and makes them due; returns their first messages.

@@ -9,7 +9,6 @@ use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties};
 use tests::World;
 
-use crate::engine::wait_for_queues;
 use crate::machine;
 
 /// The release binary beside this one.
@@ -46,7 +45,6 @@ pub async fn memory(world: &World, invoker: &str, queues: usize) -> Option<f64> 
         .ok()?;
     let mut running = Running(child);
     let pid = running.0.id();
-    wait_for_queues(world, queues).await;
     wait_for_consumers(world, queues).await;
     // Consumers are there; what their opening took is given back or not by now.
     tokio::time::sleep(Duration::from_secs(5)).await;
