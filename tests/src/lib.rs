@@ -19,5 +19,5 @@ pub use environment::{Environment, required};
 pub use inventory::Inventory;
 pub use line::Line;
 pub use phases::{Act, Attempt, Scripted};
-pub use world::{Engine, World, eventually, seconds};
 pub use site::{Api, Site, fresh_slug};
+pub use world::{Engine, World, eventually, seconds};
