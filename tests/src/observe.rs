@@ -6,7 +6,7 @@ use shared::model::{PhaseName, RunId, TenantId};
 use shared::phase::{Job, queue_name};
 use sqlx::{Executor as _, PgPool};
 
-use crate::world::World;
+use crate::world::{World, eventually};
 
 /// Gets a copy of every message that goes into a delay queue.
 const TAP: &str = "tap";
@@ -42,6 +42,21 @@ impl World {
         .fetch_one(&self.pool)
         .await
         .expect("rows")
+    }
+
+    /// Waits for the last that is written of finished runs: that their queue is deleted.
+    pub async fn settled(&self, tenant: TenantId) {
+        eventually("the queue is deleted", || async {
+            let left: i64 = sqlx::query_scalar(
+                "SELECT count(*) FROM provisioning_runs WHERE tenant_id = $1 AND NOT queue_deleted",
+            )
+            .bind(tenant.0)
+            .fetch_one(&self.pool)
+            .await
+            .expect("runs");
+            left == 0
+        })
+        .await;
     }
 
     /// How often a sweeper has looked at the tenant's runs.

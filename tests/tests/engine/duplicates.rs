@@ -5,7 +5,7 @@ use std::time::Duration;
 use queue::Publisher;
 use shared::model::{PhaseName, TenantId};
 use shared::phase::{Error, Job, Progress, queue_name};
-use tests::World;
+use tests::{World, seconds};
 
 /// Publishes ten messages of every transition around the one that the run is at: stale ones, its own, and early ones.
 async fn flood(world: &World, publisher: &Publisher, slug: &str) {
@@ -27,7 +27,9 @@ async fn flood(world: &World, publisher: &Publisher, slug: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_of_each_message_at_every_seq_do_everything_once() {
-    World::run(|world| async move {
+    World::run(|mut world| async move {
+        // A slow machine is no lost worker.
+        world.platform.engine.lease = seconds(20.0);
         let publisher = Publisher::new(&world.broker());
         world.tap_delays().await;
         let flooding = |name: &'static str| {
@@ -112,8 +114,8 @@ async fn a_message_that_names_another_phase_is_put_aside_and_does_nothing() {
 async fn an_early_message_goes_round_again_only_if_it_came_out_of_a_delay_queue() {
     World::run(|mut world| async move {
         // Only messages move this run.
-        world.platform.engine.sweep = tests::seconds(300.0);
-        world.platform.engine.sweep_cap = tests::seconds(300.0);
+        world.platform.engine.sweep = seconds(300.0);
+        world.platform.engine.sweep_cap = seconds(300.0);
         world.tap_delays().await;
         let publisher = Publisher::new(&world.broker());
         let dispatcher = world.dispatch(vec![

@@ -17,6 +17,8 @@ use tokio::sync::Notify;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retryable_failure_backs_off_with_jitter_through_the_delay_queues() {
     World::run(|mut world| async move {
+        // A slow machine is no lost worker.
+        world.platform.engine.lease = seconds(20.0);
         world.platform.engine.backoff = seconds(3.0);
         world.platform.engine.backoff_cap = seconds(3.0);
         world.tap_delays().await;
@@ -61,7 +63,9 @@ async fn a_retryable_failure_backs_off_with_jitter_through_the_delay_queues() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_parks_every_run_without_charge_and_all_go_on_after_it() {
-    World::run(|world| async move {
+    World::run(|mut world| async move {
+        // A slow machine is no lost worker.
+        world.platform.engine.lease = seconds(20.0);
         let up = Arc::new(AtomicBool::new(false));
         let watched = up.clone();
         let dispatcher = world.dispatch(vec![

@@ -105,6 +105,8 @@ async fn the_switch_stops_every_dispatcher_and_lets_them_go_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_more_steps_of_a_phase_are_in_flight_than_its_limit() {
     World::run(|mut world| async move {
+        // A slow machine is no lost worker.
+        world.platform.engine.lease = seconds(20.0);
         world.platform.engine.in_flight_per_phase.insert("ONE".into(), 2);
         let (inside, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let counting = {

@@ -41,6 +41,7 @@ async fn a_worker_behind_a_cut_network_stops_by_itself_and_changes_nothing_when_
         let dispatcher = world.dispatch(vec![world.phase("ONE").arc(), world.phase("TWO").arc()]);
         let row = world.until(tenant, "ACTIVE").await;
         assert_eq!(row.phases[1].lost, 1, "one lost delivery");
+        world.settled(tenant).await;
         let before = world.rows(tenant).await;
 
         gate.notify_one();
@@ -89,6 +90,7 @@ async fn a_frozen_worker_that_thaws_does_nothing_more() {
         eventually("the worker is at its step", || async { frozen.load(Ordering::SeqCst) }).await;
         let dispatcher = world.dispatch(vec![world.phase("ONE").arc(), world.phase("TWO").arc()]);
         world.until(tenant, "ACTIVE").await;
+        world.settled(tenant).await;
         let before = world.rows(tenant).await;
 
         thaw.store(true, Ordering::SeqCst);

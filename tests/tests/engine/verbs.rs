@@ -10,7 +10,7 @@ use shared::decide::verbs::{Effect, Situation, Verb, effect};
 use shared::model::TenantId;
 use shared::phase::{Error, Progress, Result};
 use shared::store::{OperateError, StatusRow};
-use tests::{World, eventually};
+use tests::World;
 use tokio::sync::watch;
 
 /// The phase at which everything is held up. Nothing later needs it, so it may be skipped.
@@ -112,18 +112,7 @@ impl Script {
             })
             .await;
         if matches!(situation, Situation::Active | Situation::Failed | Situation::Deleted) {
-            // The last that is written of a run.
-            eventually("its queue is deleted", || async {
-                let left: i64 = sqlx::query_scalar(
-                    "SELECT count(*) FROM provisioning_runs WHERE tenant_id = $1 AND NOT queue_deleted",
-                )
-                .bind(tenant.0)
-                .fetch_one(&world.pool)
-                .await
-                .unwrap();
-                left == 0
-            })
-            .await;
+            world.settled(tenant).await;
         }
         tenant
     }
@@ -232,7 +221,6 @@ async fn every_verb_in_every_situation_does_what_the_table_says() {
         for (nth, situation) in Situation::ALL.into_iter().enumerate() {
             join_all(VERBS.map(|verb| one_of_the_table(&world, &script, nth, situation, verb))).await;
         }
-        eventually("no queue is left", || async { world.management.tenant_queues().await.len() <= 1 }).await;
         dispatcher.stop().await.unwrap();
     })
     .await;
@@ -240,7 +228,8 @@ async fn every_verb_in_every_situation_does_what_the_table_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_verb_in_the_middle_of_a_step_takes_effect_at_the_next_transition() {
-    World::run(|world| async move {
+    World::run(|mut world| async move {
+        world.platform.engine.lease = tests::seconds(6.0);
         let script = Script::default();
         let dispatcher = script.dispatch(&world);
         let cases = [
@@ -258,7 +247,9 @@ async fn a_verb_in_the_middle_of_a_step_takes_effect_at_the_next_transition() {
                 script.set(&slug, Does::Holds, Does::Succeeds);
                 let tenant = world.tenant(&slug, &["ONE", HELD]).await;
                 let row = world
-                    .until_row(tenant, "in the middle", |row| row.run.claimed && row.run.cursor == 1)
+                    .until_row(tenant, "in the middle of an operation", |row| {
+                        row.run.claimed && row.phases[2].operations[0]["state"] == "running"
+                    })
                     .await;
                 let asked = world.ask_at(tenant, verb, Some(row.run.seq), true).await.unwrap();
                 assert!(asked.pending && asked.seq == row.run.seq, "{asked:?}");
