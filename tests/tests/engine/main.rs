@@ -1,7 +1,6 @@
 //! The engine's promises, on real Postgres and RabbitMQ, with phases whose effects are rows of a table.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod broker_loss;
 mod dead_letters;
