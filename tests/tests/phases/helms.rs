@@ -47,12 +47,10 @@ async fn a_helm_that_slept_through_a_rollback_leaves_nothing_behind() {
     let failpoints = Failpoints::of_this_process();
     RegionWorld::run(
         |platform| {
-            platform.engine.lease = Seconds(4.0);
-            platform.engine.renew = Seconds(0.5);
             // No effect of a lost worker outlives this; the inventory waits for it.
-            platform.engine.step_timeout = Seconds(14.0);
-            platform.engine.function_timeout = Seconds(15.0);
-            platform.engine.invoke_timeout = Seconds(16.0);
+            platform.engine.step_timeout = Seconds(28.0);
+            platform.engine.function_timeout = Seconds(29.0);
+            platform.engine.invoke_timeout = Seconds(30.0);
         },
         |world| async move {
             let worker =
