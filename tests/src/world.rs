@@ -79,7 +79,7 @@ impl World {
         let management = Management::new(&environment.management_url, &name);
         management.create_vhost().await;
         let database_url = environment.database(&name);
-        let store = Store::connect_to(&database_url, 20).expect("store");
+        let store = Store::connect_to(&database_url, 32).expect("store");
         store.migrate().await.expect("migrations");
         let pool = store.pool().clone();
         pool.execute(
