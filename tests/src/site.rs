@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use shared::model::TenantId;
-use shared::platform::Platform;
+use shared::platform::{Engine, Platform};
 use shared::store::StatusRow;
 
 use crate::environment::required;
@@ -246,6 +246,17 @@ impl Api {
         assert_eq!(status.as_u16(), 202, "{text}");
         serde_json::from_str(&text).expect("JSON")
     }
+}
+
+/// Leases and times that a slow machine keeps too, for tests in which no worker may be lost.
+pub fn calm(platform: &mut Platform) {
+    let defaults = Engine::default();
+    platform.engine.lease = defaults.lease;
+    platform.engine.renew = defaults.renew;
+    platform.engine.lease_margin = defaults.lease_margin;
+    platform.engine.step_timeout = defaults.step_timeout;
+    platform.engine.function_timeout = defaults.function_timeout;
+    platform.engine.invoke_timeout = defaults.invoke_timeout;
 }
 
 /// A slug that no other test uses.

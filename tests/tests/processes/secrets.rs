@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
 use tests::process::processes;
-use tests::{Site, World, fresh_slug, outside, required};
+use tests::{Site, World, calm, fresh_slug, outside, required};
 
 /// The password within a URL.
 fn password_in(url: &str) -> String {
@@ -68,7 +68,7 @@ impl Arguments {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_is_where_it_could_be_read() {
-    Site::run(|mut site| async move {
+    Site::run_with(calm, |mut site| async move {
         // What is left out talks of every byte it reads and holds nothing of ours that others would not show.
         site.variables.insert("RUST_LOG".into(), "debug,hyper=info,h2=info".into());
         let arguments = Arguments::watch();

@@ -5,7 +5,7 @@ use shared::decide::verbs::Verb;
 use shared::model::TenantId;
 use shared::platform::{Platform, Seconds};
 use tests::process::Process;
-use tests::{Site, eventually, fresh_slug, outside};
+use tests::{Site, calm, eventually, fresh_slug, outside};
 
 /// Real phases that take little time.
 const QUICK: [&str; 2] = ["CREATE_NAMESPACE", "CONFIGURE_NETWORKING"];
@@ -34,7 +34,7 @@ async fn take_away(site: &Site, slug: &str, tenant: TenantId) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dispatcher_that_is_told_to_stop_finishes_its_step_and_another_goes_on() {
-    Site::run(|site| async move {
+    Site::run_with(calm, |site| async move {
         let slug = fresh_slug("stop");
         let tenant = site.world.tenant(&slug, &QUICK).await;
         let mut first = held(&site, &slug, tenant).await;
@@ -73,7 +73,7 @@ async fn a_dispatcher_that_cannot_finish_in_time_ends_all_the_same_and_its_lease
         let row = site.until(tenant, "ACTIVE").await;
         let lost: i32 = row.phases.iter().map(|phase| phase.lost).sum();
         let failures: i32 = row.phases.iter().map(|phase| phase.total_failures).sum();
-        assert_eq!((lost, failures), (1, 0));
+        assert!(lost >= 1 && failures == 0, "{row:#?}");
         take_away(&site, &slug, tenant).await;
     })
     .await;
@@ -81,7 +81,7 @@ async fn a_dispatcher_that_cannot_finish_in_time_ends_all_the_same_and_its_lease
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_dispatchers_share_ten_tenants() {
-    Site::run(|site| async move {
+    Site::run_with(calm, |site| async move {
         let dispatchers = [site.dispatcher(), site.dispatcher()];
         let mut tenants = Vec::new();
         for _ in 0..10 {

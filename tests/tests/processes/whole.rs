@@ -1,6 +1,6 @@
 //! Whole runs, from the request to ACTIVE and to DELETED.
 
-use tests::{Api, Site, fresh_slug, outside};
+use tests::{Api, Site, calm, fresh_slug, outside};
 
 /// The phases of a container_per_tenant run, in order.
 pub const PHASES: [&str; 5] = [
@@ -13,7 +13,7 @@ pub const PHASES: [&str; 5] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_to_the_http_function_brings_a_tenant_up_and_down_through_all_functions() {
-    Site::run(|site| async move {
+    Site::run_with(calm, |site| async move {
         let (_functions, endpoint) = site.functions().await;
         let _dispatcher = site.dispatcher_of(&endpoint);
         let api = Api::new(format!("{endpoint}/lambda-url/tenant-service"));
@@ -38,7 +38,7 @@ async fn a_request_to_the_http_function_brings_a_tenant_up_and_down_through_all_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dispatcher_with_the_phases_in_it_needs_no_functions() {
-    Site::run(|site| async move {
+    Site::run_with(calm, |site| async move {
         let (_service, api) = site.tenant_service().await;
         let _dispatcher = site.dispatcher();
         let slug = fresh_slug("em");
