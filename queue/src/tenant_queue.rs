@@ -1,6 +1,7 @@
 //! Declaring and deleting a tenant's queue, both under the tenant's lock, so that no message of a new run is published
 //! to a queue that an older run's end is about to delete.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable as _};
@@ -10,6 +11,7 @@ use lapin::{Channel, Consumer};
 use shared::model::TenantId;
 use shared::phase::{Job, queue_name};
 use shared::store::Store;
+use tokio::sync::Semaphore;
 
 use crate::broker::{Broker, BrokerError, bounded};
 use crate::publisher::{PublishError, Publisher};
@@ -27,9 +29,16 @@ pub(crate) enum Published {
     ToNewQueue(Instant),
 }
 
+/// Locks held at once for opening consumers, and as many again for first messages and deletions. Each holds a connection
+/// to the database while the broker works, and a dispatcher that starts with a thousand tenants would leave none for the
+/// steps. The broker makes no more queues a second with more of them.
+const TURNS: usize = 4;
+
 /// The tenants' queues.
 #[derive(Clone, Debug)]
 pub(crate) struct TenantQueues {
+    opening: Arc<Semaphore>,
+    changing: Arc<Semaphore>,
     store: Store,
     broker: Broker,
     publisher: Publisher,
@@ -37,7 +46,12 @@ pub(crate) struct TenantQueues {
 
 impl TenantQueues {
     pub(crate) fn new(store: Store, broker: &Broker, publisher: Publisher) -> Self {
-        Self { store, broker: broker.for_purpose("queues"), publisher }
+        Self {
+            opening: Arc::new(Semaphore::new(OPENING)),
+            store,
+            broker: broker.for_purpose("queues"),
+            publisher,
+        }
     }
 
     /// Declares the queue and begins to consume it, if the tenant has a live run; none if it has not. All of it under the
@@ -48,6 +62,8 @@ impl TenantQueues {
         channel: &Channel,
         prefetch: u16,
     ) -> Result<Option<Consumer>, BrokerError> {
+        // Never closed, so this cannot fail; a failure would only mean one more at once.
+        let _turn = self.opening.acquire().await.ok();
         let mut consumer = None;
         self.store
             .with_queue_lock(tenant, async |live| {
@@ -69,6 +85,7 @@ impl TenantQueues {
 
     /// Deletes the queue unless the tenant has a live run. A queue that is not there counts as deleted.
     pub(crate) async fn delete(&self, tenant: TenantId) -> Result<(), BrokerError> {
+        let _turn = self.changing.acquire().await.ok();
         self.store
             .with_queue_lock(tenant, async |live| {
                 if live {
@@ -107,6 +124,7 @@ impl TenantQueues {
                 published => return published.map(|()| Published::ToQueue),
             }
         }
+        let _turn = self.changing.acquire().await.ok();
         let mut published = Ok(Published::ToQueue);
         self.store
             .with_queue_lock(job.tenant_id, async |live| {
