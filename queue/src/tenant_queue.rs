@@ -46,12 +46,8 @@ pub(crate) struct TenantQueues {
 
 impl TenantQueues {
     pub(crate) fn new(store: Store, broker: &Broker, publisher: Publisher) -> Self {
-        Self {
-            opening: Arc::new(Semaphore::new(OPENING)),
-            store,
-            broker: broker.for_purpose("queues"),
-            publisher,
-        }
+        let turns = || Arc::new(Semaphore::new(TURNS));
+        Self { opening: turns(), changing: turns(), store, broker: broker.for_purpose("queues"), publisher }
     }
 
     /// Declares the queue and begins to consume it, if the tenant has a live run; none if it has not. All of it under the
