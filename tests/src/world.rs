@@ -41,7 +41,8 @@ pub struct World {
 /// The engine's settings with everything short, so that tests wait for what happens and not for the clock.
 fn short() -> Engine {
     Engine {
-        lease: Seconds(3.0),
+        // Long enough that a slow machine is no lost worker; tests that wait for a lost one make it shorter.
+        lease: Seconds(10.0),
         renew: Seconds(0.5),
         lease_margin: Seconds(0.5),
         step_timeout: Seconds(20.0),
@@ -96,7 +97,14 @@ impl World {
         world.pool.close().await;
         world.management.delete_vhost().await;
         let dropped = format!("DROP DATABASE {name} WITH (FORCE)");
-        admin.execute(sqlx::AssertSqlSafe(dropped)).await.expect("our database goes");
+        // Refused while a vacuum of Postgres's own is in it, which is soon over.
+        for attempt in 1.. {
+            match admin.execute(sqlx::AssertSqlSafe(dropped.clone())).await {
+                Ok(_) => break,
+                Err(error) => assert!(attempt < 40, "our database goes: {error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
         if let Err(panic) = ended {
             std::panic::resume_unwind(panic);
         }

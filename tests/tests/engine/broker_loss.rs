@@ -100,7 +100,8 @@ async fn a_hundred_delayed_tenants_arrive_although_queues_and_connections_are_lo
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_has_lost_everything_loses_no_run() {
-    World::run(|world| async move {
+    World::run(|mut world| async move {
+        world.platform.engine.lease = seconds(30.0);
         let phases = |world: &World| {
             vec![world.phase("ONE").arc(), delayed(world, "TWO").arc(), world.phase("THREE").arc()]
         };

@@ -119,6 +119,7 @@ async fn invoke(State(api): State<InvokeApi>, Path(name): Path<String>, body: By
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_becomes_of_an_invocation_there_is_one_start_for_each_claim_and_no_failure() {
     World::run(|mut world| async move {
+        world.platform.engine.lease = seconds(3.0);
         world.platform.engine.step_timeout = seconds(1.0);
         world.platform.engine.function_timeout = seconds(1.5);
         world.platform.engine.invoke_timeout = seconds(2.0);

@@ -61,7 +61,8 @@ async fn a_worker_behind_a_cut_network_stops_by_itself_and_changes_nothing_when_
 /// or notice its end.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_worker_that_thaws_does_nothing_more() {
-    World::run(|world| async move {
+    World::run(|mut world| async move {
+        world.platform.engine.lease = Seconds(2.0);
         let (frozen, thaw) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let tenant = world.tenant("frozen", &["ONE", "TWO"]).await;
         let job = world.job(tenant, 0).await;
