@@ -1,5 +1,7 @@
 //! Dispatchers that are told to stop, and dispatchers side by side.
 
+use std::time::Duration;
+
 use nix::sys::signal::Signal;
 use shared::decide::verbs::Verb;
 use shared::model::TenantId;
@@ -40,6 +42,8 @@ async fn a_dispatcher_that_is_told_to_stop_finishes_its_step_and_another_goes_on
         let mut first = held(&site, &slug, tenant).await;
         first.signal(Signal::SIGTERM);
         eventually("it is stopping", || async { first.log().contains("stopping") }).await;
+        // Time enough for one that does not wait for its steps to be gone.
+        tokio::time::sleep(Duration::from_secs(2)).await;
         assert_eq!(first.ended(), None, "the step is still under way");
         site.failpoints(&[]);
         assert_eq!(first.end().await.code(), Some(0));
