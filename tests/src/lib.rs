@@ -32,6 +32,6 @@ pub use phases::{Act, Attempt, Scripted};
 pub use private::{Private, Server};
 pub use proxy::Proxy;
 pub use region::{RegionWorld, slug};
-pub use site::{Api, Site, calm, fresh_slug};
+pub use site::{Api, Site, calm, fresh_slug, hasty};
 pub use worker::Worker;
 pub use world::{Engine, World, eventually, seconds};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use shared::model::TenantId;
-use shared::platform::{Engine, Platform};
+use shared::platform::{Engine, Platform, Seconds};
 use shared::store::StatusRow;
 
 use crate::environment::required;
@@ -257,6 +257,15 @@ pub fn calm(platform: &mut Platform) {
     platform.engine.step_timeout = defaults.step_timeout;
     platform.engine.function_timeout = defaults.function_timeout;
     platform.engine.invoke_timeout = defaults.invoke_timeout;
+}
+
+/// A lease that is soon over, for tests that kill workers. A machine so slow that living workers lose it too loses time
+/// by that, and nothing else: however often a worker is lost, the run is not paused.
+pub fn hasty(platform: &mut Platform) {
+    platform.engine.lease = Seconds(3.0);
+    platform.engine.renew = Seconds(0.5);
+    platform.engine.lease_margin = Seconds(0.5);
+    platform.engine.lost = 100;
 }
 
 /// A slug that no other test uses.

@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use shared::model::TenantId;
-use shared::platform::Platform;
 use shared::store::StatusRow;
 use tests::process::Process;
-use tests::{Site, fresh_slug, outside};
+use tests::{Site, fresh_slug, hasty, outside};
 
 use crate::whole::PHASES;
 
@@ -60,7 +59,7 @@ fn charged_as_lost(row: &StatusRow) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dispatcher_killed_in_the_middle_of_each_phase_goes_on_when_started_again() {
-    Site::run(|site| async move {
+    Site::run_with(hasty, |site| async move {
         let (_service, api) = site.tenant_service().await;
         let slug = fresh_slug("kill");
         site.failpoints(&[&abort(PLACES[0], &slug)]);
@@ -102,9 +101,7 @@ async fn under_fire(site: &Site, tenant: TenantId, times: usize, wanted: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dispatcher_killed_at_any_time_goes_on_when_started_again() {
-    // However often it is hit at one place, that is not what pauses the run here.
-    let patient = |platform: &mut Platform| platform.engine.lost = 100;
-    Site::run_with(patient, |site| async move {
+    Site::run_with(hasty, |site| async move {
         let (_service, api) = site.tenant_service().await;
         let slug = fresh_slug("fire");
         let tenant = api.create(&slug).await;
@@ -137,7 +134,7 @@ async fn one_dies(functions: &Process) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_function_killed_in_the_middle_of_each_phase_is_charged_as_lost_and_not_as_failed() {
-    Site::run(|site| async move {
+    Site::run_with(hasty, |site| async move {
         let (functions, endpoint) = site.functions().await;
         let (_service, api) = site.tenant_service().await;
         let slug = fresh_slug("fnkill");

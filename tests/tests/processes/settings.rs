@@ -65,7 +65,8 @@ async fn a_wrong_setting_is_named_in_one_line() {
         let config = std::fs::read_to_string(&site.variables["TENANTRY_CONFIG"]).unwrap();
         let unknown_key = written("unknown.toml", &format!("no_such_key = 1\n{config}"));
         let no_toml = written("broken.toml", &format!("domain = [\n{config}"));
-        let lease = config.replace("\nlease = 3.0", "\nlease = 0.1");
+        let line = config.lines().find(|line| line.starts_with("lease = ")).unwrap();
+        let lease = config.replace(line, "lease = 0.1");
         assert_ne!(lease, config);
         let bad_value = written("lease.toml", &lease);
         let nowhere = folder.join("nowhere.toml").display().to_string();

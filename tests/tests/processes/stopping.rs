@@ -7,7 +7,7 @@ use shared::decide::verbs::Verb;
 use shared::model::TenantId;
 use shared::platform::{Platform, Seconds};
 use tests::process::Process;
-use tests::{Site, calm, eventually, fresh_slug, outside};
+use tests::{Site, calm, eventually, fresh_slug, hasty, outside};
 
 /// Real phases that take little time.
 const QUICK: [&str; 2] = ["CREATE_NAMESPACE", "CONFIGURE_NETWORKING"];
@@ -62,6 +62,7 @@ async fn a_dispatcher_that_is_told_to_stop_finishes_its_step_and_another_goes_on
 async fn a_dispatcher_that_cannot_finish_in_time_ends_all_the_same_and_its_lease_decides() {
     // Longer than a stopping dispatcher waits.
     let patient = |platform: &mut Platform| {
+        hasty(platform);
         platform.engine.step_timeout = Seconds(100.0);
         platform.engine.function_timeout = Seconds(101.0);
         platform.engine.invoke_timeout = Seconds(102.0);
