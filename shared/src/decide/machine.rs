@@ -106,6 +106,7 @@ pub enum Event {
 
 /// What becomes of the phase at the old cursor.
 #[derive(Clone, Debug, PartialEq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each a column of its own")]
 pub struct PhaseChange {
     /// Its new state; none leaves it.
     pub state: Option<PhaseState>,
