@@ -8,6 +8,7 @@ from parts.kube_apiserver import KubeApiserver
 from parts.kube_controller_manager import KubeControllerManager
 from parts.kube_scheduler import KubeScheduler
 from parts.kwok import Kwok
+from parts.load_balancer import LoadBalancer
 from parts.ours import Dispatcher, TenantApi, TenantService
 from parts.postgres import Postgres
 from parts.powerdns import ChildDns, ParentDns
@@ -15,5 +16,5 @@ from parts.rabbitmq import RabbitMq
 from parts.resolver import Resolver
 
 ALL = (Postgres, Epmd, RabbitMq, ParentDns, ChildDns, Resolver, Etcd, KubeApiserver, KubeControllerManager, KubeScheduler,
-       Kwok, Charts,
+       Kwok, LoadBalancer, Charts,
        TenantApi, Functions, Dispatcher, TenantService)
