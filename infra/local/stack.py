@@ -8,8 +8,8 @@
     stack.py env                        prints the env file: set -a; . .local/env
     stack.py ports                      prints the ports
 
-The profile "test" starts only what comes from outside (Postgres, RabbitMQ, name servers, Kubernetes, the chart
-repository), none of our own programs.
+The profile "test" starts only what comes from outside (Postgres, RabbitMQ, Kafka, a mailbox, name servers, Kubernetes,
+the chart repository), none of our own programs.
 
 Environment:
     TENANTRY_LOCAL          folder of data, logs and keys (.local)
@@ -24,6 +24,8 @@ Used instead of starting a part:
     PDNS_URL, PARENT_PDNS_URL
                             the HTTP APIs of PowerDNS for the tenants' zones and for their parent; PDNS_API_KEY,
                             DNS_ADDR, PARENT_DNS_ADDR and RESOLVER_ADDR (host:port) go with them
+    KAFKA_BROKERS           Kafka
+    SMTP_URL                an SMTP server; MAILBOX_URL, maildev's HTTP API, goes with it
 """
 
 import argparse
