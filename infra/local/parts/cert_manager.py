@@ -22,6 +22,7 @@ class CertManager(Part):
     ports = ("CERT_MANAGER_PORT",)
     after = ("kube-apiserver", "pebble", "child-dns")
     given = "TENANTRY_KUBECONFIG"
+    bound = 120
     tools = ("cert-manager-controllers",)
 
     def command(self):
