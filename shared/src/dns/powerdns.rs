@@ -108,14 +108,15 @@ impl DnsProvider for PowerDns {
     async fn zone(&self, zone: &Name) -> Result<Option<Zone>> {
         let path = format!("{}?rrset_name={}&rrset_type=NS", Self::zone_path(zone), zone.absolute());
         let Some(found) = self.get::<wire::Zone>(&path).await? else { return Ok(None) };
-        let servers = found.rrsets.iter().find(|set| set.is(zone, "NS"));
-        let written = servers.and_then(|set| self.mark(&set.comments));
+        let account = found.account.clone();
+        let servers = found.sets().find(|set| set.is(zone, "NS"));
+        let written = servers.as_ref().and_then(|set| self.mark(&set.comments));
         // The account decides; the comment adds the run.
-        let mark = found.account.parse::<TenantId>().ok().map(|tenant_id| match written {
+        let mark = account.parse::<TenantId>().ok().map(|tenant_id| match written {
             Some(mark) if mark.tenant_id == tenant_id => mark,
             _ => Mark { tenant_id, run_id: None, epoch: None },
         });
-        let name_servers = servers.map(wire::Set::names).unwrap_or_default();
+        let name_servers = servers.as_ref().map(wire::Set::names).unwrap_or_default();
         Ok(Some(Zone { name: zone.clone(), name_servers, mark, version: None }))
     }
 
@@ -169,11 +170,11 @@ impl DnsProvider for PowerDns {
             path = format!("{path}?rrset_name={}", within.absolute());
         }
         let Some(found) = self.get::<wire::Zone>(&path).await? else { return Ok(Vec::new()) };
-        let sets = found.rrsets.into_iter();
-        let mut sets: Vec<RecordSet> = sets.map(|set| {
+        let sets = found.sets().map(|set| {
             let mark = self.mark(&set.comments);
             set.read(mark)
-        }).collect();
+        });
+        let mut sets: Vec<RecordSet> = sets.filter(|set| set.name.is_within(within)).collect();
         if within != zone {
             let below = self.find("record", &format!("*.{within}")).await?;
             let below = below.into_iter().filter(|hit| Name::new(&hit.zone) == *zone);
@@ -205,8 +206,15 @@ impl DnsProvider for PowerDns {
         let id = tenant.to_string();
         let mut held = Vec::new();
         for hit in self.find("comment", &format!("*{id}*")).await? {
-            if within.is_none_or(|zone| Name::new(&hit.zone) == *zone) {
-                held.push(Held { kind: hit.kind, name: Name::new(&hit.name) });
+            let (zone, name) = (Name::new(&hit.zone), Name::new(&hit.name));
+            if within.is_some_and(|within| zone != *within) {
+                continue;
+            }
+            let path = format!("{}?rrset_name={}&rrset_type={}", Self::zone_path(&zone), name.absolute(), hit.kind);
+            let found = self.get::<wire::Zone>(&path).await?;
+            // A comment outlives its records when somebody takes those away by an update (RFC 2136).
+            if found.is_some_and(|found| found.sets().any(|set| set.is(&name, &hit.kind))) {
+                held.push(Held { kind: hit.kind, name });
             }
         }
         // Zones are owned by their account, whatever became of the comments in them.

@@ -51,6 +51,14 @@ pub(super) struct Hit {
     content: String,
 }
 
+impl Zone {
+    /// The record sets. A zone asked for one name answers with the comments of all others too, as sets without records
+    /// (4.7).
+    pub(super) fn sets(self) -> impl Iterator<Item = Set> {
+        self.rrsets.into_iter().filter(|set| !set.records.is_empty())
+    }
+}
+
 impl Set {
     pub(super) fn is(&self, name: &Name, kind: &str) -> bool {
         self.kind == kind && Name::new(&self.name) == *name
