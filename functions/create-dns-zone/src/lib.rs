@@ -157,7 +157,7 @@ impl Plan {
 fn plan(tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<Plan> {
     let dns = &platform.dns;
     let domain = Name::new(&platform.domain);
-    let parent = dns.parent_zone.as_deref().map_or_else(|| domain.clone(), Name::new);
+    let parent = Name::from(dns.parent(&platform.domain));
     if !domain.is_within(&parent) {
         let message = format!("the platform's domain {domain} is not within dns.parent_zone {parent}");
         return Err(Error::fatal("dns_config", message).next("Correct one of them in the platform file."));

@@ -111,6 +111,13 @@ pub enum AzureCredential {
     },
 }
 
+impl Dns {
+    /// The zone that delegates to the tenants' zones, on a platform of this domain.
+    pub fn parent(&self, domain: &str) -> String {
+        self.parent_zone.clone().unwrap_or_else(|| domain.to_owned())
+    }
+}
+
 impl Default for Dns {
     fn default() -> Self {
         Self {

@@ -57,7 +57,7 @@ impl Probe {
                         }
                     }
                 }
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                tokio::time::sleep(Duration::from_millis(40)).await;
             }
             seen
         });

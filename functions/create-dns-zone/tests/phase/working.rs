@@ -82,7 +82,7 @@ async fn a_server_that_is_down_parks_forward_and_back() {
     down.platform.dns.powerdns.as_mut().unwrap().parent_url = Some(nowhere);
     let unavailable = Kind::Unavailable { dependency: "dns".into() };
     // In the middle: the zone is made, the parent does not answer.
-    assert_eq!(down.apply().await.unwrap_err().kind, unavailable);
+    assert_eq!(down.try_apply().await.unwrap_err().kind, unavailable);
     assert!(!world.zone_json().await.is_null());
     assert_eq!(down.try_revert(Scope::Run).await.unwrap_err().kind, unavailable);
     assert!(!world.zone_json().await.is_null(), "what guards comes first");
@@ -91,7 +91,7 @@ async fn a_server_that_is_down_parks_forward_and_back() {
 
     let mut refused = world.clone();
     refused.platform.dns.powerdns.as_mut().unwrap().api_key = "env:PATH".parse().unwrap();
-    let error = refused.apply().await.unwrap_err();
+    let error = refused.try_apply().await.unwrap_err();
     assert_eq!((error.kind, error.code), (unavailable, "dns_unauthorized"));
     let path = std::env::var("PATH").unwrap();
     assert!(!error.message.contains(&path), "an error shows no key");

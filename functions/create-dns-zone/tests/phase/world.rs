@@ -32,6 +32,7 @@ pub struct Stored {
     operations: Mutex<Vec<Operation>>,
     /// Writes until the worker is lost.
     left: Mutex<Option<usize>>,
+    lost: Mutex<bool>,
 }
 
 #[async_trait]
@@ -39,7 +40,10 @@ impl Fence for Stored {
     async fn record(&self, operations: &[Operation]) -> std::result::Result<(), Interrupt> {
         let mut left = self.left.lock().unwrap();
         match left.as_mut() {
-            Some(0) => return Err(Interrupt::Fenced),
+            Some(0) => {
+                *self.lost.lock().unwrap() = true;
+                return Err(Interrupt::Fenced);
+            }
             Some(left) => *left -= 1,
             None => {}
         }
@@ -145,10 +149,26 @@ impl World {
 
     /// Whether a worker was lost; the next one is not.
     pub fn was_lost(&self) -> bool {
-        self.stored.left.lock().unwrap().take() == Some(0)
+        *self.stored.left.lock().unwrap() = None;
+        std::mem::take(&mut *self.stored.lost.lock().unwrap())
     }
 
+    /// Attempts until the servers have answered: a PowerDNS that keeps its zones in one file refuses some of many calls, and
+    /// the engine would try again.
     pub async fn apply(&self) -> Result<Checkpoint> {
+        for _ in 0..200 {
+            match self.try_apply().await {
+                Err(Error { kind: Kind::Unavailable { .. }, .. }) => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                ended => return ended,
+            }
+        }
+        panic!("the servers are down");
+    }
+
+    /// One attempt.
+    pub async fn try_apply(&self) -> Result<Checkpoint> {
         let phase = CreateDnsZone::connect(&self.platform).await?;
         match phase.apply(&self.plan().await, &self.step(false, Scope::Run)).await? {
             Progress::Done(checkpoint) => Ok(checkpoint),
@@ -165,12 +185,15 @@ impl World {
     /// Attempts until the undo is done; what it waited for.
     pub async fn revert(&self, scope: Scope) -> Result<Vec<String>> {
         let mut waits = Vec::new();
-        for _ in 0..60 {
+        for _ in 0..200 {
             match self.try_revert(scope).await {
                 Ok(()) => return Ok(waits),
                 Err(Error { kind: Kind::Parked(wait), .. }) => {
                     tokio::time::sleep(wait.after).await;
                     waits.push(wait.on);
+                }
+                Err(Error { kind: Kind::Unavailable { .. }, .. }) => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
                 }
                 Err(error) => return Err(error),
             }
@@ -196,7 +219,10 @@ impl World {
     pub async fn parent_json(&self) -> Value {
         let found = parent(Method::GET, &format!("search-data?q=*{}&max=100", self.zone()), None).await;
         let set = parent(Method::GET, &format!("zones/matih.ai.?rrset_name={}.", self.zone()), None).await;
-        json!([found, set["rrsets"]])
+        // Asked for one name, the server shows the comments of all others too.
+        let mut sets = set["rrsets"].as_array().cloned().unwrap_or_default();
+        sets.retain(|set| set["name"] == format!("{}.", self.zone()));
+        json!([found, sets])
     }
 
     /// Puts somebody else's record set somewhere.
