@@ -17,6 +17,8 @@ pub struct Seen {
     pub addresses: Vec<Ipv4Addr>,
     /// Until when a resolver may answer with one.
     pub held_until: Option<Instant>,
+    /// Names that led nowhere although their delegation was still remembered and they had been answered before.
+    pub lame: Vec<String>,
     /// How often a server was asked.
     pub asked: usize,
 }
@@ -35,8 +37,10 @@ impl Probe {
             let (parent, child) = (setting("PARENT_DNS_ADDR"), setting("DNS_ADDR"));
             let mut seen = Seen::default();
             let mut referred_until: Option<Instant> = None;
+            let mut answered = [false; 2];
             while !*stopped.borrow() {
-                let name = &names[seen.asked % 2];
+                let nth = seen.asked % 2;
+                let name = &names[nth];
                 seen.asked += 1;
                 let at = Instant::now();
                 if let Some(answer) = dig::ask(&parent, name).await
@@ -49,6 +53,10 @@ impl Probe {
                     && let Some(answer) = dig::ask(&child, name).await
                 {
                     let now = Instant::now();
+                    if answer.addresses.is_empty() && answered[nth] && referred_until.is_some_and(|until| until >= now) {
+                        seen.lame.push(name.clone());
+                    }
+                    answered[nth] |= !answer.addresses.is_empty();
                     for (address, ttl) in answer.addresses {
                         let until = now + Duration::from_secs(ttl.into());
                         seen.held_until = seen.held_until.max(Some(until));
