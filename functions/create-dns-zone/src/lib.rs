@@ -163,12 +163,14 @@ fn plan(tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<P
         return Err(Error::fatal("dns_config", message).next("Correct one of them in the platform file."));
     }
     if dns.ttl == 0 {
-        return Err(Error::fatal("dns_config", "dns.ttl is 0")
-            .next("Give it at least one second: some resolvers keep such a record for as long as they like."));
+        return Err(Error::fatal("dns_config", "dns.ttl is 0").next(
+            "Give it at least one second: some resolvers keep such a record for as long as they like.",
+        ));
     }
     let missing = |why: String| {
-        Error::fatal("no_address", why)
-            .next(format!("The tenant's names need the address that {INGRESS} records; look at its checkpoint."))
+        Error::fatal("no_address", why).next(format!(
+            "The tenant's names need the address that {INGRESS} records; look at its checkpoint."
+        ))
     };
     let ingress: Ingress = earlier
         .read(INGRESS)?

@@ -61,7 +61,8 @@ async fn withdraw(
         if rest.is_zero() {
             return Ok(Progress::Done(()));
         }
-        let on = format!("{}: resolvers may remember the {what} for another {} s", plan.zone, rest.as_secs() + 1);
+        let on =
+            format!("{}: resolvers may remember the {what} for another {} s", plan.zone, rest.as_secs() + 1);
         Ok(Progress::wait(rest, on))
     })
     .await

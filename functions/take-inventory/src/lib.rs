@@ -57,7 +57,10 @@ impl Phase for TakeInventory {
         let server = Server::of(platform, &tenant.region)?;
         let dns = match (&platform.dns.azure, &platform.dns.powerdns) {
             (None, None) => None,
-            _ => Some(Names { server: DnsServer::of(platform)?, parent: platform.dns.parent(&platform.domain).into() }),
+            _ => Some(Names {
+                server: DnsServer::of(platform)?,
+                parent: platform.dns.parent(&platform.domain).into(),
+            }),
         };
         Ok(Plan { label_prefix: platform.label_prefix.clone(), server, dns })
     }

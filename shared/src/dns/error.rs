@@ -16,7 +16,8 @@ pub(super) fn unavailable(doing: &str, why: &str) -> Error {
 
 /// The setting cannot be used.
 pub(super) fn config(message: impl Into<String>) -> Error {
-    Error::fatal("dns_config", message).next("Correct [dns] in the platform file, then start the tenant again.")
+    Error::fatal("dns_config", message)
+        .next("Correct [dns] in the platform file, then start the tenant again.")
 }
 
 /// The server's own refusal.

@@ -65,8 +65,7 @@ mod tests {
 
     #[test]
     fn a_mark_reads_as_it_is_written() {
-        let mark =
-            Mark { tenant_id: TenantId::generate(), run_id: Some(RunId::generate()), epoch: Some(3) };
+        let mark = Mark { tenant_id: TenantId::generate(), run_id: Some(RunId::generate()), epoch: Some(3) };
         let line = mark.line("matih.ai");
         assert_eq!(Mark::from_line("matih.ai", &line), Some(mark));
         assert_eq!(Mark::from_line("other.example", &line), None);

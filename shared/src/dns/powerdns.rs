@@ -210,7 +210,8 @@ impl DnsProvider for PowerDns {
             if within.is_some_and(|within| zone != *within) {
                 continue;
             }
-            let path = format!("{}?rrset_name={}&rrset_type={}", Self::zone_path(&zone), name.absolute(), hit.kind);
+            let path =
+                format!("{}?rrset_name={}&rrset_type={}", Self::zone_path(&zone), name.absolute(), hit.kind);
             let found = self.get::<wire::Zone>(&path).await?;
             // A comment outlives its records when somebody takes those away by an update (RFC 2136).
             if found.is_some_and(|found| found.sets().any(|set| set.is(&name, &hit.kind))) {

@@ -62,8 +62,9 @@ impl Server {
             }
             DnsProviderKind::Azure => {
                 let settings = dns.azure.clone();
-                let settings = settings
-                    .ok_or_else(|| error::config("dns.provider is azure, and dns.azure says nothing of it"))?;
+                let settings = settings.ok_or_else(|| {
+                    error::config("dns.provider is azure, and dns.azure says nothing of it")
+                })?;
                 Ok(Self::Azure { settings })
             }
         }

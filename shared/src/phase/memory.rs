@@ -55,8 +55,9 @@ impl Step {
         let found = operations.iter().find(|operation| operation.name == name && operation.kept.is_some());
         let read = found.map(|operation| T::deserialize(&operation.result)).transpose();
         read.map_err(|error| {
-            Error::fatal("stored_state_unreadable", format!("what was kept as '{name}': {error}"))
-                .next("It was written by a version that this one cannot read: deploy one that can, then retry.")
+            Error::fatal("stored_state_unreadable", format!("what was kept as '{name}': {error}")).next(
+                "It was written by a version that this one cannot read: deploy one that can, then retry.",
+            )
         })
     }
 

@@ -122,7 +122,10 @@ async fn our_requests_are_the_official_sdks() {
     // Ours are more by the looks at the other types that a name in the parent may have, and only by those.
     let more: Vec<&Request> = ours.iter().filter(|request| !theirs.contains(request)).collect();
     assert_eq!(more.len(), 7, "{more:#?}");
-    assert!(more.iter().all(|request| request.method == "GET" && request.path.ends_with("/acme")), "{more:#?}");
+    assert!(
+        more.iter().all(|request| request.method == "GET" && request.path.ends_with("/acme")),
+        "{more:#?}"
+    );
 }
 
 #[tokio::test]
@@ -131,7 +134,10 @@ async fn a_throttled_call_rests_for_as_long_as_it_is_told() {
     let dns = client(&recorder, "tenants");
     recorder.answer([Reply::of(429, json!({})).with("Retry-After", "17"), Reply::of(429, json!({}))]);
     let told = dns.zone(&zone()).await.unwrap_err();
-    assert!(matches!(&told.kind, Kind::Parked(Wait { after, .. }) if *after == Duration::from_secs(17)), "{told}");
+    assert!(
+        matches!(&told.kind, Kind::Parked(Wait { after, .. }) if *after == Duration::from_secs(17)),
+        "{told}"
+    );
     let untold = dns.zone(&zone()).await.unwrap_err();
     assert_eq!(untold.kind, Kind::Unavailable { dependency: "dns".into() });
 }
@@ -147,10 +153,14 @@ async fn what_is_not_as_it_was_looked_at_is_not_written_over() {
     assert_eq!(dns.write(&zone(), &address, Some(&address)).await.unwrap(), Written::Otherwise);
     assert_eq!(dns.delete(&zone(), &address).await.unwrap(), Written::Otherwise);
     assert_eq!(dns.delete_zone(&looked_at()).await.unwrap(), Deletion::Otherwise);
-    let expected: Vec<Option<String>> = recorder.take().into_iter().map(|request| {
-        let header = |name: &str| request.headers.get(name).map(|value| format!("{name}: {value}"));
-        header("if-match").or_else(|| header("if-none-match"))
-    }).collect();
+    let expected: Vec<Option<String>> = recorder
+        .take()
+        .into_iter()
+        .map(|request| {
+            let header = |name: &str| request.headers.get(name).map(|value| format!("{name}: {value}"));
+            header("if-match").or_else(|| header("if-none-match"))
+        })
+        .collect();
     let expected: Vec<&str> = expected.iter().map(|value| value.as_deref().unwrap()).collect();
     assert_eq!(
         expected,
@@ -199,8 +209,11 @@ async fn owners_are_read_from_tags_and_metadata_over_all_pages() {
     recorder.answer([
         Reply::of(200, json!({ "value": [other], "nextLink": next })),
         Reply::of(200, json!({ "value": [ours] })),
-        Reply::of(200, json!({ "name": "acme.matih.ai", "etag": "z", "tags": tags,
-            "properties": { "nameServers": ["ns1-01.azure-dns.com."] } })),
+        Reply::of(
+            200,
+            json!({ "name": "acme.matih.ai", "etag": "z", "tags": tags,
+            "properties": { "nameServers": ["ns1-01.azure-dns.com."] } }),
+        ),
         Reply::of(404, json!({ "code": "ResourceNotFound" })),
     ]);
     let parent = Name::new("matih.ai");

@@ -53,7 +53,10 @@ impl Probe {
                     && let Some(answer) = dig::ask(&child, name).await
                 {
                     let now = Instant::now();
-                    if answer.addresses.is_empty() && answered[nth] && referred_until.is_some_and(|until| until >= now) {
+                    if answer.addresses.is_empty()
+                        && answered[nth]
+                        && referred_until.is_some_and(|until| until >= now)
+                    {
                         seen.lame.push(name.clone());
                     }
                     answered[nth] |= !answer.addresses.is_empty();

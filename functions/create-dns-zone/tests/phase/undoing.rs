@@ -24,8 +24,16 @@ async fn undone_in_time(lost_at: Option<usize>) -> bool {
     world.revert(Scope::Run).await.unwrap();
     let released = Instant::now();
     let seen = probe.stop().await;
-    assert_eq!(seen.addresses, [ADDRESS.parse::<std::net::Ipv4Addr>().unwrap()], "asked {} times", seen.asked);
-    assert_eq!(seen.lame, [""; 0], "lost at {lost_at:?}: the addresses went before their delegation was forgotten");
+    assert_eq!(
+        seen.addresses,
+        [ADDRESS.parse::<std::net::Ipv4Addr>().unwrap()],
+        "asked {} times",
+        seen.asked
+    );
+    assert_eq!(
+        seen.lame, [""; 0],
+        "lost at {lost_at:?}: the addresses went before their delegation was forgotten"
+    );
     let held = seen.held_until.unwrap();
     assert!(held <= released, "lost at {lost_at:?}: held for {:?} after its release", held - released);
     assert_eq!(world.inventory().await, [""; 0]);

@@ -118,13 +118,7 @@ impl World {
     }
 
     fn owner(&self, scope: Scope) -> Owner {
-        Owner {
-            tenant_id: self.tenant.id,
-            slug: self.tenant.slug.clone(),
-            run_id: self.run,
-            epoch: 1,
-            scope,
-        }
+        Owner { tenant_id: self.tenant.id, slug: self.tenant.slug.clone(), run_id: self.run, epoch: 1, scope }
     }
 
     /// A step as a new worker gets it.
@@ -240,7 +234,8 @@ impl World {
 
     /// Takes a record set of the parent's away.
     pub async fn take(&self, name: &str, kind: &str) {
-        let change = json!({ "rrsets": [{ "name": format!("{name}."), "type": kind, "changetype": "DELETE" }] });
+        let change =
+            json!({ "rrsets": [{ "name": format!("{name}."), "type": kind, "changetype": "DELETE" }] });
         parent(Method::PATCH, "zones/matih.ai.", Some(change)).await;
     }
 
