@@ -16,6 +16,9 @@ use crate::secret::Secret;
 /// Hits that a search may have. A tenant has fewer record sets, and one is enough to be left over.
 const HITS: u32 = 1000;
 
+/// The metadata that names the keys by which a zone may be updated (RFC 2136).
+const UPDATES: &str = "TSIG-ALLOW-DNSUPDATE";
+
 /// One server; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct PowerDns {
@@ -145,9 +148,8 @@ impl DnsProvider for PowerDns {
 
     async fn complete_zone(&self, zone: &Name) -> Result<()> {
         let Some(key) = &self.update_key else { return Ok(()) };
-        const KIND: &str = "TSIG-ALLOW-DNSUPDATE";
-        let path = format!("{}/metadata/{KIND}", Self::zone_path(zone));
-        let body = json!({ "kind": KIND, "metadata": [key] });
+        let path = format!("{}/metadata/{UPDATES}", Self::zone_path(zone));
+        let body = json!({ "kind": UPDATES, "metadata": [key] });
         let (doing, answer) = self.call(Method::PUT, &path, Some(body)).await?;
         text(&doing, answer).await.map(drop)
     }
