@@ -1,6 +1,7 @@
 //! The platform's one configuration file. Its defaults are the names and numbers of the provisioning reference; another
 //! platform changes the file and nothing else.
 
+mod dns;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use dns::{AzureCredential, AzureDnsSettings, Dns, DnsProviderKind, PowerDnsSettings};
 pub use settings::{Engine, Seconds};
 
 use crate::model::{DeploymentType, Namespace, Slug, Tier};
@@ -72,6 +74,8 @@ pub struct Platform {
     pub quotas: BTreeMap<Tier, Quota>,
     /// Helm charts of the tenant's services.
     pub charts: Charts,
+    /// The tenants' DNS.
+    pub dns: Dns,
     /// The rules of the deployment decision.
     pub deployment: DeploymentRules,
     /// Connections a professional tenant's role may hold.
@@ -187,6 +191,7 @@ impl Default for Platform {
                 (Tier::Professional, quota(("8", "16"), ("16Gi", "32Gi"), 50)),
             ]),
             charts: Charts::default(),
+            dns: Dns::default(),
             deployment: DeploymentRules::default(),
             professional_connection_limit: 20,
             simulated_nodes: false,
