@@ -44,6 +44,11 @@ impl Owned {
         {
             return Ok(Progress::Done(()));
         }
+        self.until_gone(target, &found).await
+    }
+
+    /// Watches what is on its way out; waits, naming what holds it, when it is not gone soon.
+    pub(super) async fn until_gone(&self, target: &Target, found: &ObjectMeta) -> Result<Progress<()>> {
         let watch_for = if is_namespace(target) { WATCH_NAMESPACE_FOR } else { WATCH_FOR };
         if Box::pin(self.gone_within(target, found.uid.as_deref(), watch_for)).await? {
             return Ok(Progress::Done(()));
