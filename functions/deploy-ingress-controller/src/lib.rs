@@ -120,7 +120,7 @@ impl Phase for DeployIngressController {
         let installed = step
             .operation("release", async {
                 // Charts that bring no class would leave somebody else's to be found after the fact.
-                owned.expect_free(&class_of(plan), by_release(plan)).await?;
+                owned.expect_free_for(&class_of(plan), by_release(plan)).await?;
                 Box::pin(self.helm.ensure_release(&release, step.owner(), step)).await
             })
             .await?;

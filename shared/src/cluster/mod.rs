@@ -6,6 +6,7 @@
 
 mod address;
 mod api_server;
+pub mod certificate;
 mod class;
 mod client;
 mod delete;

@@ -12,7 +12,7 @@ use super::client::call;
 use super::ensure::FIELD_MANAGER;
 use super::{Owned, Target};
 use crate::model::RunId;
-use crate::phase::{Error, Progress, Result};
+use crate::phase::{Error, Result};
 
 /// The annotations by which Helm marks what a release has made.
 const RELEASE: [&str; 2] = ["meta.helm.sh/release-name", "meta.helm.sh/release-namespace"];
@@ -69,7 +69,7 @@ impl Owned {
     }
 
     /// Fails when something has this name that is foreign in the sense of [`Owned::tie`].
-    pub async fn expect_free(&self, target: &Target, release: (&str, &str)) -> Result<()> {
+    pub async fn expect_free_for(&self, target: &Target, release: (&str, &str)) -> Result<()> {
         match self.metadata(target).await? {
             Some(found) => self.expect_ours(target, &found, release),
             None => Ok(()),
@@ -81,19 +81,5 @@ impl Owned {
         let of_release = RELEASE.map(marked) == [Some(release.0), Some(release.1)];
         let labelled = found.labels.iter().flatten().any(|(key, _)| *key == self.keys.tenant_id);
         if self.is_ours(found) || (of_release && !labelled) { Ok(()) } else { Err(Error::foreign(target)) }
-    }
-
-    /// The run that created the owner's object; none when it is not there, not the owner's, or does not say.
-    pub async fn creator(&self, target: &Target) -> Result<Option<RunId>> {
-        let found = self.metadata(target).await?;
-        Ok(found.filter(|found| self.is_ours(found)).and_then(|found| self.created_by(&found)))
-    }
-
-    /// Waits while the object is on its way out, whoever removes it. What is not there, or not going, is done.
-    pub async fn ensure_left(&self, target: &Target) -> Result<Progress<()>> {
-        match self.metadata(target).await? {
-            Some(found) if found.deletion_timestamp.is_some() => self.until_gone(target, &found).await,
-            _ => Ok(Progress::Done(())),
-        }
     }
 }

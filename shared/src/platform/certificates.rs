@@ -14,6 +14,9 @@ pub struct Certificates {
     pub issuer_kind: IssuerKind,
     /// Seconds that a certificate may take.
     pub ready_within: Seconds,
+    /// Seconds that cert-manager may take, in an undo, to remove its challenges' DNS records. After that they go with the
+    /// tenant's zone: without a delegation they could not be removed at all.
+    pub cleanup_within: Seconds,
     /// How long cert-manager waits after a first failure, in seconds; it doubles each time. It is cert-manager's own
     /// setting (`--certificate-request-minimum-backoff-duration`), said here so that the next attempt can be shown.
     pub backoff: Seconds,
@@ -56,6 +59,7 @@ impl Default for Certificates {
             // A challenge is answered within a minute or two; the rest is for somebody to mend what refuses it. Under
             // engine.wait_within, so that the reason is this phase's own.
             ready_within: Seconds(600.0),
+            cleanup_within: Seconds(60.0),
             backoff: Seconds(3600.0),
             backoff_cap: Seconds(32.0 * 3600.0),
         }
@@ -70,6 +74,7 @@ impl Certificates {
         }
         for (key, value) in [
             ("ready_within", self.ready_within),
+            ("cleanup_within", self.cleanup_within),
             ("backoff", self.backoff),
             ("backoff_cap", self.backoff_cap),
         ] {
