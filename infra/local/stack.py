@@ -54,6 +54,8 @@ import settings  # noqa: E402
 from supervisor import Supervisor, processes  # noqa: E402
 
 OPEN_FILES = 4096
+# Tools of Debian packages that tests and operators use beside those of LOCAL_BIN.
+FROM_DEBIAN = ("amtool", "dig", "promtool")
 # What lies in the folder beside one folder for each part.
 OWN_FILES = ("bin", "charts.new", "charts.src", "env", "helm", "kubeconfig", "lock", "logs", "platform.toml",
              "secrets.json", "start", "supervisor.sock", "supervisord.conf", "supervisord.pid")
@@ -116,6 +118,8 @@ def link_tools(stack, chosen):
     found = build.binaries(sorted(wanted - {"cargo-lambda"}))
     if "cargo-lambda" in wanted:
         found["cargo-lambda"] = cargo_lambda.binary()
+    # Their real places: the first on PATH may be the link that is made here.
+    found |= {name: os.path.realpath(path) for name in FROM_DEBIAN if (path := shutil.which(name))}
     for name, target in found.items():
         link = stack.bin / name
         if not link.is_symlink() or os.readlink(link) != str(target):

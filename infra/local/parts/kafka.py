@@ -30,6 +30,7 @@ class Kafka(Part):
     name = "kafka"
     ports = ("KAFKA_PORT", "KAFKA_CONTROLLER_PORT")
     given = "KAFKA_BROKERS"
+    bound = 120
     stop_wait = 30
 
     def needs(self):
