@@ -11,6 +11,8 @@ pub mod store;
 
 #[cfg(feature = "cluster")]
 pub mod cluster;
+#[cfg(feature = "dns")]
+pub mod dns;
 #[cfg(feature = "helm")]
 pub mod helm;
 #[cfg(feature = "tenant_api")]

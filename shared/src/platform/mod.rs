@@ -2,6 +2,7 @@
 //! platform changes the file and nothing else.
 
 mod certificates;
+mod dns;
 mod ingress;
 mod settings;
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use certificates::{Certificates, IssuerKind};
 pub use ingress::{Controller, Ingress};
+pub use dns::{AzureCredential, AzureDnsSettings, Dns, DnsProviderKind, PowerDnsSettings};
 pub use settings::{Engine, Seconds};
 
 use crate::model::{DeploymentType, Namespace, Slug, Tier};
@@ -83,6 +85,8 @@ pub struct Platform {
     /// Addresses of the cluster's API server as the tenants' pods reach it, for network policies. Empty: the cluster is
     /// asked when a policy is made. Say them where they change during a cluster's life.
     pub api_server_cidrs: Vec<String>,
+    /// The tenants' DNS.
+    pub dns: Dns,
     /// The rules of the deployment decision.
     pub deployment: DeploymentRules,
     /// Connections a professional tenant's role may hold.
@@ -201,6 +205,7 @@ impl Default for Platform {
             ingress: Ingress::default(),
             certificates: Certificates::default(),
             api_server_cidrs: Vec::new(),
+            dns: Dns::default(),
             deployment: DeploymentRules::default(),
             professional_connection_limit: 20,
             simulated_nodes: false,
