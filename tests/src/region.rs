@@ -197,6 +197,10 @@ impl RegionWorld {
             let arguments = ["delete", "namespace", &namespace, "--wait=false", "--ignore-not-found"];
             drop(tokio::process::Command::new("kubectl").args(arguments).output().await);
             crate::names::take_away(&slug).await;
+            let label = format!("-lmatih.ai/tenant-id={id}");
+            let arguments =
+                ["delete", "ingressclasses,clusterroles,clusterrolebindings", &label, "--wait=false"];
+            drop(tokio::process::Command::new("kubectl").args(arguments).output().await);
             let mut admin = admin("region_eastus").await;
             for statement in [
                 format!("GRANT \"tenant_{id}\" TO CURRENT_USER"),

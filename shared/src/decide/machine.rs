@@ -407,6 +407,8 @@ fn requested(run: &Run, request: &Request, to: &mut Transition) {
                 to.cursor = run.phases - 1;
             }
             to.phase.failures = 0;
+            // What was waited for is waited for anew: a phase sees by it that somebody has mended something.
+            to.phase.waits = false;
             to.audit.push(of_run("RUN_RETRIED", detail));
         }
         Verb::Rollback => roll_back(to, detail, request, fresh),

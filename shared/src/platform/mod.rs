@@ -1,7 +1,9 @@
 //! The platform's one configuration file. Its defaults are the names and numbers of the provisioning reference; another
 //! platform changes the file and nothing else.
 
+mod certificates;
 mod dns;
+mod ingress;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -9,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use certificates::{Certificates, IssuerKind};
+pub use ingress::{Controller, Ingress};
 pub use dns::{AzureCredential, AzureDnsSettings, Dns, DnsProviderKind, PowerDnsSettings};
 pub use settings::{Engine, Seconds};
 
@@ -74,6 +78,13 @@ pub struct Platform {
     pub quotas: BTreeMap<Tier, Quota>,
     /// Helm charts of the tenant's services.
     pub charts: Charts,
+    /// The tenant's ingress controller.
+    pub ingress: Ingress,
+    /// Who issues the tenants' certificates.
+    pub certificates: Certificates,
+    /// Addresses of the cluster's API server as the tenants' pods reach it, for network policies. Empty: the cluster is
+    /// asked when a policy is made. Say them where they change during a cluster's life.
+    pub api_server_cidrs: Vec<String>,
     /// The tenants' DNS.
     pub dns: Dns,
     /// The rules of the deployment decision.
@@ -191,6 +202,9 @@ impl Default for Platform {
                 (Tier::Professional, quota(("8", "16"), ("16Gi", "32Gi"), 50)),
             ]),
             charts: Charts::default(),
+            ingress: Ingress::default(),
+            certificates: Certificates::default(),
+            api_server_cidrs: Vec::new(),
             dns: Dns::default(),
             deployment: DeploymentRules::default(),
             professional_connection_limit: 20,
@@ -238,12 +252,15 @@ impl Platform {
             .map_err(|source| PlatformError::Read { path: path.to_owned(), source })?;
         let platform: Self = toml::from_str(&text)
             .map_err(|source| PlatformError::Parse { path: path.to_owned(), source: Box::new(source) })?;
-        match platform.engine.check() {
-            Ok(()) => Ok(platform),
-            Err((key, why)) => {
-                Err(PlatformError::Value { path: path.to_owned(), key: format!("engine.{key}"), why })
-            }
-        }
+        let in_section = |section: &str, (key, why): (String, String)| PlatformError::Value {
+            path: path.to_owned(),
+            key: format!("{section}.{key}"),
+            why,
+        };
+        platform.engine.check().map_err(|(key, why)| in_section("engine", (key.to_owned(), why)))?;
+        platform.ingress.check().map_err(|wrong| in_section("ingress", wrong))?;
+        platform.certificates.check().map_err(|wrong| in_section("certificates", wrong))?;
+        Ok(platform)
     }
 
     /// The tenant's namespace.

@@ -30,7 +30,7 @@ async fn a_release_that_a_killed_helm_left_pending_is_made_anew() {
                 .iter()
                 .map(|secret| &secret["metadata"]["labels"])
                 .collect();
-            assert_eq!(labels.len(), 9, "{release}: {labels:?}");
+            assert_eq!(labels.len(), 10, "{release}: {labels:?}");
             for label in labels {
                 assert_eq!((&label["status"], &label["version"]), (&"deployed".into(), &"1".into()));
             }

@@ -1,8 +1,9 @@
-//! What the five phases promise on the real parts: API server, Helm, Postgres, RabbitMQ. Whether something is there is
+//! What the phases promise on the real parts: API server, Helm, Postgres, RabbitMQ. Whether something is there is
 //! decided by looking at those, never at the runner's own tables.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod address;
 mod everywhere;
 mod foreign;
 mod helms;

@@ -28,7 +28,7 @@ async fn the_status_of_a_fresh_tenant_says_what_will_happen() {
         }
         assert_eq!((&status["percent"], &status["slow"]), (&json!(0), &json!(false)));
         // Nothing has ever been provisioned: the middle of the typical durations.
-        assert_eq!(status["expectedRemainingSeconds"], 17.5 + 75.0 + 180.0 + 20.0 + 180.0);
+        assert_eq!(status["expectedRemainingSeconds"], 17.5 + 75.0 + 180.0 + 20.0 + 180.0 + 75.0);
         let names: Vec<&str> =
             status["phases"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
         assert_eq!(
@@ -38,7 +38,8 @@ async fn the_status_of_a_fresh_tenant_says_what_will_happen() {
                 "SETUP_DATABASE",
                 "DEPLOY_CORE_SERVICES",
                 "CONFIGURE_NETWORKING",
-                "DEPLOY_DATA_SERVICES"
+                "DEPLOY_DATA_SERVICES",
+                "DEPLOY_INGRESS_CONTROLLER"
             ]
         );
         assert_eq!(
