@@ -5,6 +5,7 @@
 //! kept by every later apply, so that a rollback can tell what its own run created.
 
 mod client;
+mod custom;
 mod delete;
 mod ensure;
 mod errors;
@@ -17,8 +18,9 @@ mod target;
 mod tests;
 
 pub use client::Cluster;
+pub use custom::{Custom, Kind};
 pub use ensure::{Effect, Ensured};
 pub use inventory::Leftover;
 pub use owned::Owned;
 pub use ready::Deployments;
-pub use target::Target;
+pub use target::{NOT_THE_INTERNET, Target};

@@ -1,6 +1,7 @@
 //! The platform's one configuration file. Its defaults are the names and numbers of the provisioning reference; another
 //! platform changes the file and nothing else.
 
+mod monitoring;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use monitoring::{Chart, ClusterMetrics, Mail, Monitoring};
 pub use settings::{Engine, Seconds};
 
 use crate::model::{DeploymentType, Namespace, Slug, Tier};
@@ -74,6 +76,10 @@ pub struct Platform {
     pub charts: Charts,
     /// The rules of the deployment decision.
     pub deployment: DeploymentRules,
+    /// What watches over a tenant, and whom it tells.
+    pub monitoring: Monitoring,
+    /// Address blocks of the cluster's API server as pods reach it, for the network policies of what talks to it.
+    pub api_server_cidrs: Vec<String>,
     /// Connections a professional tenant's role may hold.
     pub professional_connection_limit: i32,
     /// The cluster's nodes are simulated: containers do not run, and what would have to run in one is done directly and
@@ -188,6 +194,8 @@ impl Default for Platform {
             ]),
             charts: Charts::default(),
             deployment: DeploymentRules::default(),
+            monitoring: Monitoring::default(),
+            api_server_cidrs: Vec::new(),
             professional_connection_limit: 20,
             simulated_nodes: false,
             slug_rest: Seconds(60.0),

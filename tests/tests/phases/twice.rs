@@ -74,6 +74,7 @@ impl<'a> Set<'a> {
             deployment_type: DeploymentType::ContainerPerTenant,
             has_dedicated_database: dedicated,
             cost_center: None,
+            alerting: shared::model::Alerting::default(),
             created_by: "tester".into(),
             created_at: chrono::Utc::now(),
         };

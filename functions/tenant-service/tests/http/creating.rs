@@ -11,7 +11,8 @@ async fn a_tenant_is_recorded_with_its_run_and_answered_202() {
         let mut body = body("acme");
         body["domain"] = json!("Portal.Acme.Example");
         body["costCenter"] = json!("CC-1");
-        body["alerting"] = json!({ "email": "ops@acme.example", "slackWebhookRef": "env:ACME_SLACK" });
+        body["alerting"] =
+            json!({ "email": "ops@acme.example", "slackWebhookRef": "k8s:matih-acme/slack#url" });
         let made = world.create("k", &body).await.ok(202);
         let id = made.body["id"].as_str().unwrap().to_owned();
         assert_eq!(made.header("location"), format!("/api/v1/tenants/{id}"));
