@@ -22,6 +22,7 @@ class Part:
 
     name = ""
     ports = ()  # names in ports.env
+    elsewhere = ()  # (address, name of the port) pairs for what listens on another address than 127.0.0.1
     after = ()  # parts that must be ready first
     given = None  # the environment variable that names one to use instead
     bound = 60  # seconds until it must be ready
@@ -95,8 +96,9 @@ def ask(url, user=None, token=None, ca=None, method="GET", body=None, headers=No
     """Status and body of one request; status 0 with the reason when nobody answers. Proxies are never asked."""
     request = urllib.request.Request(url, method=method, headers=dict(headers or {}))
     if body is not None:
-        request.data = json.dumps(body).encode()
-        request.add_header("Content-Type", "application/json")
+        request.data = (body if isinstance(body, str) else json.dumps(body)).encode()
+        if not request.has_header("Content-type"):
+            request.add_header("Content-Type", "application/json")
     if user:
         request.add_header("Authorization", "Basic " + base64.b64encode(":".join(user).encode()).decode())
     if token:

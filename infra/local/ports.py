@@ -34,12 +34,12 @@ def number(name, text):
         raise SystemExit(f"{name}={text} is not a number") from None
 
 
-def free(port):
-    """Whether nobody listens on the port of 127.0.0.1 (a connection's remains do not count)."""
+def free(port, host="127.0.0.1"):
+    """Whether nobody listens on the port of this address (a connection's remains do not count)."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((host, port))
         except OSError:
             return False
         return True

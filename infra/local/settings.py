@@ -5,6 +5,7 @@ import os
 import secrets
 import shlex
 import string
+import threading
 from pathlib import Path
 
 import ports
@@ -26,6 +27,7 @@ class Stack:
         self.ports = ports.read(environ)
         self.target = Path(os.path.abspath(ROOT / (environ.get("CARGO_TARGET_DIR") or "target")))
         self._secrets = None
+        self._lock = threading.Lock()
         self._sourced = None
 
     def must_be_ours(self):
@@ -46,11 +48,12 @@ class Stack:
     def secret(self, name):
         """Generated at the first start, kept in a file only we can read."""
         file = self.local / "secrets.json"
-        if self._secrets is None:
-            self._secrets = json.loads(file.read_text()) if file.exists() else {}
-        if name not in self._secrets:
-            self._secrets[name] = secrets.token_hex(24)
-            self.write(file, json.dumps(self._secrets, indent=1), 0o600)
+        with self._lock:
+            if self._secrets is None:
+                self._secrets = json.loads(file.read_text()) if file.exists() else {}
+            if name not in self._secrets:
+                self._secrets[name] = secrets.token_hex(24)
+                self.write(file, json.dumps(self._secrets, indent=1), 0o600)
         return self._secrets[name]
 
     def given(self, name):

@@ -8,8 +8,8 @@
     stack.py env                        prints the env file: set -a; . .local/env
     stack.py ports                      prints the ports
 
-The profile "test" starts only what comes from outside (Postgres, RabbitMQ, Kubernetes, the chart repository), none of
-our own programs.
+The profile "test" starts only what comes from outside (Postgres, RabbitMQ, name servers, Kubernetes, the chart
+repository), none of our own programs.
 
 Environment:
     TENANTRY_LOCAL          folder of data, logs and keys (.local)
@@ -21,6 +21,9 @@ Used instead of starting a part:
     AMQP_URL                RabbitMQ with a vhost; RABBITMQ_MANAGEMENT_URL goes with it
     TENANTRY_KUBECONFIG     a cluster; nothing of Kubernetes is started then, and pods are not simulated
     CHART_REPOSITORY_URL    a chart repository
+    PDNS_URL, PARENT_PDNS_URL
+                            the HTTP APIs of PowerDNS for the tenants' zones and for their parent; PDNS_API_KEY,
+                            DNS_ADDR, PARENT_DNS_ADDR and RESOLVER_ADDR (host:port) go with them
 """
 
 import argparse
@@ -31,6 +34,7 @@ import shutil
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.dont_write_bytecode = True
@@ -91,10 +95,10 @@ def check(stack, chosen, states):
     for part in chosen:
         if states.get(part.name) in ("RUNNING", "STARTING", "STOPPING"):
             continue
-        for name in part.ports:
-            if not ports.free(part.port(name)):
-                problems.append(f"port {part.port(name)}, wanted by {part.name}, is used by another program: stop it, "
-                                f"or set {name} or PORT_OFFSET")
+        for host, name in [*(("127.0.0.1", name) for name in part.ports), *part.elsewhere]:
+            if not ports.free(part.port(name), host):
+                problems.append(f"port {part.port(name)} of {host}, wanted by {part.name}, is used by another program: "
+                                f"stop it, or set {name} or PORT_OFFSET")
     if problems:
         raise SystemExit("\n".join(problems))
 
@@ -146,10 +150,11 @@ def up(stack):
 
 
 def start(stack, supervisor, chosen):
-    """Starts each part once those it comes after are ready."""
+    """Starts each part once those it comes after are ready. What a part does last is done beside the others' start."""
     names = {part.name for part in chosen}
-    waiting, starting, ready = list(chosen), {}, set()
-    while waiting or starting:
+    waiting, starting, finishing, ready = list(chosen), {}, {}, set()
+    beside = ThreadPoolExecutor()
+    while waiting or starting or finishing:
         for part in [part for part in waiting if ready.issuperset(names.intersection(part.after))]:
             waiting.remove(part)
             if part.name == "tenant-api":
@@ -162,16 +167,20 @@ def start(stack, supervisor, chosen):
             problem = part.ready()
             state = supervisor.info(part.name)
             if problem is None and state["statename"] in ("RUNNING", "STARTING"):
-                part.finish()
                 del starting[part]
-                ready.add(part.name)
-                if fresh:
-                    say(f"  {part.name} is ready ({time.monotonic() - since:.1f} s)")
+                finishing[part] = (since, fresh, beside.submit(part.finish))
             elif state["statename"] in ("FATAL", "EXITED", "UNKNOWN"):
                 raise fail(part, f"{part.name} ended: {state['spawnerr'] or 'exit status ' + str(state['exitstatus'])}")
             elif time.monotonic() - since > part.bound:
                 raise fail(part, f"{part.name} is not ready after {part.bound} s: {problem or state['statename']}")
-        time.sleep(0.1)
+        for part, (since, fresh, last) in list(finishing.items()):
+            if last.done():
+                last.result()  # raises what went wrong
+                del finishing[part]
+                ready.add(part.name)
+                if fresh:
+                    say(f"  {part.name} is ready ({time.monotonic() - since:.1f} s)")
+        time.sleep(0.05)
 
 
 def migrate(chosen):

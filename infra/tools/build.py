@@ -10,6 +10,7 @@ KUBEBUILDER_ASSETS is used instead. A second call finds everything and builds no
 """
 
 import fcntl
+import hashlib
 import os
 import re
 import shutil
@@ -29,13 +30,17 @@ class Tool:
 
     def __init__(self, name, module, binaries, asked, minutes, stamp=None):
         self.name, self.module, self.binaries = name, module, binaries
-        self.asked = asked  # the arguments that make a binary print its version
+        self.asked = asked  # the arguments that make a binary print its version; empty: only our own build will do
         self.minutes = minutes  # on two cores, to tell the reader how long to wait
         self.stamp = stamp  # variables the linker sets, so that the binary knows its version
         pin = re.search(rf"^\s*(?:require )?{re.escape(module)} (v\S+)", (HERE / name / "go.mod").read_text(), re.M)
         if not pin:
             raise SystemExit(f"infra/tools/{name}/go.mod does not require {module}")
         self.version = pin.group(1)
+        # A program of our own around somebody's packages: edited, it is another version.
+        if own := sorted((HERE / name).glob("*.go")):
+            digest = hashlib.sha256(b"\0".join(file.read_bytes() for file in [*own, HERE / name / "go.mod"]))
+            self.version += "-" + digest.hexdigest()[:8]
 
     def folder(self):
         return cache() / f"{self.name}-{self.version}"
@@ -84,6 +89,8 @@ def minor(version):
 
 def given(tool, name):
     """A binary of the wanted minor version that the machine has already, or None."""
+    if not tool.asked:
+        return None
     places = [p for p in (os.environ.get("KUBEBUILDER_ASSETS"), *os.environ.get("PATH", "").split(os.pathsep)) if p]
     for place in places:
         candidate = Path(place) / name
@@ -119,6 +126,30 @@ def build(tool):
         compile_into(tool, made)
         made.chmod(0o755)
         made.rename(folder)
+
+
+def once(folder, make):
+    """Fills a folder of the cache by `make(fresh)`. A kill in the middle leaves no half-made one; two callers make one."""
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(folder.parent / f".{folder.name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.is_dir():
+            fresh = folder.with_name(f".{folder.name}.tmp")
+            shutil.rmtree(fresh, ignore_errors=True)
+            fresh.mkdir()
+            make(fresh)
+            fresh.rename(folder)
+    return folder
+
+
+def run(what, command, **how):
+    """Runs a command quietly; ends with the end of what it said when it fails."""
+    done = subprocess.run([str(word) for word in command], stdin=subprocess.DEVNULL, capture_output=True, text=True, **how)
+    if done.returncode:
+        raise SystemExit(f"{what} failed: {(done.stderr.strip() or done.stdout.strip())[-1500:]}")
+    return done.stdout
 
 
 def compile_into(tool, made):

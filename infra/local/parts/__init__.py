@@ -8,9 +8,13 @@ from parts.kube_apiserver import KubeApiserver
 from parts.kube_controller_manager import KubeControllerManager
 from parts.kube_scheduler import KubeScheduler
 from parts.kwok import Kwok
+from parts.load_balancer import LoadBalancer
 from parts.ours import Dispatcher, TenantApi, TenantService
 from parts.postgres import Postgres
+from parts.powerdns import ChildDns, ParentDns
 from parts.rabbitmq import RabbitMq
+from parts.resolver import Resolver
 
-ALL = (Postgres, Epmd, RabbitMq, Etcd, KubeApiserver, KubeControllerManager, KubeScheduler, Kwok, Charts,
+ALL = (Postgres, Epmd, RabbitMq, ParentDns, ChildDns, Resolver, Etcd, KubeApiserver, KubeControllerManager, KubeScheduler,
+       Kwok, LoadBalancer, Charts,
        TenantApi, Functions, Dispatcher, TenantService)

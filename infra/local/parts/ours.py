@@ -96,6 +96,7 @@ def told(stack):
         "TENANT_API_INTERNAL_SECRET": values["TENANT_API_INTERNAL_SECRET"],
         "REGION_DATABASE_ADMIN_PASSWORD": values["REGION_DATABASE_ADMIN_PASSWORD"],
         "ADMIN_TOKEN": values["ADMIN_TOKEN"],
+        "PDNS_API_KEY": values["PDNS_API_KEY"],
         "INVOKER": stack.invoker(),
         "LAMBDA_ENDPOINT": values["LAMBDA_ENDPOINT"],
         "PATH": f"{stack.bin}:{os.environ['PATH']}",
