@@ -32,7 +32,8 @@ pub fn hold(world: &World, rules: &str) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rules.yml");
     std::fs::write(&path, rules).unwrap();
-    let file = serde_json::to_string_pretty(&file).unwrap().replace("\"rules.yml\"", &json!(path).to_string());
+    let file =
+        serde_json::to_string_pretty(&file).unwrap().replace("\"rules.yml\"", &json!(path).to_string());
     let said = world.checked(&["promtool", "test", "rules"], "tests.yml", &file);
     assert!(said.contains("SUCCESS"), "{said}");
 }
@@ -88,13 +89,15 @@ fn briefly(calm: f64, high: f64) -> [(u32, f64); 3] {
 impl Names {
     fn container(&self, metric: &str, values: String) -> Series {
         let namespace = &self.namespace;
-        let metric = metric.replace('}', &format!(", namespace=\"{namespace}\", pod=\"bi-0\", container=\"bi\"}}"));
+        let metric =
+            metric.replace('}', &format!(", namespace=\"{namespace}\", pod=\"bi-0\", container=\"bi\"}}"));
         (metric, values)
     }
 
     /// A container with a limit of 150m CPU or 512 MiB that uses these shares of it.
     fn cpu(&self, shares: &[(u32, f64)]) -> Vec<Series> {
-        let used: Vec<(u32, f64)> = shares.iter().map(|(times, share)| (*times, share * 0.150 * 30.0)).collect();
+        let used: Vec<(u32, f64)> =
+            shares.iter().map(|(times, share)| (*times, share * 0.150 * 30.0)).collect();
         vec![
             self.container("container_cpu_usage_seconds_total{cpu=\"total\"}", grows(&used)),
             self.container("kube_pod_container_resource_limits{resource=\"cpu\"}", stays(&[(41, 0.150)])),
@@ -125,7 +128,8 @@ impl Names {
 
     /// A hundred requests at each measurement, of which so many fail.
     fn errors(&self, failing: &[(u32, f64)]) -> Vec<Series> {
-        let fine: Vec<(u32, f64)> = failing.iter().map(|(times, failing)| (*times, 100.0 - failing)).collect();
+        let fine: Vec<(u32, f64)> =
+            failing.iter().map(|(times, failing)| (*times, 100.0 - failing)).collect();
         vec![
             self.ingress("requests", "status=\"200\"", grows(&fine)),
             self.ingress("requests", "status=\"503\"", grows(failing)),
@@ -156,9 +160,16 @@ impl Names {
 
 fn cases(own: &Names, other: &Names) -> Vec<Case> {
     let mut all = Vec::new();
-    let mut of = |alert: &'static str, severity: &'static str, cases: Vec<(&'static str, bool, Vec<Series>)>| {
-        all.extend(cases.into_iter().map(|(what, fires, series)| Case { alert, severity, what, series, fires }));
-    };
+    let mut of =
+        |alert: &'static str, severity: &'static str, cases: Vec<(&'static str, bool, Vec<Series>)>| {
+            all.extend(cases.into_iter().map(|(what, fires, series)| Case {
+                alert,
+                severity,
+                what,
+                series,
+                fires,
+            }));
+        };
     of(
         "HighCPU",
         "warning",

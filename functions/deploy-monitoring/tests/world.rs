@@ -14,7 +14,7 @@ use kube::api::{Api, PostParams};
 use kube::{Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 use shared::cluster::Cluster;
 use shared::model::{Alerting, DeploymentType, RunId, Tenant, TenantId, Tier};
 use shared::phase::{
@@ -194,9 +194,11 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(file);
         std::fs::write(&path, content).unwrap();
-        let done = Command::new(tool[0]).args(&tool[1..]).arg(&path).args(more).current_dir(folder.path()).output();
+        let done =
+            Command::new(tool[0]).args(&tool[1..]).arg(&path).args(more).current_dir(folder.path()).output();
         let done = done.unwrap_or_else(|error| panic!("{}: {error}; run `make test`", tool[0]));
-        let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
         assert!(done.status.success(), "{tool:?}: {said}\n{content}");
         said
     }
@@ -225,12 +227,8 @@ fn kubectl(arguments: &[&str]) -> String {
 pub async fn unzipped(world: &World, secret: &str, key: &str) -> String {
     let found = world.api::<Secret>().get(secret).await.unwrap();
     let zipped = found.data.unwrap().remove(key).unwrap().0;
-    let mut gzip = Command::new("gzip")
-        .arg("-dc")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut gzip =
+        Command::new("gzip").arg("-dc").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = gzip.stdin.take().unwrap();
     let writer = std::thread::spawn(move || std::io::Write::write_all(&mut stdin, &zipped).unwrap());
     let done = gzip.wait_with_output().unwrap();

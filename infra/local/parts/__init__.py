@@ -12,9 +12,10 @@ from parts.load_balancer import LoadBalancer
 from parts.ours import Dispatcher, TenantApi, TenantService
 from parts.postgres import Postgres
 from parts.powerdns import ChildDns, ParentDns
+from parts.prometheus_operator import PrometheusOperator
 from parts.rabbitmq import RabbitMq
 from parts.resolver import Resolver
 
 ALL = (Postgres, Epmd, RabbitMq, ParentDns, ChildDns, Resolver, Etcd, KubeApiserver, KubeControllerManager, KubeScheduler,
-       Kwok, LoadBalancer, Charts,
+       Kwok, LoadBalancer, PrometheusOperator, Charts,
        TenantApi, Functions, Dispatcher, TenantService)
