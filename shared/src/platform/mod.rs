@@ -2,6 +2,7 @@
 //! platform changes the file and nothing else.
 
 mod monitoring;
+mod observability;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use monitoring::{Chart, ClusterMetrics, Mail, Monitoring};
+pub use observability::{Backend, Kept, Observability};
 pub use settings::{Engine, Seconds};
 
 use crate::model::{DeploymentType, Namespace, Slug, Tier};
@@ -78,6 +80,8 @@ pub struct Platform {
     pub deployment: DeploymentRules,
     /// What watches over a tenant, and whom it tells.
     pub monitoring: Monitoring,
+    /// Where the tenants' logs and traces go, and for how long they are kept.
+    pub observability: Observability,
     /// Address blocks of the cluster's API server as pods reach it, for the network policies of what talks to it.
     pub api_server_cidrs: Vec<String>,
     /// Connections a professional tenant's role may hold.
@@ -195,6 +199,7 @@ impl Default for Platform {
             charts: Charts::default(),
             deployment: DeploymentRules::default(),
             monitoring: Monitoring::default(),
+            observability: Observability::default(),
             api_server_cidrs: Vec::new(),
             professional_connection_limit: 20,
             simulated_nodes: false,
