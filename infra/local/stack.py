@@ -8,8 +8,8 @@
     stack.py env                        prints the env file: set -a; . .local/env
     stack.py ports                      prints the ports
 
-The profile "test" starts only what comes from outside (Postgres, RabbitMQ, name servers, Kubernetes, the chart
-repository), none of our own programs.
+The profile "test" starts only what comes from outside (Postgres, RabbitMQ, Kafka, a mailbox, name servers, Kubernetes,
+cert-manager with an ACME server, the chart repository), none of our own programs.
 
 Environment:
     TENANTRY_LOCAL          folder of data, logs and keys (.local)
@@ -19,11 +19,16 @@ Used instead of starting a part:
     DATABASE_URL            Postgres; its user must be able to create databases and roles. REGION_DATABASE_HOST, _PORT,
                             _ADMIN_USER and _ADMIN_PASSWORD name another server for the tenants' databases
     AMQP_URL                RabbitMQ with a vhost; RABBITMQ_MANAGEMENT_URL goes with it
-    TENANTRY_KUBECONFIG     a cluster; nothing of Kubernetes is started then, and pods are not simulated
+    TENANTRY_KUBECONFIG     a cluster; nothing of Kubernetes is started then, and pods are not simulated. It brings its own
+                            cert-manager, Prometheus operator and load balancer
     CHART_REPOSITORY_URL    a chart repository
     PDNS_URL, PARENT_PDNS_URL
                             the HTTP APIs of PowerDNS for the tenants' zones and for their parent; PDNS_API_KEY,
                             DNS_ADDR, PARENT_DNS_ADDR and RESOLVER_ADDR (host:port) go with them
+    ACME_DIRECTORY_URL      an ACME server; ACME_ROOTS_URL (its root certificate) and ACME_CA_FILE (the authority of both
+                            addresses) go with it
+    KAFKA_BROKERS           Kafka
+    SMTP_URL                an SMTP server; MAILBOX_URL, maildev's HTTP API, goes with it
 """
 
 import argparse
@@ -49,6 +54,8 @@ import settings  # noqa: E402
 from supervisor import Supervisor, processes  # noqa: E402
 
 OPEN_FILES = 4096
+# Tools of Debian packages that tests and operators use beside those of LOCAL_BIN.
+FROM_DEBIAN = ("amtool", "dig", "promtool")
 # What lies in the folder beside one folder for each part.
 OWN_FILES = ("bin", "charts.new", "charts.src", "env", "helm", "kubeconfig", "lock", "logs", "platform.toml",
              "secrets.json", "start", "supervisor.sock", "supervisord.conf", "supervisord.pid")
@@ -111,6 +118,8 @@ def link_tools(stack, chosen):
     found = build.binaries(sorted(wanted - {"cargo-lambda"}))
     if "cargo-lambda" in wanted:
         found["cargo-lambda"] = cargo_lambda.binary()
+    # Their real places: the first on PATH may be the link that is made here.
+    found |= {name: os.path.realpath(path) for name in FROM_DEBIAN if (path := shutil.which(name))}
     for name, target in found.items():
         link = stack.bin / name
         if not link.is_symlink() or os.readlink(link) != str(target):

@@ -73,6 +73,8 @@ def tools():
         Tool("kubernetes", KUBERNETES, {name: f"{KUBERNETES}/cmd/{name}" for name in kubernetes},
              {name: ["version", "--client"] if name == "kubectl" else ["--version"] for name in kubernetes}, 5,
              kubernetes_stamp),
+        Tool("pebble", "github.com/letsencrypt/pebble/v2", {"pebble": "github.com/letsencrypt/pebble/v2/cmd/pebble"}, {}, 1),
+        Tool("cert-manager-controllers", "github.com/cert-manager/cert-manager", {"cert-manager-controllers": "."}, {}, 2),
     ]
 
 

@@ -49,7 +49,7 @@ class PowerDns(Part):
             "local-address": self.address, "local-port": self.port("DNS_PORT"), "socket-dir": self.home / "run",
             "api": "yes", "api-key": self.key(), "webserver": "yes", "webserver-address": "127.0.0.1",
             "webserver-port": self.port(self.http), "webserver-allow-from": "127.0.0.1", "webserver-loglevel": "none",
-            # Zones allow updates one by one, by a key that their metadata names; without one an update is refused.
+            # Which key may update a zone is said by the zone's metadata.
             "dnsupdate": "yes", "allow-dnsupdate-from": "127.0.0.0/8",
             "default-ttl": TTL, "default-soa-content": f"ns1.{ZONE} hostmaster.@ 0 60 30 600 {TTL}",
             # What is written is served at once.
