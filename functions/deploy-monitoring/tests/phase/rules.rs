@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::World;
 
 /// How often promtool's made-up world measures: 40 times in 20 minutes.
 const INTERVAL: &str = "30s";

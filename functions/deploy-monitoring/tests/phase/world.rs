@@ -1,15 +1,13 @@
-//! A tenant with a namespace made by CREATE_NAMESPACE, gone with the test.
+//! A tenant with a namespace made by CREATE_NAMESPACE, gone with the test, and the phase that is tested on it.
 
 use std::collections::BTreeSet;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use create_namespace::CreateNamespace;
-use deploy_monitoring::DeployMonitoring;
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, PostParams};
 use kube::{Client, Resource};
 use serde::Serialize;
@@ -39,10 +37,11 @@ impl Fence for Written {
     }
 }
 
-pub struct World {
+pub struct World<P> {
     pub tenant: Tenant,
     pub namespace: String,
-    platform: Platform,
+    pub platform: Platform,
+    phase: P,
     run: RunId,
     client: Client,
     written: Arc<Written>,
@@ -53,12 +52,13 @@ fn variable(name: &str) -> String {
         .unwrap_or_else(|_| panic!("{name} is not set; these tests need the local stack: run `make test`"))
 }
 
-impl World {
+impl<P: Phase> World<P> {
     pub async fn new(tier: Tier) -> Self {
         variable("KUBECONFIG");
         let id = TenantId::generate();
         let platform = Platform {
             charts: Charts { repository_url: variable("CHART_REPOSITORY_URL"), ..Charts::default() },
+            simulated_nodes: true,
             ..Platform::default()
         };
         let tenant = Tenant {
@@ -77,18 +77,15 @@ impl World {
         };
         let namespace = platform.namespace(&tenant.slug).to_string();
         let client = Cluster::connect().await.unwrap().client();
-        let world =
-            Self { tenant, namespace, platform, run: RunId::generate(), client, written: Arc::default() };
+        let phase = P::connect(&platform).await.unwrap();
+        let (run, written) = (RunId::generate(), Arc::default());
+        let world = Self { tenant, namespace, platform, phase, run, client, written };
         // Another run's, so that the rollbacks below leave it.
         let run = RunId::generate();
         let phase = CreateNamespace::connect(&world.platform).await.unwrap();
         let plan = phase.plan(&world.tenant, &world.platform, &Checkpoints::default()).unwrap();
         phase.apply(&plan, &world.step(run, Scope::Run)).await.unwrap();
         world
-    }
-
-    pub fn client(&self) -> Client {
-        self.client.clone()
     }
 
     pub fn api<K>(&self) -> Api<K>
@@ -115,7 +112,7 @@ impl World {
             Owner { tenant_id: self.tenant.id, slug: self.tenant.slug.clone(), run_id, epoch: 1, scope };
         Step::new(StepParts {
             owner,
-            phase: DeployMonitoring::NAME,
+            phase: P::NAME,
             backward: false,
             failures: 0,
             waits: 0,
@@ -127,28 +124,29 @@ impl World {
 
     /// The operations' results so far.
     pub fn written(&self) -> String {
-        let written = self.written.0.lock().unwrap().clone();
-        assert!(written.contains("notification channels"));
-        written
+        self.written.0.lock().unwrap().clone()
     }
 
-    async fn phase(&self) -> (DeployMonitoring, <DeployMonitoring as Phase>::Plan) {
-        let phase = DeployMonitoring::connect(&self.platform).await.unwrap();
-        let plan = phase.plan(&self.tenant, &self.platform, &Checkpoints::default()).unwrap();
-        (phase, plan)
+    fn plan(&self) -> P::Plan {
+        self.phase.plan(&self.tenant, &self.platform, &Checkpoints::default()).unwrap()
     }
 
-    /// Applies until done, as the engine would. The first run is the one whose rollback `revert` is.
-    pub async fn apply(&self, run: RunId, scope: Scope) {
-        let run = if self.written.0.lock().unwrap().contains("ready") { run } else { self.run };
-        let (phase, plan) = self.phase().await;
-        until_done(async || phase.apply(&plan, &self.step(run, scope)).await).await;
+    /// Applies until done, as the engine would; in the run whose rollback `revert` is.
+    pub async fn apply(&self) -> P::Checkpoint {
+        self.apply_in(self.run).await
+    }
+
+    pub async fn apply_in(&self, run: RunId) -> P::Checkpoint {
+        let plan = self.plan();
+        until_done(async || self.phase.apply(&plan, &self.step(run, Scope::Run)).await).await
     }
 
     /// The error that it fails with.
     pub async fn fails(&self) -> Error {
-        let (phase, plan) = self.phase().await;
-        phase.apply(&plan, &self.step(self.run, Scope::Run)).await.unwrap_err()
+        match self.phase.apply(&self.plan(), &self.step(self.run, Scope::Run)).await {
+            Err(error) => error,
+            Ok(_) => panic!("it does not fail"),
+        }
     }
 
     pub async fn revert(&self, scope: Scope) {
@@ -156,8 +154,8 @@ impl World {
     }
 
     pub async fn revert_of(&self, run: RunId, scope: Scope) {
-        let (phase, plan) = self.phase().await;
-        until_done(async || phase.revert(&plan, None, &self.step(run, scope)).await).await;
+        let plan = self.plan();
+        until_done(async || self.phase.revert(&plan, None, &self.step(run, scope)).await).await;
     }
 
     /// Everything in the namespace, by kind, name and uid, but what tells of events and leases.
@@ -223,20 +221,7 @@ fn kubectl(arguments: &[&str]) -> String {
     String::from_utf8(done.stdout).unwrap()
 }
 
-/// What the operator rendered, from the Secret that it hands to the pod.
-pub async fn unzipped(world: &World, secret: &str, key: &str) -> String {
-    let found = world.api::<Secret>().get(secret).await.unwrap();
-    let zipped = found.data.unwrap().remove(key).unwrap().0;
-    let mut gzip =
-        Command::new("gzip").arg("-dc").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut stdin = gzip.stdin.take().unwrap();
-    let writer = std::thread::spawn(move || std::io::Write::write_all(&mut stdin, &zipped).unwrap());
-    let done = gzip.wait_with_output().unwrap();
-    writer.join().unwrap();
-    String::from_utf8(done.stdout).unwrap()
-}
-
-impl Drop for World {
+impl<P> Drop for World<P> {
     fn drop(&mut self) {
         let arguments = ["delete", "namespace", &self.namespace, "--wait=false", "--ignore-not-found"];
         drop(Command::new("kubectl").args(arguments).output());

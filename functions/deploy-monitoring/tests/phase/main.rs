@@ -5,6 +5,9 @@
 mod rules;
 mod world;
 
+use std::process::{Command, Stdio};
+
+use deploy_monitoring::DeployMonitoring;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, ResourceQuota, Secret};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -14,7 +17,8 @@ use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 use shared::model::{Alerting, RunId, Tier};
 use shared::phase::Scope;
-use world::{World, unzipped};
+
+type World = world::World<DeployMonitoring>;
 
 const WEBHOOK: &str = "https://hooks.slack.example/services/T0/B0/not-to-be-seen";
 
@@ -33,7 +37,7 @@ async fn a_free_tenants_monitoring_runs_within_its_quota_sees_its_namespace_only
     let webhook = json!({ "metadata": { "name": "slack" }, "stringData": { "url": WEBHOOK } });
     world.create::<Secret>(&webhook).await;
     let before = world.listing().await;
-    world.apply(RunId::generate(), Scope::Run).await;
+    world.apply().await;
 
     // What runs: three pods, each with its whole share, counted by the quota.
     let pods: Api<Pod> = world.api();
@@ -60,7 +64,7 @@ async fn a_free_tenants_monitoring_runs_within_its_quota_sees_its_namespace_only
     }
     let id = world.tenant.id.to_string();
     let everywhere = ListParams::default().labels(&format!("matih.ai/tenant-id={id}"));
-    assert_eq!(Api::<ClusterRole>::all(world.client()).list(&everywhere).await.unwrap().items.len(), 0);
+    assert_eq!(Api::<ClusterRole>::all(world.api::<Role>().into_client()).list(&everywhere).await.unwrap().items.len(), 0);
     let rendered = unzipped(&world, &format!("prometheus-{slug}"), "prometheus.yaml.gz").await;
     let discoveries = rendered.matches("kubernetes_sd_configs:").count();
     let words = rendered.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -101,7 +105,9 @@ async fn a_free_tenants_monitoring_runs_within_its_quota_sees_its_namespace_only
     }
 
     // The webhook is in the tenant's Secrets, and nowhere else that the phase writes to.
-    assert!(!world.written().contains("not-to-be-seen"), "no operation's result holds it");
+    let written = world.written();
+    assert!(written.contains("notification channels"));
+    assert!(!written.contains("not-to-be-seen"), "no operation's result holds it");
     world.revert(Scope::Run).await;
     world.until_listed(&before).await;
     world.revert(Scope::Run).await;
@@ -110,11 +116,11 @@ async fn a_free_tenants_monitoring_runs_within_its_quota_sees_its_namespace_only
 #[tokio::test]
 async fn a_later_run_changes_nothing_and_its_rollback_takes_nothing() {
     let world = World::new(Tier::Professional).await;
-    world.apply(RunId::generate(), Scope::Run).await;
+    world.apply().await;
     let uids = world.listing().await;
     let password = world.api::<Secret>().get("grafana-admin").await.unwrap().data;
     let later = RunId::generate();
-    world.apply(later, Scope::Run).await;
+    world.apply_in(later).await;
     assert_eq!(world.listing().await, uids);
     assert_eq!(world.api::<Secret>().get("grafana-admin").await.unwrap().data, password);
     world.revert_of(later, Scope::Run).await;
@@ -151,4 +157,17 @@ async fn what_belongs_to_somebody_else_is_left_as_it_is() {
         Value::Null,
         "it is not marked as the tenant's"
     );
+}
+
+/// What the operator rendered, from the Secret that it hands to the pod.
+async fn unzipped(world: &World, secret: &str, key: &str) -> String {
+    let found = world.api::<Secret>().get(secret).await.unwrap();
+    let zipped = found.data.unwrap().remove(key).unwrap().0;
+    let mut gzip =
+        Command::new("gzip").arg("-dc").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdin = gzip.stdin.take().unwrap();
+    let writer = std::thread::spawn(move || std::io::Write::write_all(&mut stdin, &zipped).unwrap());
+    let done = gzip.wait_with_output().unwrap();
+    writer.join().unwrap();
+    String::from_utf8(done.stdout).unwrap()
 }
