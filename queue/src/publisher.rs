@@ -1,5 +1,6 @@
 //! Publishing with confirms. A message that was not confirmed was not published, as far as anybody is told.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,14 +9,17 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation};
 use shared::phase::Job;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, MutexGuard, Semaphore};
 
 use crate::broker::{Broker, BrokerError, bounded};
 use crate::topology;
 
 /// Publishes under way at once. Each has a channel to itself, since a returned message could otherwise be taken for
 /// another's: lapin pairs returns with confirms by order alone.
-const CHANNELS: usize = 64;
+///
+/// A queue's messages go by the same channel as long as that is free: a quorum queue takes note of every channel that
+/// ever publishes to it, by an entry in its log.
+const CHANNELS: usize = 128;
 
 /// Why a message was not published.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +39,7 @@ pub enum PublishError {
 #[derive(Clone, Debug)]
 pub struct Publisher {
     broker: Broker,
-    idle: Arc<Mutex<Vec<Channel>>>,
+    channels: Arc<[Mutex<Option<Channel>>]>,
     places: Arc<Semaphore>,
     published: Arc<AtomicU64>,
 }
@@ -45,7 +49,7 @@ impl Publisher {
     pub fn new(broker: &Broker) -> Self {
         Self {
             broker: broker.for_purpose("publisher"),
-            idle: Arc::default(),
+            channels: std::iter::repeat_with(Mutex::default).take(CHANNELS).collect(),
             places: Arc::new(Semaphore::new(CHANNELS)),
             published: Arc::default(),
         }
@@ -94,7 +98,8 @@ impl Publisher {
     ) -> Result<(), PublishError> {
         // Never closed, so this cannot fail; a failure would only mean one more publish at once.
         let _place = self.places.acquire().await.ok();
-        let channel = self.channel().await?;
+        let mut slot = self.slot(routing_key).await;
+        let channel = self.open(&mut slot).await?;
         let properties = BasicProperties::default()
             .with_content_type("application/json".into())
             .with_message_id(id.into())
@@ -112,42 +117,53 @@ impl Publisher {
         .await;
         match sent {
             Ok(Confirmation::Ack(None)) => {
-                self.idle.lock().await.push(channel);
                 self.published.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             }
             Ok(Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_))) => {
-                self.idle.lock().await.push(channel);
                 Err(PublishError::Unroutable(routing_key.to_owned()))
             }
-            Ok(_) => {
-                self.idle.lock().await.push(channel);
-                Err(PublishError::Refused(routing_key.to_owned()))
-            }
+            Ok(_) => Err(PublishError::Refused(routing_key.to_owned())),
             Err(error) => {
                 // A confirm that is still to come would be taken for the next message's.
-                self.broker.done_with(channel).await;
+                if let Some(channel) = slot.take() {
+                    self.broker.done_with(channel).await;
+                }
                 Err(error.into())
             }
         }
     }
 
-    async fn channel(&self) -> Result<Channel, BrokerError> {
-        while let Some(channel) = self.idle.lock().await.pop() {
-            if channel.status().connected() {
-                return Ok(channel);
+    /// The queue's channel, or the next one that is free.
+    async fn slot(&self, routing_key: &str) -> MutexGuard<'_, Option<Channel>> {
+        let mut hasher = DefaultHasher::new();
+        routing_key.hash(&mut hasher);
+        let home = usize::try_from(hasher.finish() % CHANNELS as u64).unwrap_or_default();
+        let slots = self.channels[home..].iter().chain(&self.channels[..home]);
+        for slot in slots {
+            if let Ok(free) = slot.try_lock() {
+                return free;
             }
         }
-        let channel = self.broker.channel().await?;
-        bounded(channel.confirm_select(ConfirmSelectOptions::default())).await?;
-        Ok(channel)
+        // There are as many places as channels, so one has become free behind the search.
+        self.channels[home].lock().await
+    }
+
+    /// The channel in the slot, opened if there is none that works.
+    async fn open<'a>(&self, slot: &'a mut Option<Channel>) -> Result<&'a Channel, BrokerError> {
+        if !slot.as_ref().is_some_and(|channel| channel.status().connected()) {
+            *slot = None;
+            let channel = self.broker.channel().await?;
+            bounded(channel.confirm_select(ConfirmSelectOptions::default())).await?;
+            *slot = Some(channel);
+        }
+        slot.as_ref().ok_or(BrokerError::Silent)
     }
 
     /// Whether the broker is there; tries to connect if it is not.
     pub async fn ready(&self) -> Result<(), BrokerError> {
-        let channel = self.channel().await?;
-        self.idle.lock().await.push(channel);
-        Ok(())
+        let mut slot = self.slot(topology::DEAD).await;
+        self.open(&mut slot).await.map(drop)
     }
 
     /// Waits for publishes under way, then closes.

@@ -82,7 +82,11 @@ impl World {
         let database_url = environment.database(&name);
         let store = Store::connect_to(&database_url, 32).expect("store");
         store.migrate().await.expect("migrations");
-        let pool = store.pool().clone();
+        let pool = sqlx::postgres::PgPoolOptions::new()
+            .max_connections(32)
+            .connect(&database_url)
+            .await
+            .expect("Postgres");
         pool.execute(
             "CREATE TABLE effects (id bigserial PRIMARY KEY, slug text, phase text, what text, \
              at timestamptz DEFAULT clock_timestamp())",

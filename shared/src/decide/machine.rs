@@ -113,6 +113,8 @@ pub struct PhaseChange {
     pub failures: i32,
     /// One more failure in the sum that no reset clears.
     pub failed: bool,
+    /// Its ledger of lost deliveries begins again.
+    pub forgets_lost: bool,
     /// What it waits for, as shown.
     pub waiting_on: Option<String>,
     /// A wait in a row.
@@ -379,6 +381,8 @@ fn requested(run: &Run, request: &Request, to: &mut Transition) {
         to.status = RunStatus::Running;
         to.delay = Duration::ZERO;
         to.pause_reason = None;
+        // Else one more loss after a pause for too many of them would pause it again.
+        to.phase.forgets_lost = true;
     };
     match request.verb {
         Verb::Pause => {

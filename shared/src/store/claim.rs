@@ -46,7 +46,7 @@ pub struct Claimed {
     pub waits: i32,
     /// For how long.
     pub waited: Duration,
-    /// The checkpoints of the phases before it; for the inventory, of all.
+    /// The checkpoints of the phases before it, as long as it has no plan; for the inventory, of all.
     pub earlier: BTreeMap<String, Value>,
 }
 
@@ -98,6 +98,7 @@ impl Store {
         engine: &Engine,
     ) -> StoreResult<Option<Box<Claimed>>> {
         let claim = ClaimId::generate();
+        let mut connection = self.pool.get().await?;
         let row = sqlx::query!(
             r#"WITH run AS (
                    UPDATE provisioning_runs
@@ -113,11 +114,6 @@ impl Store {
                        started_at = COALESCE(p.started_at, clock_timestamp())
                    FROM run WHERE p.run_id = run.id AND p.position = run.cursor
                    RETURNING p.*
-               ), begun AS (
-                   UPDATE tenants t
-                   SET status = 'PROVISIONING', provisioning_started_at = clock_timestamp(),
-                       updated_at = clock_timestamp()
-                   FROM run WHERE t.id = run.tenant_id AND t.status = 'PENDING'
                )
                SELECT run.epoch, run.kind, run.direction, run.status, run.cursor, run.delete_after, run.abandoning,
                       run.phases,
@@ -128,9 +124,12 @@ impl Store {
                       EXTRACT(EPOCH FROM clock_timestamp() - phase.unavailable_since)::float8 AS unavailable_for,
                       t.id AS tenant_id, t.slug, t.name, t.tier, t.region, t.admin_email, t.deployment_strategy,
                       t.has_dedicated_database, t.cost_center, t.alerting, t.created_by, t.created_at, t.on_failure,
-                      (SELECT jsonb_object_agg(q.name, q.checkpoint) FROM provisioning_phases q
-                       WHERE q.run_id = run.id AND q.position >= 0 AND (q.position < run.cursor OR run.cursor < 0)
-                         AND q.checkpoint IS NOT NULL) AS earlier
+                      t.status = 'PENDING' AS "pending!",
+                      CASE WHEN phase.plan IS NULL THEN
+                          (SELECT jsonb_object_agg(q.name, q.checkpoint) FROM provisioning_phases q
+                           WHERE q.run_id = run.id AND q.position >= 0
+                              AND (q.position < run.cursor OR run.cursor < 0)
+                             AND q.checkpoint IS NOT NULL) END AS earlier
                FROM run JOIN phase ON true JOIN tenants t ON t.id = run.tenant_id"#,
             run_id.0,
             seq,
@@ -138,9 +137,12 @@ impl Store {
             engine.lease.0,
             engine.function_timeout.0,
         )
-        .fetch_optional(&self.pool)
-        .await?;
-        let Some(row) = row else { return Ok(None) };
+        .fetch_optional(&mut *connection)
+        .await;
+        let Some(row) = connection.ended(row)? else { return Ok(None) };
+        if row.pending {
+            self.begin(TenantId(row.tenant_id)).await?;
+        }
         let known = |what: &str| StoreError::unreadable(format!("{what} in run {run_id}"));
         let earlier = match row.earlier {
             Some(Value::Object(map)) => map.into_iter().collect(),
@@ -186,17 +188,32 @@ impl Store {
         })))
     }
 
+    /// The first step of a tenant is claimed. A statement of its own, for once a run; lost with its worker, the next claim
+    /// makes it good.
+    async fn begin(&self, tenant: TenantId) -> StoreResult<()> {
+        sqlx::query!(
+            r#"UPDATE tenants SET status = 'PROVISIONING', provisioning_started_at = clock_timestamp(),
+                      updated_at = clock_timestamp()
+               WHERE id = $1 AND status = 'PENDING'"#,
+            tenant.0
+        )
+        .execute(&mut *self.pool.get().await?)
+        .await?;
+        Ok(())
+    }
+
     /// Where the row is for a message of `seq`.
     pub async fn peek(&self, run_id: RunId, seq: i64) -> StoreResult<Disposition> {
+        let mut connection = self.pool.get().await?;
         let row = sqlx::query!(
             r#"SELECT seq, status, claim IS NOT NULL AND lease_until > clock_timestamp() AS "held!",
                       EXTRACT(EPOCH FROM next_attempt_at - clock_timestamp())::float8 AS "due_in!"
                FROM provisioning_runs WHERE id = $1"#,
             run_id.0
         )
-        .fetch_optional(&self.pool)
-        .await?;
-        Ok(match row {
+        .fetch_optional(&mut *connection)
+        .await;
+        Ok(match connection.ended(row)? {
             None => Disposition::Unknown,
             Some(row) if row.seq < seq => Disposition::Newer,
             Some(row) if row.seq > seq || row.status != RunStatus::Running.as_str() => Disposition::Stale,
@@ -215,6 +232,7 @@ impl Store {
         plan: Option<&Value>,
         engine: &Engine,
     ) -> StoreResult<Result<(), Interrupt>> {
+        let mut connection = self.pool.get().await?;
         let kept = sqlx::query!(
             r#"WITH run AS (
                    UPDATE provisioning_runs
@@ -244,9 +262,9 @@ impl Store {
             operations.map(Json) as _,
             plan,
         )
-        .fetch_optional(&self.pool)
-        .await?;
-        if kept.is_some() {
+        .fetch_optional(&mut *connection)
+        .await;
+        if connection.ended(kept)?.is_some() {
             return Ok(Ok(()));
         }
         let asked = sqlx::query_scalar!(
@@ -257,7 +275,7 @@ impl Store {
             hold.epoch,
             hold.claim.map(|claim| claim.0),
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.pool.get().await?)
         .await?;
         Ok(Err(if asked.is_some() { Interrupt::Requested } else { Interrupt::Fenced }))
     }
@@ -273,7 +291,7 @@ impl Store {
             hold.epoch,
             hold.claim.map(|claim| claim.0),
         )
-        .execute(&self.pool)
+        .execute(&mut *self.pool.get().await?)
         .await?;
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use super::idempotency::{self, KeyState, KeyUse, StoredResponse};
@@ -87,7 +87,8 @@ impl Store {
         slug_rest: Seconds,
         respond: impl FnOnce(&TenantRow) -> StoredResponse + Send,
     ) -> Result<StoredResponse, CreateError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut connection = self.pool.get().await?;
+        let mut transaction = connection.begin().await?;
         match idempotency::take(&mut transaction, key).await? {
             KeyState::Free => {}
             state => return Err(CreateError::Key(state)),

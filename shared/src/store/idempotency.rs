@@ -106,7 +106,7 @@ impl Store {
             "DELETE FROM idempotency_keys WHERE created_at <= clock_timestamp() - make_interval(secs => $1)",
             kept.0
         )
-        .execute(&self.pool)
+        .execute(&mut *self.pool.get().await?)
         .await?;
         Ok(done.rows_affected())
     }

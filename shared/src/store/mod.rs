@@ -4,6 +4,7 @@
 //! and claim; times are the database's own.
 
 mod claim;
+mod connections;
 mod create;
 mod idempotency;
 mod operate;
@@ -11,10 +12,7 @@ mod read;
 mod sweep;
 mod transition;
 
-use std::time::Duration;
-
-use sqlx::PgPool;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 
 pub use claim::{Claim, Claimed, Disposition, Hold};
 pub use create::{CreateError, NewTenant};
@@ -30,7 +28,7 @@ pub const CHANNEL: &str = "tenantry_runs";
 /// A connection to the control plane's database. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
-    pool: PgPool,
+    pool: connections::Connections,
 }
 
 /// Why the store did not do what it was asked.
@@ -64,7 +62,7 @@ pub type StoreResult<T> = Result<T, StoreError>;
 
 impl Store {
     /// Connects, when first asked for something, with at most `connections` connections, to what `DATABASE_URL` says. A
-    /// function's sandbox holds one, tested each time since it may have thawed.
+    /// function's sandbox holds one, tested when it may have thawed.
     pub fn connect(connections: u32) -> StoreResult<Self> {
         let url = std::env::var("DATABASE_URL").map_err(|_| {
             StoreError::Setting("DATABASE_URL is not set; set it to the control plane's Postgres URL".into())
@@ -74,28 +72,29 @@ impl Store {
 
     /// As [`Store::connect`], to `url`.
     pub fn connect_to(url: &str, connections: u32) -> StoreResult<Self> {
-        let options = options("DATABASE_URL", url)?;
+        let options = options("DATABASE_URL", url)?.application_name("tenantry");
         // A direct URL beside it says that this one goes through a transaction pooler, where a prepared statement of one
-        // transaction is not there in the next.
+        // transaction is not there in the next, and which knows few of a session's settings.
         let pooled =
             std::env::var("DATABASE_DIRECT_URL").is_ok_and(|direct| !direct.is_empty() && direct != url);
-        let options = if pooled { options.statement_cache_capacity(0) } else { options };
-        let pool = PgPoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(Duration::from_secs(10))
-            .test_before_acquire(connections == 1)
-            .connect_lazy_with(options.application_name("tenantry"));
-        Ok(Self { pool })
+        let options = if pooled {
+            options.statement_cache_capacity(0)
+        } else {
+            // Every statement finds its rows by a key, so that a plan for known values is no better than one for any; but
+            // Postgres makes five of them first, each longer to make than to run.
+            options.options([("plan_cache_mode", "force_generic_plan")])
+        };
+        Ok(Self { pool: connections::Connections::new(options, connections)? })
+    }
+
+    /// Closes the connections. Whoever asks for one afterwards is refused.
+    pub fn close(&self) {
+        self.pool.close();
     }
 
     /// Brings the schema to this version. A second call does nothing.
     pub async fn migrate(&self) -> StoreResult<()> {
-        Ok(sqlx::migrate!("./migrations").run(&self.pool).await?)
-    }
-
-    /// The pool, for a listener's own needs.
-    pub fn pool(&self) -> &PgPool {
-        &self.pool
+        Ok(sqlx::migrate!("./migrations").run(&mut *self.pool.get().await?).await?)
     }
 
     /// Whether the database answers, and whether what it says is committed is on disk.
@@ -106,7 +105,7 @@ impl Store {
                       current_setting('synchronous_standby_names') <> '' AS "standby!",
                       (SELECT count(*) FROM dispatching) AS "migrated!""#
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *self.pool.get().await?)
         .await?;
         Ok(Durability { fsync: row.fsync, synchronous_commit: row.synchronous_commit, standby: row.standby })
     }
@@ -114,7 +113,7 @@ impl Store {
     /// Tells the dispatchers that something is due. Sent after the commit, never within it: a notification inside a
     /// transaction serialises all commits.
     pub async fn notify(&self) -> StoreResult<()> {
-        sqlx::query!("SELECT pg_notify($1, '')", CHANNEL).execute(&self.pool).await?;
+        sqlx::query!("SELECT pg_notify($1, '')", CHANNEL).execute(&mut *self.pool.get().await?).await?;
         Ok(())
     }
 }

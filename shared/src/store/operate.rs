@@ -1,11 +1,11 @@
 //! Operators' verbs, and taking a step from a worker whose lease has run out.
 
-use sqlx::PgConnection;
 use sqlx::types::Json;
+use sqlx::{Connection as _, PgConnection};
 
 use super::claim::seconds;
 use super::create::{audit, insert_deprovisioning, insert_provisioning};
-use super::transition::{Cause, write_in};
+use super::transition::{Cause, Left, write_in};
 use super::{Hold, Store, StoreError, StoreResult};
 use crate::decide::machine::{self, Direction, Event, INVENTORY};
 use crate::decide::verbs::{self, Effect, Request, Situation, Verb};
@@ -109,7 +109,8 @@ impl Store {
         engine: &Engine,
     ) -> Result<Operated, OperateError> {
         loop {
-            let mut transaction = self.pool.begin().await?;
+            let mut connection = self.pool.get().await?;
+            let mut transaction = connection.begin().await?;
             let run_id = sqlx::query_scalar!(
                 "SELECT id FROM provisioning_runs WHERE tenant_id = $1 AND finished_at IS NULL FOR UPDATE",
                 tenant.0
@@ -136,7 +137,8 @@ impl Store {
     /// Takes the step that `seq` names from a worker whose lease has run out, counts the delivery as lost, and lets a
     /// recorded request take effect. True if anything was taken; false if there is nothing to take.
     pub async fn take_over(&self, run_id: RunId, seq: i64, engine: &Engine) -> StoreResult<bool> {
-        let mut transaction = self.pool.begin().await?;
+        let mut connection = self.pool.get().await?;
+        let mut transaction = connection.begin().await?;
         let Some(view) = load(&mut transaction, run_id, engine).await? else { return Ok(false) };
         if view.hold.seq != seq || view.hold.claim.is_none() || view.lease_lives {
             return Ok(false);
@@ -166,7 +168,7 @@ impl Store {
             r#"SELECT request AS "request: Json<Request>" FROM provisioning_runs WHERE id = $1"#,
             run_id.0
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.pool.get().await?)
         .await?;
         Ok(row.and_then(|row| row.request).map(|request| request.0))
     }
@@ -337,7 +339,7 @@ async fn transition(
         position: view.run.cursor,
         actor,
     };
-    let written = write_in(connection, &view.hold, &cause, &to, engine).await?;
+    let written = write_in(connection, &view.hold, &cause, &to, &Left::default(), engine, true).await?;
     written.ok_or_else(|| StoreError::unreadable("a locked run that changed"))
 }
 

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use super::{Store, StoreResult};
@@ -148,7 +148,7 @@ impl Store {
     pub async fn find_tenant(&self, id_or_slug: &str) -> StoreResult<Option<TenantId>> {
         if let Ok(id) = id_or_slug.parse::<TenantId>() {
             return Ok(sqlx::query_scalar!("SELECT id FROM tenants WHERE id = $1", id.0)
-                .fetch_optional(&self.pool)
+                .fetch_optional(&mut *self.pool.get().await?)
                 .await?
                 .map(TenantId));
         }
@@ -156,14 +156,14 @@ impl Store {
             "SELECT id FROM tenants WHERE slug = $1 ORDER BY created_at DESC LIMIT 1",
             id_or_slug
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.pool.get().await?)
         .await?
         .map(TenantId))
     }
 
     /// One tenant.
     pub async fn tenant(&self, id: TenantId) -> StoreResult<Option<TenantRow>> {
-        let mut connection = self.pool.acquire().await?;
+        let mut connection = self.pool.get().await?;
         tenant(&mut connection, id).await
     }
 
@@ -184,13 +184,14 @@ impl Store {
             filter.before.map(|id| id.0),
             filter.limit
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.pool.get().await?)
         .await?)
     }
 
     /// A tenant with its newest run and that run's phases, all of one moment.
     pub async fn status(&self, id: TenantId) -> StoreResult<Option<StatusRow>> {
-        let mut transaction = self.pool.begin().await?;
+        let mut connection = self.pool.get().await?;
+        let mut transaction = connection.begin().await?;
         sqlx::query!("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             .execute(&mut *transaction)
             .await?;
@@ -230,14 +231,14 @@ impl Store {
             after,
             limit
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.pool.get().await?)
         .await?)
     }
 
     /// How many tenants have each status; one that nobody has is left out.
     pub async fn tenant_counts(&self) -> StoreResult<Vec<(String, i64)>> {
         let rows = sqlx::query!(r#"SELECT status, count(*) AS "count!" FROM tenants GROUP BY status"#)
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.pool.get().await?)
             .await?;
         Ok(rows.into_iter().map(|row| (row.status, row.count)).collect())
     }
@@ -255,7 +256,7 @@ impl Store {
                      AND p.finished_at IS NOT NULL AND p.started_at IS NOT NULL
                ) newest WHERE nth <= 100 GROUP BY name"#
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.pool.get().await?)
         .await?;
         Ok(rows
             .into_iter()
@@ -269,7 +270,7 @@ impl Store {
             "SELECT id FROM provisioning_runs WHERE tenant_id = $1 ORDER BY created_at DESC LIMIT 1",
             id.0
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.pool.get().await?)
         .await?
         .map(RunId))
     }

@@ -1,5 +1,7 @@
 //! What the sweeper reads: the only guarantee that a run goes on, whatever becomes of its messages.
 
+use sqlx::Connection as _;
+
 use super::{Store, StoreResult};
 use crate::model::{PhaseName, RunId, TenantId};
 use crate::phase::Job;
@@ -36,7 +38,7 @@ impl Store {
             engine.sweep.0,
             engine.sweep_cap.0
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.pool.get().await?)
         .await?;
         Ok(rows
             .into_iter()
@@ -51,7 +53,7 @@ impl Store {
     /// The tenants that need a consumer, each with its unfinished run.
     pub async fn live_runs(&self) -> StoreResult<Vec<(TenantId, RunId)>> {
         let rows = sqlx::query!("SELECT tenant_id, id FROM provisioning_runs WHERE finished_at IS NULL")
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.pool.get().await?)
             .await?;
         Ok(rows.into_iter().map(|row| (TenantId(row.tenant_id), RunId(row.id))).collect())
     }
@@ -65,7 +67,7 @@ impl Store {
                                  WHERE l.tenant_id = r.tenant_id AND l.finished_at IS NULL)
                LIMIT 1000"#
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.pool.get().await?)
         .await?;
         Ok(rows.into_iter().map(TenantId).collect())
     }
@@ -78,7 +80,8 @@ impl Store {
         F: AsyncFnOnce(bool) -> Result<bool, E>,
     {
         let database = |error: sqlx::Error| E::from(super::StoreError::from(error));
-        let mut transaction = self.pool.begin().await.map_err(database)?;
+        let mut connection = self.pool.get().await?;
+        let mut transaction = connection.begin().await.map_err(database)?;
         sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended($1::uuid::text, 2))", tenant.0)
             .execute(&mut *transaction)
             .await
@@ -105,20 +108,22 @@ impl Store {
 
     /// Whether the one switch that pauses all dispatching is on.
     pub async fn dispatching_paused(&self) -> StoreResult<bool> {
-        Ok(sqlx::query_scalar!("SELECT paused FROM dispatching").fetch_one(&self.pool).await?)
+        Ok(sqlx::query_scalar!("SELECT paused FROM dispatching")
+            .fetch_one(&mut *self.pool.get().await?)
+            .await?)
     }
 
     /// Turns that switch. Turned off again, every live run is looked at at once.
     pub async fn pause_dispatching(&self, paused: bool, actor: &str) -> StoreResult<()> {
         sqlx::query!("UPDATE dispatching SET paused = $1, by = $2, since = clock_timestamp()", paused, actor)
-            .execute(&self.pool)
+            .execute(&mut *self.pool.get().await?)
             .await?;
         if !paused {
             sqlx::query!(
                 r#"UPDATE provisioning_runs SET sweep_at = clock_timestamp()
                    WHERE finished_at IS NULL AND status = 'running' AND next_attempt_at <= clock_timestamp()"#
             )
-            .execute(&self.pool)
+            .execute(&mut *self.pool.get().await?)
             .await?;
             self.notify().await?;
         }

@@ -1,8 +1,9 @@
-//! Writing a transition: run, phase, what holds for the tenant, audit log and outbox, in one statement.
+//! Writing a transition: run, phase, what holds for the tenant and audit log in one statement; at the end of a run, in the
+//! same transaction, the outbox too.
 
 use serde_json::{Value, json};
 use sqlx::types::Json;
-use sqlx::{PgConnection, PgExecutor};
+use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use super::{Hold, Store, StoreResult};
@@ -61,24 +62,24 @@ impl Store {
         engine: &Engine,
         hand_over: bool,
     ) -> StoreResult<Applied> {
-        // Only a rollback that a deprovisioning follows needs more than one statement.
-        if to.deprovision_next {
-            let mut transaction = self.pool.begin().await?;
-            let written = write(&mut *transaction, hold, cause, to, left, engine, hand_over).await?;
-            if written.is_some() {
-                super::create::insert_deprovisioning(&mut transaction, cause.tenant.id, cause.actor).await?;
-                transaction.commit().await?;
-            }
-            return self.applied(hold, written).await;
+        let mut connection = self.pool.get().await?;
+        // A step in the middle of a run is one statement, and so one exchange with the server; the end of a run is more.
+        let written = if to.finished() {
+            let mut transaction = connection.begin().await?;
+            let written = write_in(&mut transaction, hold, cause, to, left, engine, hand_over).await?;
+            transaction.commit().await?;
+            written
+        } else {
+            let written = write(&mut connection, hold, cause, to, left, engine, hand_over).await;
+            connection.ended(written)?
+        };
+        match written {
+            Some(seq) => Ok(Applied::Written(seq)),
+            None => self.refused(hold).await,
         }
-        let written = write(&self.pool, hold, cause, to, left, engine, hand_over).await?;
-        self.applied(hold, written).await
     }
 
-    async fn applied(&self, hold: &Hold, written: Option<i64>) -> StoreResult<Applied> {
-        if let Some(seq) = written {
-            return Ok(Applied::Written(seq));
-        }
+    async fn refused(&self, hold: &Hold) -> StoreResult<Applied> {
         let ours = sqlx::query_scalar!(
             r#"SELECT 1 AS "one!" FROM provisioning_runs
                WHERE id = $1 AND seq = $2 AND epoch = $3 AND claim = $4 AND request IS NOT NULL"#,
@@ -87,7 +88,7 @@ impl Store {
             hold.epoch,
             hold.claim.map(|claim| claim.0),
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.pool.get().await?)
         .await?;
         Ok(if ours.is_some() { Applied::Requested } else { Applied::Fenced })
     }
@@ -100,40 +101,66 @@ pub(super) async fn write_in(
     hold: &Hold,
     cause: &Cause<'_>,
     to: &Transition,
+    left: &Left<'_>,
     engine: &Engine,
+    hand_over: bool,
 ) -> StoreResult<Option<i64>> {
-    let written = write(&mut *connection, hold, cause, to, &Left::default(), engine, true).await?;
+    let written = write(&mut *connection, hold, cause, to, left, engine, hand_over).await?;
+    if written.is_some() && to.finished() {
+        finish(&mut *connection, cause, to).await?;
+    }
     if written.is_some() && to.deprovision_next {
         super::create::insert_deprovisioning(connection, cause.tenant.id, cause.actor).await?;
     }
     Ok(written)
 }
 
+/// What the end of a run changes besides: who is told, and that nothing is left to be undone.
+async fn finish(connection: &mut PgConnection, cause: &Cause<'_>, to: &Transition) -> StoreResult<()> {
+    // Until nothing is left, what was planned for the tenant stays known: a rollback leaves what an earlier run created, an
+    // abandoned run leaves anything, and only a deprovisioning over these rows takes it away.
+    let nothing_left = match cause.kind {
+        RunKind::Provision => to.status == RunStatus::Failed,
+        RunKind::Deprovision => to.status == RunStatus::Succeeded,
+    };
+    if nothing_left {
+        sqlx::query!("DELETE FROM tenant_phases WHERE tenant_id = $1", cause.tenant.id.0)
+            .execute(&mut *connection)
+            .await?;
+    }
+    let events = events(cause, to);
+    sqlx::query!(
+        r#"INSERT INTO outbox (id, tenant_id, sink, type, payload)
+           SELECT e.id, $1, e.sink, e.type, e.payload
+           FROM unnest($2::uuid[], $3::text[], $4::text[], $5::jsonb[]) AS e (id, sink, type, payload)"#,
+        cause.tenant.id.0,
+        &events.ids,
+        &events.sinks,
+        &events.types,
+        &events.payloads,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// `hand_over` makes the run due for the sweeper at once, for when nobody else will publish what comes next.
-async fn write<'c>(
-    executor: impl PgExecutor<'c>,
+async fn write(
+    connection: &mut PgConnection,
     hold: &Hold,
     cause: &Cause<'_>,
     to: &Transition,
     left: &Left<'_>,
     engine: &Engine,
     hand_over: bool,
-) -> StoreResult<Option<i64>> {
+) -> sqlx::Result<Option<i64>> {
     let phase = &to.phase;
     let done_forward = phase.state == Some(PhaseState::Done) && cause.direction == Direction::Forward;
-    // Until nothing is left, what was planned for the tenant stays known: a rollback leaves what an earlier run created, an
-    // abandoned run leaves anything, and only a deprovisioning over these rows takes it away.
-    let nothing_left = to.finished()
-        && match cause.kind {
-            RunKind::Provision => to.status == RunStatus::Failed,
-            RunKind::Deprovision => to.status == RunStatus::Succeeded,
-        };
     let clears_error =
         matches!(phase.state, Some(PhaseState::Done | PhaseState::Reverted | PhaseState::Skipped));
     let actions: Vec<String> = to.audit.iter().map(|audit| audit.action.to_owned()).collect();
     let of_phase: Vec<bool> = to.audit.iter().map(|audit| audit.of_phase).collect();
     let details: Vec<Value> = to.audit.iter().map(|audit| audit.detail.clone()).collect();
-    let events = events(cause, to);
     let sweep_after = if hand_over { 0.0 } else { engine.sweep.0 };
     let row = sqlx::query!(
         r#"WITH run AS (
@@ -151,6 +178,7 @@ async fn write<'c>(
            ), phase AS (
                UPDATE provisioning_phases p
                SET state = COALESCE($16, p.state), failures = $17, total_failures = p.total_failures + $18::int,
+                   lost = CASE WHEN $35 THEN 0 ELSE p.lost END,
                    waits = CASE WHEN $19 THEN p.waits + 1 ELSE 0 END,
                    wait_since = CASE WHEN $19 THEN COALESCE(p.wait_since, clock_timestamp()) END,
                    waiting_on = $20,
@@ -169,33 +197,26 @@ async fn write<'c>(
                ON CONFLICT (tenant_id, name) DO UPDATE
                SET plan = excluded.plan, checkpoint = excluded.checkpoint, position = excluded.position,
                    updated_at = clock_timestamp()
-           ), gone AS (
-               DELETE FROM tenant_phases t USING run WHERE $29 AND t.tenant_id = run.tenant_id
            ), tenant AS (
                UPDATE tenants t
-               SET audit_number = t.audit_number + cardinality($30::text[]),
-                   status = COALESCE($31, t.status),
-                   provisioning_error = CASE WHEN $31 = 'ACTIVE' THEN NULL ELSE COALESCE($32, t.provisioning_error) END,
+               SET audit_number = t.audit_number + cardinality($29::text[]),
+                   status = COALESCE($30, t.status),
+                   provisioning_error = CASE WHEN $30 = 'ACTIVE' THEN NULL ELSE COALESCE($31, t.provisioning_error) END,
                    provisioning_completed_at =
-                       CASE WHEN $31 = 'ACTIVE' THEN clock_timestamp() ELSE t.provisioning_completed_at END,
-                   deleted_at = CASE WHEN $31 = 'DELETED' THEN clock_timestamp() ELSE t.deleted_at END,
+                       CASE WHEN $30 = 'ACTIVE' THEN clock_timestamp() ELSE t.provisioning_completed_at END,
+                   deleted_at = CASE WHEN $30 = 'DELETED' THEN clock_timestamp() ELSE t.deleted_at END,
                    updated_at = clock_timestamp()
                FROM run WHERE t.id = run.tenant_id
                RETURNING t.audit_number
            ), audit AS (
                INSERT INTO provisioning_audit_logs (tenant_id, number, run_id, seq, action, phase, actor, detail)
-               SELECT run.tenant_id, tenant.audit_number - cardinality($30::text[]) + a.nth, run.id, run.seq, a.action,
-                      CASE WHEN a.of_phase THEN phase.name END, $35,
+               SELECT run.tenant_id, tenant.audit_number - cardinality($29::text[]) + a.nth, run.id, run.seq, a.action,
+                      CASE WHEN a.of_phase THEN phase.name END, $34,
                       a.detail || CASE WHEN $14 AND NOT a.of_phase THEN jsonb_build_object('durationMs',
                           (EXTRACT(EPOCH FROM clock_timestamp() - run.created_at) * 1000)::bigint) ELSE '{}' END
                FROM run CROSS JOIN tenant LEFT JOIN phase ON true
-                    CROSS JOIN unnest($30::text[], $33::bool[], $34::jsonb[]) WITH ORDINALITY
+                    CROSS JOIN unnest($29::text[], $32::bool[], $33::jsonb[]) WITH ORDINALITY
                         AS a (action, of_phase, detail, nth)
-           ), told AS (
-               INSERT INTO outbox (id, tenant_id, sink, type, payload)
-               SELECT e.id, run.tenant_id, e.sink, e.type, e.payload
-               FROM run CROSS JOIN unnest($36::uuid[], $37::text[], $38::text[], $39::jsonb[])
-                    AS e (id, sink, type, payload)
            )
            SELECT seq FROM run"#,
         hold.run_id.0,
@@ -226,19 +247,15 @@ async fn write<'c>(
         left.checkpoint,
         cause.position,
         done_forward,
-        nothing_left,
         &actions,
         to.tenant.map(TenantStatus::as_str),
         to.tenant_error.as_ref().map(Json) as _,
         &of_phase,
         &details,
         cause.actor,
-        &events.ids,
-        &events.sinks,
-        &events.types,
-        &events.payloads,
+        phase.forgets_lost,
     )
-    .fetch_optional(executor)
+    .fetch_optional(connection)
     .await?;
     Ok(row.map(|row| row.seq))
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use shared::decide::verbs::Verb;
 use shared::phase::{Error, Job, Progress, Trigger};
 use shared::runtime::Runner;
+use shared::store::StatusRow;
 use tests::{Inventory, World, seconds};
 use tokio::sync::Notify;
 
@@ -227,6 +228,12 @@ async fn workers_that_die_again_and_again_pause_the_run_and_burn_no_failure() {
         let row = world.until_row(tenant, "paused", |row| row.run.status == "paused").await;
         assert_eq!(row.run.pause_reason.unwrap()["code"], "worker_lost");
         assert_eq!((row.phases[1].failures, row.phases[1].total_failures, row.phases[1].lost), (0, 0, 3));
+        // Asked to try again, it has the same patience again.
+        world.ask(tenant, Verb::Retry).await.unwrap();
+        let paused_at = row.run.seq;
+        let again = |row: &StatusRow| row.run.status == "paused" && row.run.seq > paused_at;
+        let row = world.until_row(tenant, "paused again", again).await;
+        assert_eq!(row.phases[1].lost, 3, "not one more loss");
         deadly.store(false, Ordering::SeqCst);
         world.ask(tenant, Verb::Retry).await.unwrap();
         let row = world.until(tenant, "ACTIVE").await;

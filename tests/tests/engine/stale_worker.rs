@@ -72,7 +72,7 @@ async fn a_frozen_worker_that_thaws_does_nothing_more() {
                 let alone = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 alone.block_on(async move {
                     let store = Store::connect_to(&world.database_url, 2).unwrap();
-                    let pool = store.pool().clone();
+                    let pool = sqlx::PgPool::connect_lazy(&world.database_url).unwrap();
                     let phase = tests::Scripted::new("ONE", &pool).on_apply(move |_| {
                         let (frozen, thaw) = (frozen.clone(), thaw.clone());
                         async move {
