@@ -6,6 +6,7 @@ use configure_networking::ConfigureNetworking;
 use create_namespace::CreateNamespace;
 use deploy_core_services::DeployCoreServices;
 use deploy_data_services::DeployDataServices;
+use deploy_monitoring::DeployMonitoring;
 use setup_database::SetupDatabase;
 use shared::platform::Platform;
 use shared::runtime::Runner;
@@ -24,6 +25,8 @@ pub async fn runner(store: Store, platform: Arc<Platform>) -> shared::phase::Res
         .with::<ConfigureNetworking>()
         .await?
         .with::<DeployDataServices>()
+        .await?
+        .with::<DeployMonitoring>()
         .await?
         .with::<TakeInventory>()
         .await

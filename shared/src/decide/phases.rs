@@ -28,13 +28,14 @@ const fn phase(
 }
 
 /// Every phase, in the order of a `container_per_tenant` run.
-pub static PHASES: [PhaseFacts; 5] = [
+pub static PHASES: [PhaseFacts; 6] = [
     // The database's undo needs nothing of the namespace, but everything else lives in it.
     phase("CREATE_NAMESPACE", (5, 30), false, true, &["cluster"]),
     phase("SETUP_DATABASE", (30, 120), false, true, &["cluster", "tenant-api"]),
     phase("DEPLOY_CORE_SERVICES", (60, 300), false, false, &["cluster", "chart-repository"]),
     phase("CONFIGURE_NETWORKING", (10, 30), false, false, &["cluster"]),
     phase("DEPLOY_DATA_SERVICES", (60, 300), true, false, &["cluster", "chart-repository"]),
+    phase("DEPLOY_MONITORING", (30, 60), true, false, &["cluster", "chart-repository"]),
 ];
 
 /// The phases of a new tenant's run, frozen into the run when it is made.
@@ -69,7 +70,8 @@ mod tests {
                 "SETUP_DATABASE",
                 "DEPLOY_CORE_SERVICES",
                 "CONFIGURE_NETWORKING",
-                "DEPLOY_DATA_SERVICES"
+                "DEPLOY_DATA_SERVICES",
+                "DEPLOY_MONITORING",
             ]
         );
     }

@@ -1,4 +1,4 @@
-//! What the five phases promise on the real parts: API server, Helm, Postgres, RabbitMQ. Whether something is there is
+//! What the phases promise on the real parts: API server, Helm, Postgres, RabbitMQ. Whether something is there is
 //! decided by looking at those, never at the runner's own tables.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]

@@ -64,7 +64,15 @@ async fn a_free_tenants_monitoring_runs_within_its_quota_sees_its_namespace_only
     }
     let id = world.tenant.id.to_string();
     let everywhere = ListParams::default().labels(&format!("matih.ai/tenant-id={id}"));
-    assert_eq!(Api::<ClusterRole>::all(world.api::<Role>().into_client()).list(&everywhere).await.unwrap().items.len(), 0);
+    assert_eq!(
+        Api::<ClusterRole>::all(world.api::<Role>().into_client())
+            .list(&everywhere)
+            .await
+            .unwrap()
+            .items
+            .len(),
+        0
+    );
     let rendered = unzipped(&world, &format!("prometheus-{slug}"), "prometheus.yaml.gz").await;
     let discoveries = rendered.matches("kubernetes_sd_configs:").count();
     let words = rendered.split_whitespace().collect::<Vec<_>>().join(" ");
