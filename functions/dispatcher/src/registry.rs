@@ -8,6 +8,7 @@ use deploy_core_services::DeployCoreServices;
 use deploy_data_services::DeployDataServices;
 use deploy_monitoring::DeployMonitoring;
 use setup_database::SetupDatabase;
+use setup_observability::SetupObservability;
 use shared::platform::Platform;
 use shared::runtime::Runner;
 use shared::store::Store;
@@ -27,6 +28,8 @@ pub async fn runner(store: Store, platform: Arc<Platform>) -> shared::phase::Res
         .with::<DeployDataServices>()
         .await?
         .with::<DeployMonitoring>()
+        .await?
+        .with::<SetupObservability>()
         .await?
         .with::<TakeInventory>()
         .await

@@ -14,6 +14,8 @@ use crate::platform::{Platform, Seconds};
 const SERVICE_ACCOUNT: &str = "tenant-workload";
 /// The Secret that SETUP_DATABASE makes.
 const DATABASE_SECRET: &str = "tenant-database-credentials";
+/// The collector that SETUP_OBSERVABILITY makes. Until then nobody takes telemetry in, and its senders drop it.
+const COLLECTOR: &str = "http://otel-collector:4318";
 
 /// A service by its chart's name, and those that must be ready before it is installed.
 #[derive(Clone, Copy, Debug)]
@@ -106,6 +108,9 @@ fn values(tenant: &Tenant, platform: &Platform, service: &str) -> Value {
             { "name": "DATABASE_URL", "valueFrom": {
                 "secretKeyRef": { "name": DATABASE_SECRET, "key": "DATABASE_URL" },
             } },
+            // The names that OpenTelemetry's libraries read.
+            { "name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": COLLECTOR },
+            { "name": "OTEL_SERVICE_NAME", "value": service },
         ],
         "resources": resources(tenant.tier),
         "commonLabels": ownership,

@@ -1,5 +1,6 @@
 //! A whole life: to ACTIVE within the quota, and out again.
 
+use serde_json::{Value, json};
 use shared::model::Tier;
 use tests::{Outside, RegionWorld, kubectl, slug};
 
@@ -44,6 +45,16 @@ async fn every_tier_fits_its_quota_and_leaves_nothing_behind() {
             }
             futures::future::join_all(tenants.iter().map(|(slug, tenant, _)| world.take_out(slug, *tenant)))
                 .await;
+            for (_, tenant, _) in &tenants {
+                let row = world.status(*tenant).await;
+                let inventory = row.phases.iter().find(|phase| phase.position == -1).unwrap();
+                let operations = inventory.operations.as_array().unwrap();
+                let history = operations.iter().find(|it| it["name"] == "retained history").unwrap();
+                let systems: Vec<&Value> =
+                    history["result"].as_array().unwrap().iter().map(|it| &it["system"]).collect();
+                assert_eq!(systems, ["Loki", "Tempo"], "what stays is said");
+                assert_eq!(row.run.leftovers, Some(json!([])), "and is nothing left over");
+            }
             dispatcher.stop().await.unwrap();
         },
     )
