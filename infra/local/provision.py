@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Provisions the tenant acme on the running local stack and shows its progress; ends when it is ACTIVE.
+"""Provisions the tenant acme on the running local stack, shows its progress and each phase's time, and then proves from
+outside what the phases have made.
 
-Exit status 0: acme is ACTIVE (also when it was before). 1: it is not and will not be without help; the error and what to
-do next are printed. A run under way is followed, not started again.
+Exit status 0: acme is ACTIVE (also when it was before), and the proof holds. 1: it is not and will not be without help, or
+the proof fails; the error and what to do next are printed. A run under way is followed, not started again.
 """
 
 import json
@@ -10,9 +11,11 @@ import sys
 import time
 import urllib.parse
 import uuid
+from datetime import datetime
 
 sys.dont_write_bytecode = True
 
+import proof  # noqa: E402
 from part import ask  # noqa: E402
 from settings import Stack, read_env  # noqa: E402
 
@@ -150,19 +153,50 @@ def verdict(slug, tenant, run, status):
     return "\n".join(lines)
 
 
-def farewell(stack, values):
+def times(status):
+    """One line a phase: how long it took, from its claim to its completion, waits included."""
+    for phase in status.get("phases") or []:
+        began, ended = instant(phase.get("startedAt")), instant(phase.get("finishedAt"))
+        took = f"{(ended - began).total_seconds():7.1f} s" if began and ended else "        –"
+        yield f"{took}  {phase.get('name', '?')}"
+
+
+def instant(text):
+    return datetime.fromisoformat(text.replace("Z", "+00:00")) if text else None
+
+
+def farewell(stack, values, phases):
     broker = urllib.parse.urlsplit(values.get("RABBITMQ_MANAGEMENT_URL", ""))
     print(f"""
 API            {values['API_URL']}/api/v1/tenants/acme  (OpenAPI: {values['API_URL']}/openapi.json)
 progress       {values['API_URL']}/api/v1/tenants/acme/provisioning/status
 RabbitMQ       {f'http://{broker.hostname}:{broker.port}' if broker.hostname else '(given by AMQP_URL)'}
+Kafka          {values['KAFKA_BROKERS']}, topic tenantry.tenants
+mailbox        {values['MAILBOX_URL'] or '(given by SMTP_URL)'}
+names          dig @{values['RESOLVER_ADDR'].replace(':', ' -p ')} acme.matih.ai
 charts         {values['CHART_REPOSITORY_URL']}
 cluster        KUBECONFIG={values['KUBECONFIG']}
 all addresses and secrets: {stack.env_file}  (set -a; . {stack.env_file}; set +a)
 """)
+    for line in simulated(stack, phases):
+        print(line)
+
+
+def simulated(stack, phases):
+    """Which parts are not what a customer would have, in words."""
     if not stack.given("TENANTRY_KUBECONFIG"):
-        print("Simulated: nodes and pods, by kwok. Scheduling, quotas and readiness are real; containers do not run, and")
-        print("NetworkPolicies are stored but not enforced. Every tenant-api endpoint is therefore the one local process.")
+        yield "Simulated: nodes and pods, by kwok. Scheduling, quotas and readiness are real; containers do not run, and"
+        yield "NetworkPolicies are stored but not enforced. Every tenant-api endpoint is therefore the one local process."
+        if "DEPLOY_INGRESS_CONTROLLER" in phases:
+            yield "Load balancers' addresses are unique and released with their Service, but nobody listens there."
+        if "SETUP_OBSERVABILITY" in phases:
+            yield "Loki and Tempo are stood in for: a real collector, started with the tenant's own configuration, sends to"
+            yield "what the phase's check reads back and then forgets."
+    if "CREATE_TENANT_INGRESS" in phases and not stack.given("ACME_DIRECTORY_URL"):
+        yield "cert-manager's controllers, the DNS-01 challenge and the name servers are real; the authority is Pebble, which"
+        yield "nobody's browser trusts."
+    if not stack.given("SMTP_URL"):
+        yield "E-mail stays in the local mailbox."
 
 
 def main():
@@ -181,8 +215,23 @@ def main():
             print(failed, file=sys.stderr)
             return 1
         print(f"acme is ACTIVE ({time.monotonic() - began:.1f} s)")
-    farewell(stack, values)
-    return 0
+    tenant, status = look(api, "/tenants/acme"), look(api, "/tenants/acme/provisioning/status")
+    print("\ntime by phase:")
+    for line in times(status):
+        print(f"  {line}")
+    phases = {phase.get("name") for phase in status.get("phases") or []}
+    failed = proof.prove(stack, values, tenant, phases, sys.stdout)
+    farewell(stack, values, phases)
+    if failed:
+        print(failed, file=sys.stderr)
+    return 1 if failed else 0
+
+
+def look(api, path):
+    status, answer = api.call("GET", path)
+    if status != 200:
+        raise SystemExit(f"reading {path} failed: {problem(status, answer)}")
+    return answer
 
 
 if __name__ == "__main__":

@@ -44,7 +44,9 @@ class Supervisor:
         if not self.alive():
             return
         added, changed, removed = self.rpc.reloadConfig()[0]
-        for name in [*changed, *removed]:
+        order = [program.name for program in programs]
+        # The last first: what has lost the part that it depends on ends slowly.
+        for name in [*removed, *sorted(changed, key=order.index, reverse=True)]:
             self.rpc.stopProcessGroup(name)
             self.rpc.removeProcessGroup(name)
         for name in [*added, *changed]:

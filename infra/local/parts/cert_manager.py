@@ -5,12 +5,13 @@ challenges refused.
 """
 
 import base64
+import hashlib
 import json
 import time
 from pathlib import Path
 
 import cluster
-from part import Part, serves
+from part import Part, ask, serves
 from parts.powerdns import TSIG_KEY, ChildDns
 
 ISSUER = "letsencrypt-prod-dns01"
@@ -22,6 +23,7 @@ class CertManager(Part):
     ports = ("CERT_MANAGER_PORT",)
     after = ("kube-apiserver", "pebble", "child-dns")
     given = "TENANTRY_KUBECONFIG"
+    bound = 120
     tools = ("cert-manager-controllers",)
 
     def command(self):
@@ -54,13 +56,18 @@ class CertManager(Part):
         while True:
             found = json.loads(api.get(path))
             conditions = found.get("status", {}).get("conditions") or [{}]
-            # Without the annotation it may be ready with an account that the ACME server has forgotten since.
+            # With another root it is ready with an account that the ACME server has forgotten since.
             known = found["metadata"].get("annotations", {}).get("tenantry.test/acme-root")
-            if known and any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions):
+            if known == self.root() and any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions):
                 return
             if time.monotonic() > end:
                 raise SystemExit(f"ClusterIssuer {ISSUER} is not ready: {conditions[0].get('message')}; see {self.log}")
             time.sleep(0.1)
+
+    def root(self):
+        """The digest of the ACME server's root certificate, as the controllers' program writes it."""
+        _, text = ask(self.stack.values["ACME_ROOTS_URL"], ca=self.stack.values["ACME_CA_FILE"])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def issuer(self):
         values = self.stack.values

@@ -30,6 +30,7 @@ class Kafka(Part):
     name = "kafka"
     ports = ("KAFKA_PORT", "KAFKA_CONTROLLER_PORT")
     given = "KAFKA_BROKERS"
+    bound = 120
     stop_wait = 30
 
     def needs(self):
@@ -66,7 +67,7 @@ class Kafka(Part):
     def ready(self):
         """Asks for the topic's partitions, which also makes the topic where it is missing."""
         try:
-            return topic_problem("127.0.0.1", self.port("KAFKA_PORT"), TOPIC)
+            return topic_problem(metadata("127.0.0.1", self.port("KAFKA_PORT"), TOPIC), TOPIC)
         except OSError as problem:
             return str(problem)
 
@@ -74,13 +75,17 @@ class Kafka(Part):
         return {"KAFKA_BROKERS": self.stack.given("KAFKA_BROKERS") or f"127.0.0.1:{self.port('KAFKA_PORT')}"}
 
 
-def topic_problem(host, port, topic):
-    """None when every partition of the topic has a leader. One Metadata request, version 4, that may create the topic."""
+def metadata(host, port, topic):
+    """The answer to one Metadata request, version 4, that may create the topic."""
     name, client = topic.encode(), b"tenantry-local"
     body = struct.pack(">hhih", 3, 4, 1, len(client)) + client + struct.pack(">ih", 1, len(name)) + name + b"\x01"
     with socket.create_connection((host, port), timeout=5) as line:
         line.sendall(struct.pack(">i", len(body)) + body)
-        answer = exactly(line, struct.unpack(">i", exactly(line, 4))[0])
+        return exactly(line, struct.unpack(">i", exactly(line, 4))[0])
+
+
+def topic_problem(answer, topic):
+    """None when every partition of the topic has a leader, by a Metadata answer of version 4."""
     reader = Reader(answer)
     reader.take("ii")  # correlation id, throttle time
     for _ in range(reader.take("i")[0]):

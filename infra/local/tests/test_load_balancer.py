@@ -1,4 +1,5 @@
 import sys
+import threading
 import unittest
 from pathlib import Path
 
@@ -44,6 +45,15 @@ class LoadBalancer(unittest.TestCase):
 
     def test_a_namespace_not_known_yet_may_be_one_of_those(self):
         self.assertEqual(given([service("1", namespace="b")], namespace("a")), [])
+
+    def test_an_older_event_does_not_undo_what_was_written(self):
+        known = load_balancer.Known(None, "/api/v1/services", threading.Event())
+        old, written = service("1"), service("1", ip="198.18.0.1")
+        old["metadata"]["resourceVersion"], written["metadata"]["resourceVersion"] = "9", "10"
+        known.objects["1"] = old
+        known.keep(written)
+        self.assertEqual(load_balancer.newer(known.all()[0], old), written)
+        self.assertEqual(given([*known.all(), service("2")]), [("2", "198.18.0.2")])
 
 
 if __name__ == "__main__":

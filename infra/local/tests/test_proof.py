@@ -1,0 +1,94 @@
+import io
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+from types import SimpleNamespace
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import proof  # noqa: E402
+import provision  # noqa: E402
+
+REFERRAL = """\
+;; Got answer:
+;; ->>HEADER<<- opcode: QUERY, status: NOERROR, id: 1
+;; flags: qr; QUERY: 1, ANSWER: 0, AUTHORITY: 2, ADDITIONAL: 3
+
+;; OPT PSEUDOSECTION:
+; EDNS: version: 0, flags:; udp: 1232
+;; AUTHORITY SECTION:
+acme.matih.ai.\t60\tIN\tNS\tns1.matih.ai.
+acme.matih.ai.\t60\tIN\tNS\tns2.matih.ai.
+
+"""
+ANSWER = """\
+;; flags: qr aa; QUERY: 1, ANSWER: 1, AUTHORITY: 0, ADDITIONAL: 1
+
+;; ANSWER SECTION:
+acme.matih.ai.\t60\tIN\tA\t198.18.0.1
+"""
+VALUES = {name: "127.0.0.1:1" for name in ("PARENT_DNS_ADDR", "DNS_ADDR", "RESOLVER_ADDR", "KAFKA_BROKERS")}
+TENANT = {"slug": "acme", "id": "1f", "adminEmail": "admin@acme.example"}
+
+
+class Proofs(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = Path(folder.name)
+        stack = SimpleNamespace(root=self.root, local=self.root, bin=self.root, given=lambda _: None)
+        self.proof = proof.Proof(stack, VALUES, TENANT)
+
+    def names(self, *phases):
+        return [part.__name__ for part in self.proof.parts(phases)]
+
+    def test_only_what_the_plan_has_is_proved(self):
+        self.assertEqual(self.names("CREATE_NAMESPACE"), [])
+        self.assertEqual(self.names("CREATE_DNS_ZONE"), ["referral", "addresses"])
+        (self.root / "functions" / "event-relay").mkdir(parents=True)
+        self.assertEqual(self.names("CREATE_TENANT_INGRESS"), ["certificate", "event", "letter"])
+
+    def test_a_referral_names_servers_and_no_address(self):
+        self.proof.run = lambda *_: REFERRAL
+        self.assertIn("ns1.matih.ai., ns2.matih.ai.", next(self.proof.referral()))
+
+    def test_an_answer_is_no_referral(self):
+        self.proof.run = lambda *_: ANSWER
+        with self.assertRaisesRegex(proof.NotProved, "no referral"):
+            next(self.proof.referral())
+
+    def services(self, *addresses):
+        ingress = ",".join(f'{{"ip": "{address}"}}' for address in addresses)
+        return f'{{"items": [{{"spec": {{"type": "LoadBalancer"}}, "status": {{"loadBalancer": {{"ingress": [{ingress}]}}}}}}]}}'
+
+    def test_the_addresses_are_the_load_balancers(self):
+        self.proof.kubectl = lambda *_: self.services("198.18.0.1")
+        self.proof.run = lambda *words: ANSWER if "+norec" in words else ANSWER.replace("qr aa", "qr rd ra")
+        self.assertEqual(len(list(self.proof.addresses())), 2)
+        self.proof.kubectl = lambda *_: self.services("198.18.0.2")
+        with self.assertRaisesRegex(proof.NotProved, "not the load balancer's"):
+            list(self.proof.addresses())
+
+    def test_what_cannot_be_proved_is_told(self):
+        self.proof.stack.bin = self.root / "none"
+        out = io.StringIO()
+        failed = proof.prove(self.proof.stack, VALUES, TENANT, {"CREATE_TENANT_INGRESS"}, out)
+        self.assertIn("NOT proved", failed)
+
+
+class Times(unittest.TestCase):
+    def test_each_phase_has_its_time(self):
+        status = {"phases": [{"name": "A", "startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:02.500Z"},
+                             {"name": "B", "startedAt": None}]}
+        self.assertEqual([line.split() for line in provision.times(status)], [["2.5", "s", "A"], ["–", "B"]])
+
+    def test_what_is_simulated_is_said_where_it_applies(self):
+        ours, theirs = SimpleNamespace(given=lambda _: None), SimpleNamespace(given=lambda name: name)
+        self.assertIn("kwok", "".join(provision.simulated(ours, set())))
+        self.assertNotIn("Pebble", "".join(provision.simulated(ours, set())))
+        self.assertIn("Pebble", "".join(provision.simulated(ours, {"CREATE_TENANT_INGRESS"})))
+        self.assertEqual("".join(provision.simulated(theirs, {"CREATE_TENANT_INGRESS"})), "")
+
+
+if __name__ == "__main__":
+    unittest.main()
