@@ -107,18 +107,18 @@ impl Phase for DeployMonitoring {
         let cluster = self.cluster.owned_by(step.owner(), &plan.label_prefix);
         let policies = policies::all(plan)?;
         step.operation("network policies", cluster.ensure_all(&policies)).await?;
-        step.operation("prometheus", prometheus_and_what_it_sees(&cluster, plan)).await?;
+        step.operation("prometheus", Box::pin(prometheus_and_what_it_sees(&cluster, plan))).await?;
         let dashboards = dashboards::config_maps(plan)?;
         step.operation("dashboards", cluster.ensure_all(&dashboards)).await?;
         step.operation("alert rules", cluster.ensure(&prometheus::alert_rules(plan))).await?;
-        step.operation("notification channels", self.channels(&cluster, plan)).await?;
+        step.operation("notification channels", Box::pin(self.channels(&cluster, plan))).await?;
         let grafana = grafana::release(plan);
         let install = Box::pin(async {
             cluster.ensure_kept(&grafana::admin(plan)).await?;
             self.helm.ensure_release(&grafana, step.owner(), step).await
         });
         let ensured = step.operation("install grafana", install).await?;
-        within_budget(plan, step, step.wait_for("ready", self.ready(plan)).await)?;
+        within_budget(plan, step, step.wait_for("ready", Box::pin(self.ready(plan))).await)?;
         Ok(Progress::Done(Checkpoint { grafana: grafana.name, created_by: ensured.created_by }))
     }
 

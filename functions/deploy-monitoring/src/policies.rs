@@ -13,17 +13,17 @@ const API_SERVER: [u16; 2] = [443, 6443];
 /// By name, each with who may reach what.
 pub(crate) fn all(plan: &Plan) -> Result<Vec<NetworkPolicy>> {
     let api_server =
-        || reach(plan.api_server_cidrs.iter().map(|cidr| block(cidr, &[])).collect(), &API_SERVER);
+        || reach(&plan.api_server_cidrs.iter().map(|cidr| block(cidr, &[])).collect::<Vec<_>>(), &API_SERVER);
     let metrics = &plan.cluster_metrics;
-    let platform = reach(vec![namespace(&metrics.namespace)], &[metrics.port]);
-    let scraped = reach(vec![json!({ "podSelector": {} })], &[]);
+    let platform = reach(&[namespace(&metrics.namespace)], &[metrics.port]);
+    let scraped = reach(&[json!({ "podSelector": {} })], &[]);
     let mail = match plan.mail.cidrs.as_slice() {
         [] => vec![namespace(&plan.control_plane_namespace)],
         cidrs => cidrs.iter().map(|cidr| block(cidr, &[])).collect(),
     };
-    let mail = reach(mail, &[plan.mail.port]);
+    let mail = reach(&mail, &[plan.mail.port]);
     let slack = plan.slack_webhook.is_some().then(|| vec![block("0.0.0.0/0", &NOT_THE_INTERNET)]);
-    let slack = slack.and_then(|internet| reach(internet, &[443]));
+    let slack = slack.and_then(|internet| reach(&internet, &[443]));
     [
         ("allow-prometheus", "prometheus", vec![scraped, platform, api_server()]),
         ("allow-alertmanager", "alertmanager", vec![mail, slack]),
@@ -45,7 +45,7 @@ pub(crate) fn all(plan: &Plan) -> Result<Vec<NetworkPolicy>> {
 }
 
 /// One rule; none when there is nobody to reach, for an empty list of peers would mean everywhere.
-fn reach(to: Vec<Value>, ports: &[u16]) -> Option<Value> {
+fn reach(to: &[Value], ports: &[u16]) -> Option<Value> {
     if to.is_empty() {
         return None;
     }

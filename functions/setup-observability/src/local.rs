@@ -112,6 +112,7 @@ impl Folder {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as map_err hands it over")]
 fn unwritable(error: std::io::Error) -> Error {
     Error::retryable("no_folder", format!("no folder for the collector: {error}"))
         .next("Make the temporary folder (TMPDIR) writable.")

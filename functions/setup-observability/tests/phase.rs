@@ -12,12 +12,14 @@ use setup_observability::{COLLECTOR, KEY, LOGS, SetupObservability};
 use shared::model::{RunId, Tier};
 use shared::phase::Scope;
 
+use world::checked;
+
 type World = world::World<SetupObservability>;
 
 #[tokio::test]
 async fn a_tenants_logs_and_traces_arrive_stamped_and_nothing_but_history_stays() {
     let world = World::new(Tier::Free).await;
-    let before = world.listing().await;
+    let before = world.listing();
     let checkpoint = world.apply().await;
 
     // What was sent through a collector of the configuration that the API server has, came out stamped.
@@ -36,8 +38,8 @@ async fn a_tenants_logs_and_traces_arrive_stamped_and_nothing_but_history_stays(
     for name in [COLLECTOR, LOGS] {
         texts.push(maps.get(name).await.unwrap().data.unwrap().remove(KEY).unwrap());
     }
-    world.checked(&["otelcol", "validate", "--config"], "collector.yaml", &texts[0]);
-    world.checked(&["otelcol", "validate", "--config"], "node.yaml", &texts[1]);
+    checked(&["otelcol", "validate", "--config"], "collector.yaml", &texts[0]);
+    checked(&["otelcol", "validate", "--config"], "node.yaml", &texts[1]);
     assert!(texts[0].contains(&format!("\"value\": \"{}\"", world.tenant.id)), "{}", texts[0]);
 
     // One pod, within the quota, reached and reaching by the policies that choose it.
@@ -58,12 +60,12 @@ async fn a_tenants_logs_and_traces_arrive_stamped_and_nothing_but_history_stays(
     assert_eq!(policy["egress"].as_array().unwrap().len(), 2);
 
     // A later run changes nothing, and its rollback takes nothing.
-    let made = world.listing().await;
+    let made = world.listing();
     let later = RunId::generate();
     world.apply_in(later).await;
-    assert_eq!(world.listing().await, made);
+    assert_eq!(world.listing(), made);
     world.revert_of(later, Scope::Run).await;
-    assert_eq!(world.listing().await, made);
+    assert_eq!(world.listing(), made);
 
     // Undone, twice; what Loki and Tempo keep is said before.
     let kept: Vec<(&str, u32)> =

@@ -79,7 +79,7 @@ async fn plan() -> Plan {
             database: "region_eastus".into(),
         },
     };
-    Plan { label_prefix: "matih.ai".into(), server }
+    Plan { label_prefix: "matih.ai".into(), server, kept: Vec::new() }
 }
 
 /// Leaves no file behind.

@@ -18,6 +18,8 @@ use serde_json::{Value, json};
 use shared::model::{Alerting, RunId, Tier};
 use shared::phase::Scope;
 
+use world::{checked, run_on};
+
 type World = world::World<DeployMonitoring>;
 
 const WEBHOOK: &str = "https://hooks.slack.example/services/T0/B0/not-to-be-seen";
@@ -36,7 +38,7 @@ async fn a_free_tenants_monitoring_runs_within_its_quota_sees_its_namespace_only
     with_slack(&mut world);
     let webhook = json!({ "metadata": { "name": "slack" }, "stringData": { "url": WEBHOOK } });
     world.create::<Secret>(&webhook).await;
-    let before = world.listing().await;
+    let before = world.listing();
     world.apply().await;
 
     // What runs: three pods, each with its whole share, counted by the quota.
@@ -83,13 +85,13 @@ async fn a_free_tenants_monitoring_runs_within_its_quota_sees_its_namespace_only
 
     // Whom it tells: by mail and by Slack.
     let routing = unzipped(&world, &format!("alertmanager-{slug}-generated"), "alertmanager.yaml.gz").await;
-    let checked = world.checked(&["amtool", "check-config"], "alertmanager.yml", &routing);
-    assert!(checked.contains("SUCCESS") && checked.contains("2 receivers"), "{checked}");
+    let said = checked(&["amtool", "check-config"], "alertmanager.yml", &routing);
+    assert!(said.contains("SUCCESS") && said.contains("2 receivers"), "{said}");
     assert!(routing.contains("to: ops@acme.example"), "{routing}");
     assert!(routing.contains(&format!("api_url: {WEBHOOK}")), "the operator read the Secret");
     let route = ["amtool", "config", "routes", "test", "--config.file"];
     let labels = [&format!("namespace={}", world.namespace), "severity=critical", "alertname=PodRestart"];
-    let receiver = world.run_on(&route, "alertmanager.yml", &routing, &labels);
+    let receiver = run_on(&route, "alertmanager.yml", &routing, &labels);
     assert_eq!(receiver.lines().next().unwrap(), format!("{}/tenant/tenant", world.namespace));
 
     // The rules as the operator hands them to Prometheus.
@@ -125,14 +127,14 @@ async fn a_free_tenants_monitoring_runs_within_its_quota_sees_its_namespace_only
 async fn a_later_run_changes_nothing_and_its_rollback_takes_nothing() {
     let world = World::new(Tier::Professional).await;
     world.apply().await;
-    let uids = world.listing().await;
+    let uids = world.listing();
     let password = world.api::<Secret>().get("grafana-admin").await.unwrap().data;
     let later = RunId::generate();
     world.apply_in(later).await;
-    assert_eq!(world.listing().await, uids);
+    assert_eq!(world.listing(), uids);
     assert_eq!(world.api::<Secret>().get("grafana-admin").await.unwrap().data, password);
     world.revert_of(later, Scope::Run).await;
-    assert_eq!(world.listing().await, uids);
+    assert_eq!(world.listing(), uids);
     world.revert_of(later, Scope::Tenant).await;
     let left = world.api::<StatefulSet>().list(&ListParams::default()).await.unwrap();
     assert_eq!(left.items.len(), 0);

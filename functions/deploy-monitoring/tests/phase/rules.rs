@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use crate::World;
+use crate::world::checked;
 
 /// How often promtool's made-up world measures: 40 times in 20 minutes.
 const INTERVAL: &str = "30s";
@@ -34,7 +35,7 @@ pub fn hold(world: &World, rules: &str) {
     std::fs::write(&path, rules).unwrap();
     let file =
         serde_json::to_string_pretty(&file).unwrap().replace("\"rules.yml\"", &json!(path).to_string());
-    let said = world.checked(&["promtool", "test", "rules"], "tests.yml", &file);
+    let said = checked(&["promtool", "test", "rules"], "tests.yml", &file);
     assert!(said.contains("SUCCESS"), "{said}");
 }
 

@@ -23,7 +23,7 @@ use shared::platform::{Charts, Platform};
 use tokio_util::sync::CancellationToken;
 
 /// Longest wait for anything.
-const WITHIN: Duration = Duration::from_secs(60);
+const WITHIN: Duration = Duration::from_mins(1);
 
 /// Keeps what the operations would write to the control plane's database.
 #[derive(Default)]
@@ -138,12 +138,12 @@ impl<P: Phase> World<P> {
 
     pub async fn apply_in(&self, run: RunId) -> P::Checkpoint {
         let plan = self.plan();
-        until_done(async || self.phase.apply(&plan, &self.step(run, Scope::Run)).await).await
+        until_done(async || Box::pin(self.phase.apply(&plan, &self.step(run, Scope::Run))).await).await
     }
 
     /// The error that it fails with.
     pub async fn fails(&self) -> Error {
-        match self.phase.apply(&self.plan(), &self.step(self.run, Scope::Run)).await {
+        match Box::pin(self.phase.apply(&self.plan(), &self.step(self.run, Scope::Run))).await {
             Err(error) => error,
             Ok(_) => panic!("it does not fail"),
         }
@@ -155,11 +155,11 @@ impl<P: Phase> World<P> {
 
     pub async fn revert_of(&self, run: RunId, scope: Scope) {
         let plan = self.plan();
-        until_done(async || self.phase.revert(&plan, None, &self.step(run, scope)).await).await;
+        until_done(async || Box::pin(self.phase.revert(&plan, None, &self.step(run, scope))).await).await;
     }
 
     /// Everything in the namespace, by kind, name and uid, but what tells of events and leases.
-    pub async fn listing(&self) -> BTreeSet<String> {
+    pub fn listing(&self) -> BTreeSet<String> {
         let kinds = kubectl(&["api-resources", "--verbs=list", "--namespaced", "--output=name"]);
         let kinds: Vec<&str> = kinds.lines().filter(|kind| !kind.starts_with("events")).collect();
         let kinds = kinds.join(",");
@@ -173,7 +173,7 @@ impl<P: Phase> World<P> {
     pub async fn until_listed(&self, wanted: &BTreeSet<String>) {
         let began = Instant::now();
         loop {
-            let listed = self.listing().await;
+            let listed = self.listing();
             if listed == *wanted {
                 return;
             }
@@ -181,25 +181,24 @@ impl<P: Phase> World<P> {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
+}
 
-    /// What a tool says of a file; it must accept it.
-    pub fn checked(&self, tool: &[&str], file: &str, content: &str) -> String {
-        self.run_on(tool, file, content, &[])
-    }
+/// What a tool says of a file; it must accept it.
+pub fn checked(tool: &[&str], file: &str, content: &str) -> String {
+    run_on(tool, file, content, &[])
+}
 
-    /// As [`World::checked`], with arguments after the file.
-    pub fn run_on(&self, tool: &[&str], file: &str, content: &str, more: &[&str]) -> String {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(file);
-        std::fs::write(&path, content).unwrap();
-        let done =
-            Command::new(tool[0]).args(&tool[1..]).arg(&path).args(more).current_dir(folder.path()).output();
-        let done = done.unwrap_or_else(|error| panic!("{}: {error}; run `make test`", tool[0]));
-        let said =
-            format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-        assert!(done.status.success(), "{tool:?}: {said}\n{content}");
-        said
-    }
+/// As [`checked`], with arguments after the file.
+pub fn run_on(tool: &[&str], file: &str, content: &str, more: &[&str]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(file);
+    std::fs::write(&path, content).unwrap();
+    let done =
+        Command::new(tool[0]).args(&tool[1..]).arg(&path).args(more).current_dir(folder.path()).output();
+    let done = done.unwrap_or_else(|error| panic!("{}: {error}; run `make test`", tool[0]));
+    let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success(), "{tool:?}: {said}\n{content}");
+    said
 }
 
 async fn until_done<T>(call: impl AsyncFn() -> Result<Progress<T>>) -> T {
