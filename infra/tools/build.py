@@ -23,6 +23,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 
 KUBERNETES = "k8s.io/kubernetes"
+OPERATOR = "github.com/prometheus-operator/prometheus-operator"
 
 
 class Tool:
@@ -67,6 +68,8 @@ def tools():
              lambda v: {"helm.sh/helm/v4/internal/version.version": v}),
         Tool("etcd", "go.etcd.io/etcd/server/v3", {"etcd": "go.etcd.io/etcd/server/v3"}, {"etcd": ["--version"]}, 1),
         Tool("kwok", "sigs.k8s.io/kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, {"kwok": ["--version"]}, 2),
+        Tool("otelcol", "go.opentelemetry.io/collector/otelcol", {"otelcol": "."}, {}, 2),
+        Tool("prometheus-operator", OPERATOR, {"prometheus-operator": f"{OPERATOR}/cmd/operator"}, {}, 3),
         Tool("kubernetes", KUBERNETES, {name: f"{KUBERNETES}/cmd/{name}" for name in kubernetes},
              {name: ["version", "--client"] if name == "kubectl" else ["--version"] for name in kubernetes}, 5,
              kubernetes_stamp),

@@ -9,6 +9,8 @@ pub mod runtime;
 pub mod secret;
 pub mod store;
 
+#[cfg(feature = "helm")]
+pub mod child;
 #[cfg(feature = "cluster")]
 pub mod cluster;
 #[cfg(feature = "dns")]

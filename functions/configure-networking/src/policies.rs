@@ -9,20 +9,9 @@ use k8s_openapi::api::networking::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::core::ObjectMeta;
+use shared::cluster::NOT_THE_INTERNET;
 
 use crate::Plan;
-
-/// What "the internet" leaves out: private and shared address space, the link-local range with the clouds' metadata
-/// service, this host, and the address at which Azure offers its platform services to every virtual machine.
-const NOT_THE_INTERNET: [&str; 7] = [
-    "10.0.0.0/8",
-    "172.16.0.0/12",
-    "192.168.0.0/16",
-    "100.64.0.0/10",
-    "169.254.0.0/16",
-    "127.0.0.0/8",
-    "168.63.129.16/32",
-];
 
 /// Every policy by name, in the order of their making: the denials first, so that an undo, which goes backward, takes
 /// them away last and no pod is more open in between than it was before.

@@ -7,7 +7,9 @@ use create_namespace::CreateNamespace;
 use deploy_core_services::DeployCoreServices;
 use deploy_data_services::DeployDataServices;
 use deploy_ingress_controller::DeployIngressController;
+use deploy_monitoring::DeployMonitoring;
 use setup_database::SetupDatabase;
+use setup_observability::SetupObservability;
 use shared::platform::Platform;
 use shared::runtime::Runner;
 use shared::store::Store;
@@ -27,6 +29,10 @@ pub async fn runner(store: Store, platform: Arc<Platform>) -> shared::phase::Res
         .with::<DeployDataServices>()
         .await?
         .with::<DeployIngressController>()
+        .await?
+        .with::<DeployMonitoring>()
+        .await?
+        .with::<SetupObservability>()
         .await?
         .with::<TakeInventory>()
         .await

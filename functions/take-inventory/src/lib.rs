@@ -3,14 +3,15 @@
 //!
 //! In: the names that the tenant's things go by, the region's servers. Out: nothing. It is never run forward. Fails with
 //! `left_over`, naming what is left, and with `Unavailable` when a system cannot be asked: nothing is taken to be empty
-//! unseen.
+//! unseen. What the phases have said they keep (logs, traces) is listed with its end, and is nothing left over.
 
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use shared::cluster::{Cluster, Leftover};
 use shared::dns::{Dns, Name, Server as DnsServer};
 use shared::model::{PhaseName, Tenant};
 use shared::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
-use shared::platform::Platform;
+use shared::platform::{Kept, Platform};
 use shared::tenant_api::{Server, TenantApi};
 
 /// Leftovers that the error names; the operation's result lists them all.
@@ -33,6 +34,9 @@ pub struct Plan {
     /// Who serves the tenants' names; none on a platform without.
     #[serde(default)]
     pub dns: Option<Names>,
+    /// What stays in Loki and Tempo.
+    #[serde(default)]
+    pub kept: Vec<Kept>,
 }
 
 /// Where the tenant's names would be.
@@ -44,6 +48,21 @@ pub struct Names {
     pub parent: Name,
 }
 
+/// The part of SETUP_OBSERVABILITY's checkpoint that is read here.
+#[derive(Deserialize)]
+struct Observability {
+    kept: Vec<Kept>,
+}
+
+/// Something of a tenant's that stays until its time is over.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Retained {
+    #[serde(flatten)]
+    kept: Kept,
+    retained_until: String,
+}
+
 impl Phase for TakeInventory {
     const NAME: PhaseName = PhaseName::TAKE_INVENTORY;
     type Plan = Plan;
@@ -53,7 +72,7 @@ impl Phase for TakeInventory {
         Ok(Self { cluster: Cluster::connect().await?, tenant_api: TenantApi::connect()? })
     }
 
-    fn plan(&self, tenant: &Tenant, platform: &Platform, _: &Checkpoints) -> Result<Plan> {
+    fn plan(&self, tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<Plan> {
         let server = Server::of(platform, &tenant.region)?;
         let dns = match (&platform.dns.azure, &platform.dns.powerdns) {
             (None, None) => None,
@@ -62,7 +81,9 @@ impl Phase for TakeInventory {
                 parent: platform.dns.parent(&platform.domain).into(),
             }),
         };
-        Ok(Plan { label_prefix: platform.label_prefix.clone(), server, dns })
+        let observability: Option<Observability> = earlier.read("SETUP_OBSERVABILITY")?;
+        let kept = observability.map(|checkpoint| checkpoint.kept).unwrap_or_default();
+        Ok(Plan { label_prefix: platform.label_prefix.clone(), server, dns, kept })
     }
 
     async fn apply(&self, _: &Plan, _: &Step) -> Result<Progress<()>> {
@@ -72,6 +93,9 @@ impl Phase for TakeInventory {
 
     async fn revert(&self, plan: &Plan, _: Option<&()>, step: &Step) -> Result<Progress<()>> {
         let left = step.operation("inventory", Box::pin(self.inventory(plan, step))).await?;
+        if !plan.kept.is_empty() {
+            step.operation("retained history", async { Ok(retained(&plan.kept, Utc::now())) }).await?;
+        }
         if left.is_empty() { Ok(Progress::Done(())) } else { Err(left_over(&left)) }
     }
 }
@@ -120,6 +144,17 @@ impl TakeInventory {
     }
 }
 
+/// The newest was written before now, so that nothing is kept longer than said.
+fn retained(kept: &[Kept], now: DateTime<Utc>) -> Vec<Retained> {
+    let until = |hours: u32| now + TimeDelta::hours(i64::from(hours));
+    kept.iter()
+        .map(|kept| Retained {
+            kept: kept.clone(),
+            retained_until: until(kept.hours).to_rfc3339_opts(SecondsFormat::Secs, true),
+        })
+        .collect()
+}
+
 fn left_over(left: &[Leftover]) -> Error {
     let mut names: Vec<String> = left.iter().take(NAMED).map(ToString::to_string).collect();
     if left.len() > NAMED {
@@ -132,6 +167,19 @@ fn left_over(left: &[Leftover]) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn history_is_listed_with_its_end() {
+        let kept = Kept { system: "Loki".into(), selector: "{namespace=\"matih-acme\"}".into(), hours: 48 };
+        let listed = retained(&[kept], "2026-02-12T10:00:00Z".parse().unwrap());
+        assert_eq!(
+            serde_json::to_value(listed).unwrap(),
+            serde_json::json!([{
+                "system": "Loki", "selector": "{namespace=\"matih-acme\"}", "hours": 48,
+                "retainedUntil": "2026-02-14T10:00:00Z",
+            }])
+        );
+    }
 
     #[test]
     fn a_long_list_is_named_in_part_and_counted_in_full() {

@@ -16,9 +16,10 @@ from parts.ours import Dispatcher, TenantApi, TenantService
 from parts.pebble import Pebble
 from parts.postgres import Postgres
 from parts.powerdns import ChildDns, ParentDns
+from parts.prometheus_operator import PrometheusOperator
 from parts.rabbitmq import RabbitMq
 from parts.resolver import Resolver
 
 ALL = (Postgres, Epmd, RabbitMq, Kafka, Maildev, ParentDns, ChildDns, Resolver, Pebble, Etcd, KubeApiserver,
-       KubeControllerManager, KubeScheduler, Kwok, LoadBalancer, CertManager, Charts, TenantApi, Functions, Dispatcher,
-       TenantService)
+       KubeControllerManager, KubeScheduler, Kwok, LoadBalancer, CertManager, PrometheusOperator, Charts, TenantApi,
+       Functions, Dispatcher, TenantService)

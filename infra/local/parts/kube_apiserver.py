@@ -16,6 +16,7 @@ USERS = {
     "kwok": ("kwok", "system:masters"),
     "load-balancer": ("load-balancer", "system:masters"),
     "cert-manager": ("cert-manager", "system:masters"),
+    "prometheus-operator": ("prometheus-operator", "system:masters"),
 }
 
 # Who called what, without the cluster's own machinery, which would bury it.
@@ -26,7 +27,7 @@ omitStages: [RequestReceived]
 rules:
 - level: None
   users: [system:apiserver, system:kube-controller-manager, system:kube-scheduler, system:anonymous, kwok, load-balancer,
-    cert-manager]
+    cert-manager, prometheus-operator]
 - level: None
   userGroups: ["system:serviceaccounts:kube-system"]
 - level: Metadata

@@ -17,7 +17,8 @@ class Kwok(Part):
     ports = ("KWOK_PORT",)
     after = ("kube-apiserver",)
     given = "TENANTRY_KUBECONFIG"
-    tools = ("kwok",)
+    # The collector is what SETUP_OBSERVABILITY runs itself where no container would.
+    tools = ("kwok", "otelcol")
 
     def prepare(self):
         self.file("stages.yaml", STAGES.read_text())

@@ -65,8 +65,10 @@ impl Owned {
     }
 
     pub(super) async fn delete(&self, target: &Target, found: &ObjectMeta) -> Result<Deleted> {
-        // Pods outlive their Deployment or Job under background deletion; "gone" shall mean that they are gone too.
-        let has_dependents = matches!(target.api_version.split('/').next(), Some("apps" | "batch"));
+        // Pods outlive their Deployment or Job under background deletion, and a StatefulSet the Prometheus that an operator
+        // made it for; "gone" shall mean that they are gone too.
+        let has_dependents = matches!(target.api_version.split('/').next(), Some("apps" | "batch"))
+            || matches!(target.kind.as_str(), "Prometheus" | "Alertmanager");
         let how = if has_dependents { DeleteParams::foreground() } else { DeleteParams::background() };
         let how = how.preconditions(Preconditions { uid: found.uid.clone(), resource_version: None });
         let doing = format!("delete {target}");

@@ -6,6 +6,19 @@ use kube::core::{ApiResource, DynamicObject, GroupVersionKind, PartialObjectMeta
 use kube::{Api, Client};
 use serde::{Deserialize, Serialize};
 
+/// What "the internet" leaves out in a network policy: private and shared address space, the link-local range with the
+/// clouds' metadata service, this host, and the address at which Azure offers its platform services to every virtual
+/// machine.
+pub const NOT_THE_INTERNET: [&str; 7] = [
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "100.64.0.0/10",
+    "169.254.0.0/16",
+    "127.0.0.0/8",
+    "168.63.129.16/32",
+];
+
 /// One object of the cluster, by kind and name: what a plan stores so that the undo finds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {

@@ -5,12 +5,10 @@ use std::io;
 use std::path::Path;
 use std::process::Stdio;
 
-use nix::errno::Errno;
-use nix::sys::signal::{Signal, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
-use nix::unistd::{Pid, getpid, getppid};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
+
+use crate::child::Group;
 
 /// What a finished helm left.
 #[derive(Debug)]
@@ -51,17 +49,16 @@ pub(super) async fn run(
         .env("HELM_DATA_HOME", home.join("data"))
         .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0);
+        .stderr(Stdio::piped());
     if std::env::var_os("KUBECONFIG").is_none_or(|path| path.is_empty()) {
         // As the cluster module has it: the pod's own account, and never `~/.kube/config`.
         command.env("KUBECONFIG", "/dev/null");
     }
-    die_with_us(&mut command);
 
-    let mut helm = Group(command.spawn()?);
-    let mut stdin = helm.0.stdin.take();
-    let (mut out, mut err) = (helm.0.stdout.take(), helm.0.stderr.take());
+    let mut group = Group::spawn(&mut command)?;
+    let helm = group.child();
+    let mut stdin = helm.stdin.take();
+    let (mut out, mut err) = (helm.stdout.take(), helm.stderr.take());
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let write = async {
         if let (Some(pipe), Some(input)) = (&mut stdin, input) {
@@ -85,40 +82,6 @@ pub(super) async fn run(
     let ((), read_out, read_err) = tokio::join!(write, read_out, read_err);
     read_out?;
     read_err?;
-    let status = helm.0.wait().await?;
+    let status = helm.wait().await?;
     Ok(Output { ok: status.success(), stdout, stderr: String::from_utf8_lossy(&stderr).into_owned() })
-}
-
-/// Should this process be killed, the kernel kills helm: nobody else would.
-fn die_with_us(command: &mut Command) {
-    let parent = getpid();
-    let prepare = move || -> io::Result<()> {
-        // The kernel watches the thread that forks. Ours is a worker of the runtime, which lives as long as that does.
-        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-        // The parent may have died before the line above, and then no signal comes.
-        if getppid() == parent { Ok(()) } else { Err(Errno::ESRCH.into()) }
-    };
-    // SAFETY: between fork and exec only async-signal-safe functions may be called: prctl and getppid are such, and
-    // nothing here allocates, locks, or panics.
-    unsafe { command.pre_exec(prepare) };
-}
-
-/// A child that leads its own process group.
-struct Group(Child);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        // Already reaped: its number may by now be another's, so nothing may be sent to it.
-        let Some(id) = self.0.id() else { return };
-        let Ok(pid) = i32::try_from(id).map(Pid::from_raw) else { return };
-        if !matches!(self.0.try_wait(), Ok(None)) {
-            return;
-        }
-        // It may have ended by itself just now.
-        let _ = killpg(pid, Signal::SIGKILL);
-        // Waits without reaping, which blocks for no longer than the kernel needs to end a killed process; the one who
-        // spawned it reaps, so that the number is not waited for again later.
-        while waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) == Err(Errno::EINTR) {}
-        drop(self.0.try_wait());
-    }
 }

@@ -14,6 +14,8 @@ use crate::platform::{Platform, Seconds};
 const SERVICE_ACCOUNT: &str = "tenant-workload";
 /// The Secret that SETUP_DATABASE makes.
 const DATABASE_SECRET: &str = "tenant-database-credentials";
+/// The collector that SETUP_OBSERVABILITY makes. Until then nobody takes telemetry in, and its senders drop it.
+const COLLECTOR: &str = "http://otel-collector:4318";
 
 /// A service by its chart's name, and those that must be ready before it is installed.
 #[derive(Clone, Copy, Debug)]
@@ -106,6 +108,9 @@ fn values(tenant: &Tenant, platform: &Platform, service: &str) -> Value {
             { "name": "DATABASE_URL", "valueFrom": {
                 "secretKeyRef": { "name": DATABASE_SECRET, "key": "DATABASE_URL" },
             } },
+            // The names that OpenTelemetry's libraries read.
+            { "name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": COLLECTOR },
+            { "name": "OTEL_SERVICE_NAME", "value": service },
         ],
         "resources": resources(tenant.tier),
         "commonLabels": ownership,
@@ -231,14 +236,16 @@ mod tests {
     #[test]
     fn every_tier_holds_all_its_pods_and_one_more() {
         let platform = Platform::default();
+        // tenant-api, the pods of the ingress controller with the reference's values, and Alertmanager.
         let tenant_api = json!({ "requests": { "cpu": "250m", "memory": "256Mi" }, "limits": { "cpu": "500m", "memory": "512Mi" } });
         let controller = &platform.ingress.values["controller"];
         let controllers = usize::try_from(controller["replicaCount"].as_u64().unwrap()).unwrap();
+        let alertmanager = json!({ "requests": { "cpu": "50m", "memory": "96Mi" }, "limits": { "cpu": "100m", "memory": "256Mi" } });
         for (tier, quota) in &platform.quotas {
             let service = resources(*tier);
             // Nine services; Prometheus, Grafana and the collector are held to the same size.
             let mut pods: Vec<[u64; 4]> = vec![of(&service); 12];
-            pods.push(of(&tenant_api));
+            pods.extend([of(&tenant_api), of(&alertmanager)]);
             pods.extend(vec![of(&controller["resources"]); controllers]);
             // A change of any one of them brings one more pod for a while; the largest counts.
             let surge = |kind: usize| pods.iter().map(|pod| pod[kind]).max().unwrap();

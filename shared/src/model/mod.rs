@@ -7,4 +7,4 @@ mod tenant;
 pub use ids::{ClaimId, RunId, TenantId};
 pub use names::{InvalidSlug, Namespace, PhaseName, Slug};
 pub(crate) use tenant::names;
-pub use tenant::{DeploymentType, OnFailure, Tenant, TenantStatus, Tier, UnknownName};
+pub use tenant::{Alerting, DeploymentType, OnFailure, Tenant, TenantStatus, Tier, UnknownName};

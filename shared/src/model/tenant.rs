@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{Slug, TenantId};
+use crate::secret::SecretRef;
 
 /// A text that names no member of a closed list.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -96,6 +97,18 @@ names!(
     }
 );
 
+/// Where a tenant's alerts go. What is left out is the administrator's address, and the platform's own Slack channel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Alerting {
+    /// An e-mail address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// Where the address of a Slack webhook is kept; the address itself is a secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slack_webhook_ref: Option<SecretRef>,
+}
+
 /// What the phases know of a tenant. Holds no secret.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Tenant {
@@ -117,6 +130,9 @@ pub struct Tenant {
     pub has_dedicated_database: bool,
     /// For the bill.
     pub cost_center: Option<String>,
+    /// Where its alerts go.
+    #[serde(default)]
+    pub alerting: Alerting,
     /// Who asked for it (the token's name).
     pub created_by: String,
     /// When it was asked for.

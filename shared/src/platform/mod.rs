@@ -4,6 +4,8 @@
 mod certificates;
 mod dns;
 mod ingress;
+mod monitoring;
+mod observability;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -12,8 +14,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use certificates::{Certificates, IssuerKind};
-pub use ingress::{Controller, Ingress};
 pub use dns::{AzureCredential, AzureDnsSettings, Dns, DnsProviderKind, PowerDnsSettings};
+pub use ingress::{Controller, Ingress};
+pub use monitoring::{Chart, ClusterMetrics, Mail, Monitoring};
+pub use observability::{Backend, Kept, Observability};
 pub use settings::{Engine, Seconds};
 
 use crate::model::{DeploymentType, Namespace, Slug, Tier};
@@ -89,6 +93,10 @@ pub struct Platform {
     pub dns: Dns,
     /// The rules of the deployment decision.
     pub deployment: DeploymentRules,
+    /// What watches over a tenant, and whom it tells.
+    pub monitoring: Monitoring,
+    /// Where the tenants' logs and traces go, and for how long they are kept.
+    pub observability: Observability,
     /// Connections a professional tenant's role may hold.
     pub professional_connection_limit: i32,
     /// The cluster's nodes are simulated: containers do not run, and what would have to run in one is done directly and
@@ -207,6 +215,8 @@ impl Default for Platform {
             api_server_cidrs: Vec::new(),
             dns: Dns::default(),
             deployment: DeploymentRules::default(),
+            monitoring: Monitoring::default(),
+            observability: Observability::default(),
             professional_connection_limit: 20,
             simulated_nodes: false,
             slug_rest: Seconds(60.0),

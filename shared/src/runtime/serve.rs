@@ -41,7 +41,7 @@ async fn run<P: Phase>() -> Result<(), lambda_runtime::Error> {
     }
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| async move {
         let (job, trigger) = Job::from_event(&event.payload)?;
-        Ok::<_, lambda_runtime::Error>(runner.run(&job, trigger).await?)
+        Ok::<_, lambda_runtime::Error>(Box::pin(runner.run(&job, trigger)).await?)
     }))
     .await
 }

@@ -9,7 +9,7 @@ use sqlx::types::Json;
 
 use super::{Store, StoreError, StoreResult};
 use crate::decide::machine::{self, RunStatus};
-use crate::model::{ClaimId, OnFailure, PhaseName, RunId, Tenant, TenantId};
+use crate::model::{Alerting, ClaimId, OnFailure, PhaseName, RunId, Tenant, TenantId};
 use crate::phase::{Interrupt, Operation};
 use crate::platform::Engine;
 
@@ -47,7 +47,7 @@ pub struct Claimed {
     pub waits: i32,
     /// For how long.
     pub waited: Duration,
-    /// The checkpoints of the phases before it, as long as it has no plan.
+    /// The checkpoints of the phases before it, as long as it has no plan; for the inventory, of all.
     pub earlier: BTreeMap<String, Value>,
     /// The operations of the attempt before.
     pub operations: Vec<Operation>,
@@ -129,11 +129,12 @@ impl Store {
                       EXTRACT(EPOCH FROM clock_timestamp() - phase.wait_since)::float8 AS waited,
                       EXTRACT(EPOCH FROM clock_timestamp() - phase.unavailable_since)::float8 AS unavailable_for,
                       t.id AS tenant_id, t.slug, t.name, t.tier, t.region, t.admin_email, t.deployment_strategy,
-                      t.has_dedicated_database, t.cost_center, t.created_by, t.created_at, t.on_failure,
+                      t.has_dedicated_database, t.cost_center, t.alerting, t.created_by, t.created_at, t.on_failure,
                       t.status = 'PENDING' AS "pending!",
                       CASE WHEN phase.plan IS NULL THEN
                           (SELECT jsonb_object_agg(q.name, q.checkpoint) FROM provisioning_phases q
-                           WHERE q.run_id = run.id AND q.position >= 0 AND q.position < run.cursor
+                           WHERE q.run_id = run.id AND q.position >= 0
+                              AND (q.position < run.cursor OR run.cursor < 0)
                              AND q.checkpoint IS NOT NULL) END AS earlier
                FROM run JOIN phase ON true JOIN tenants t ON t.id = run.tenant_id"#,
             run_id.0,
@@ -165,6 +166,7 @@ impl Store {
                 deployment_type: row.deployment_strategy.parse().map_err(|_| known("deployment strategy"))?,
                 has_dedicated_database: row.has_dedicated_database,
                 cost_center: row.cost_center,
+                alerting: alerting(row.alerting)?,
                 created_by: row.created_by,
                 created_at: row.created_at,
             },
@@ -301,6 +303,12 @@ impl Store {
         .await?;
         Ok(())
     }
+}
+
+/// Where a tenant's alerts go, as the request was stored.
+pub(super) fn alerting(stored: Option<Value>) -> StoreResult<Alerting> {
+    let Some(stored) = stored else { return Ok(Alerting::default()) };
+    serde_json::from_value(stored).map_err(StoreError::unreadable)
 }
 
 pub(super) fn seconds(value: Option<f64>) -> Duration {

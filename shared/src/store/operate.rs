@@ -356,7 +356,7 @@ async fn load(connection: &mut PgConnection, run_id: RunId, engine: &Engine) -> 
                   p.name AS phase, p.failures, p.lost,
                   EXTRACT(EPOCH FROM clock_timestamp() - p.unavailable_since)::float8 AS unavailable_for,
                   t.id AS tenant_id, t.slug, t.name, t.tier, t.region, t.admin_email, t.deployment_strategy,
-                  t.has_dedicated_database, t.cost_center, t.created_by, t.created_at, t.on_failure,
+                  t.has_dedicated_database, t.cost_center, t.alerting, t.created_by, t.created_at, t.on_failure,
                   t.status AS tenant_status
            FROM provisioning_runs r
            JOIN provisioning_phases p ON p.run_id = r.id AND p.position = r.cursor
@@ -398,6 +398,7 @@ async fn load(connection: &mut PgConnection, run_id: RunId, engine: &Engine) -> 
             deployment_type: row.deployment_strategy.parse().map_err(StoreError::unreadable)?,
             has_dedicated_database: row.has_dedicated_database,
             cost_center: row.cost_center,
+            alerting: super::claim::alerting(row.alerting)?,
             created_by: row.created_by,
             created_at: row.created_at,
         },

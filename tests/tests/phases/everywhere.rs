@@ -57,7 +57,7 @@ async fn a_failure_at_any_operation_leaves_nothing_behind() {
             let whole = world.provision(&model, Tier::Free, true).await;
             world.settled(whole, "ACTIVE").await;
             let places = places(world.operations(whole).await);
-            assert!(places.len() > 30, "five phases have more operations");
+            assert!(places.len() > 30, "the phases have more operations");
             let few = Arc::new(Semaphore::new(AT_ONCE));
             let failed = join_all(places.iter().map(|place| async {
                 let _one = few.acquire().await.unwrap();

@@ -82,6 +82,7 @@ impl World {
                 deployment_type: DeploymentType::ContainerPerTenant,
                 has_dedicated_database: strategy == Strategy::Database,
                 cost_center: None,
+                alerting: shared::model::Alerting::default(),
                 created_by: "test".into(),
                 created_at: chrono::Utc::now(),
             },

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use shared::decide::deployment::{Characteristics, determine_deployment_type};
 use shared::decide::phases;
-use shared::model::{DeploymentType, OnFailure, Slug, Tier};
+use shared::model::{Alerting, DeploymentType, OnFailure, Slug, Tier};
 use shared::platform::Platform;
 use shared::secret::SecretRef;
 use shared::store::NewTenant;
@@ -40,7 +40,7 @@ pub fn parse(
     let requested = fields.one_of::<DeploymentType>("deploymentType");
     let dedicated = fields.boolean("hasDedicatedDatabase");
     let cost_center = fields.short_text("costCenter", COST_CENTER);
-    let alerting = fields.object("alerting", "alerting.", alerting);
+    let alerting = fields.object("alerting", "alerting.", |fields| alerting(fields, platform, slug.as_ref()));
     let on_failure = fields.one_of::<OnFailure>("onFailure").unwrap_or(OnFailure::Rollback);
 
     // A decision made on what is wrong would only add noise.
@@ -153,18 +153,25 @@ fn domain(fields: &mut Fields, platform: &Platform) -> Option<String> {
     Some(domain)
 }
 
-fn alerting(fields: &mut Fields) -> Value {
+/// Where alerts go, as it is stored. Judged against a slug that is none, a reference is left to the next request.
+fn alerting(fields: &mut Fields, platform: &Platform, slug: Option<&Slug>) -> Value {
     let email = fields.parsed("email", "invalid_email", syntax::email);
-    let slack = fields.parsed("slackWebhookRef", "invalid_secret_reference", |text| {
+    let slack_webhook_ref = fields.parsed("slackWebhookRef", "invalid_secret_reference", |text| {
         // The error of a reference quotes what was given, which may be the secret itself.
-        text.parse::<SecretRef>().map(|reference| reference.to_string()).map_err(|_| {
+        text.parse::<SecretRef>().map_err(|_| {
             "must refer to where the webhook's URL is kept: env:NAME, file:PATH or k8s:namespace/name#key"
         })
     });
-    let mut alerting = Map::new();
-    alerting.extend(email.map(|email| ("email".to_owned(), json!(email))));
-    alerting.extend(slack.map(|slack| ("slackWebhookRef".to_owned(), json!(slack))));
-    Value::Object(alerting)
+    if let (Some(reference), Some(slug)) = (&slack_webhook_ref, slug)
+        && !platform.monitoring.allows(reference, slug, &platform.namespace(slug))
+    {
+        fields.error(
+            "slackWebhookRef",
+            "secret_reference_forbidden",
+            "refers to a secret that this tenant may not name; ask the platform's operator which it may",
+        );
+    }
+    json!(Alerting { email, slack_webhook_ref })
 }
 
 /// Whether this platform can make such a tenant.

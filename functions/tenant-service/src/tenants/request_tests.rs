@@ -84,6 +84,21 @@ fn each_wrong_field_is_named_with_its_code() {
             "alerting.slackWebhookRef",
             "invalid_secret_reference",
         ),
+        (
+            json!({ "alerting": { "slackWebhookRef": "env:ADMIN_TOKEN" } }),
+            "alerting.slackWebhookRef",
+            "secret_reference_forbidden",
+        ),
+        (
+            json!({ "alerting": { "slackWebhookRef": "file:/proc/self/environ" } }),
+            "alerting.slackWebhookRef",
+            "secret_reference_forbidden",
+        ),
+        (
+            json!({ "alerting": { "slackWebhookRef": "k8s:matih-other/tenant-database-credentials#DATABASE_URL" } }),
+            "alerting.slackWebhookRef",
+            "secret_reference_forbidden",
+        ),
         (json!({ "alerting": { "sms": "1" } }), "alerting.sms", "unknown_field"),
         (json!({ "onFailure": "explode" }), "onFailure", "unknown_value"),
         (json!({ "colour": "red" }), "colour", "unknown_field"),
@@ -166,4 +181,19 @@ fn what_the_platform_cannot_make_is_said_with_what_it_can() {
         assert_eq!(errors.len(), 1);
     }
     assert!(refused(json!({}))[0].message.contains("container_per_tenant"));
+}
+
+#[test]
+fn a_tenant_may_name_what_the_platform_allows_it() {
+    let mut generous = platform();
+    generous.monitoring.tenant_references = vec!["env:SLACK_*".into()];
+    let body =
+        with(&json!({ "alerting": { "email": "ops@acme.example", "slackWebhookRef": "env:SLACK_ACME" } }));
+    let tenant = parse(body, &generous, &Actor("test".into())).unwrap();
+    assert_eq!(
+        tenant.alerting,
+        Some(json!({ "email": "ops@acme.example", "slackWebhookRef": "env:SLACK_ACME" }))
+    );
+    let own = json!({ "alerting": { "slackWebhookRef": "k8s:matih-acme/slack#url" } });
+    assert_eq!(ask(&own).unwrap().alerting, Some(json!({ "slackWebhookRef": "k8s:matih-acme/slack#url" })));
 }

@@ -1,7 +1,8 @@
 //! Creating tenants: once, whatever is sent how often.
 
 use serde_json::json;
-use shared::model::TenantId;
+use shared::decide::phases;
+use shared::model::{DeploymentType, TenantId};
 
 use crate::world::{Answer, BOB, body, with_platform, with_world};
 
@@ -11,7 +12,8 @@ async fn a_tenant_is_recorded_with_its_run_and_answered_202() {
         let mut body = body("acme");
         body["domain"] = json!("Portal.Acme.Example");
         body["costCenter"] = json!("CC-1");
-        body["alerting"] = json!({ "email": "ops@acme.example", "slackWebhookRef": "env:ACME_SLACK" });
+        body["alerting"] =
+            json!({ "email": "ops@acme.example", "slackWebhookRef": "k8s:matih-acme/slack#url" });
         let made = world.create("k", &body).await.ok(202);
         let id = made.body["id"].as_str().unwrap().to_owned();
         assert_eq!(made.header("location"), format!("/api/v1/tenants/{id}"));
@@ -37,7 +39,9 @@ async fn a_tenant_is_recorded_with_its_run_and_answered_202() {
         }
         assert_eq!(world.get("/api/v1/tenants/acme").await.ok(200).body, made.body);
         assert_eq!(world.get(made.header("location")).await.ok(200).body, made.body);
-        assert_eq!(world.number("SELECT count(*) FROM provisioning_phases WHERE position >= 0").await, 5);
+        let phases = phases::plan(DeploymentType::ContainerPerTenant).len();
+        let recorded = world.number("SELECT count(*) FROM provisioning_phases WHERE position >= 0").await;
+        assert_eq!(usize::try_from(recorded), Ok(phases));
         assert_eq!(
             world.number("SELECT count(*) FROM provisioning_audit_logs WHERE actor = 'alice'").await,
             1

@@ -1,0 +1,291 @@
+//! DEPLOY_MONITORING: a Prometheus, an Alertmanager and a Grafana that know the tenant's namespace and nothing else.
+//!
+//! In: the tenant's namespace and address for alerts, the platform's mail server and metrics, secrets by reference. Out:
+//! the Grafana release. Needs the Prometheus operator in the cluster. Fails with `secret_reference_forbidden`,
+//! `secret_missing`, `secret_unusable`, `foreign_object`, `not_ready`, and as Helm does. Rollback: uninstalls the release
+//! and deletes the custom resources and what belongs to them, in reverse order.
+
+mod alerting;
+mod dashboards;
+mod grafana;
+pub mod kinds;
+mod policies;
+mod prometheus;
+mod rules;
+mod shares;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::ResourceExt as _;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use shared::cluster::{Cluster, Deployments, Owned, Target};
+use shared::helm::Helm;
+use shared::model::{Namespace, PhaseName, RunId, Slug, Tenant, TenantId, Tier};
+use shared::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
+use shared::platform::{Chart, ClusterMetrics, Mail, Platform, Seconds};
+use shared::secret::SecretRef;
+
+use kinds::{
+    Alertmanager, AlertmanagerConfig, AlertmanagerKind, PodMonitor, Prometheus, PrometheusKind,
+    PrometheusRule, ScrapeConfig, ServiceMonitor,
+};
+
+/// The phase.
+#[derive(Debug)]
+pub struct DeployMonitoring {
+    cluster: Cluster,
+    helm: Helm,
+}
+
+/// What will be watched, and who will be told.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Plan {
+    /// The tenant's namespace.
+    pub namespace: Namespace,
+    /// The tenant; Prometheus and Alertmanager are named after it.
+    pub slug: Slug,
+    /// Selects the tenant's own objects.
+    pub tenant_id: TenantId,
+    /// Decides the pods' sizes.
+    pub tier: Tier,
+    /// Before the `/` of the platform's labels.
+    pub label_prefix: String,
+    /// Version of Prometheus.
+    pub prometheus_version: String,
+    /// Version of Alertmanager.
+    pub alertmanager_version: String,
+    /// How long measurements are kept, a Prometheus duration.
+    pub retention: String,
+    /// How often is measured, a Prometheus duration.
+    pub scrape_interval: String,
+    /// Where the cluster's own measurements are.
+    pub cluster_metrics: ClusterMetrics,
+    /// Grafana's chart, its repository filled in.
+    pub grafana: Chart,
+    /// Where alerts are mailed to.
+    pub email: String,
+    /// By which server.
+    pub mail: Mail,
+    /// Where the Slack webhook is kept; the webhook itself is read when the phase runs.
+    pub slack_webhook: Option<SecretRef>,
+    /// Where the mail server is when it has no addresses of its own.
+    pub control_plane_namespace: String,
+    /// The API server's addresses.
+    pub api_server_cidrs: Vec<String>,
+    /// How long the phase may wait for readiness.
+    pub ready_within: Seconds,
+}
+
+/// What is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Checkpoint {
+    /// Grafana's release.
+    pub grafana: String,
+    /// The run that first installed it.
+    pub created_by: Option<RunId>,
+}
+
+impl Phase for DeployMonitoring {
+    const NAME: PhaseName = PhaseName::new("DEPLOY_MONITORING");
+    type Plan = Plan;
+    type Checkpoint = Checkpoint;
+
+    async fn connect(_: &Platform) -> Result<Self> {
+        let cluster = Cluster::connect().await?;
+        Ok(Self { helm: Helm::connect(&cluster)?, cluster })
+    }
+
+    fn plan(&self, tenant: &Tenant, platform: &Platform, _: &Checkpoints) -> Result<Plan> {
+        plan(tenant, platform)
+    }
+
+    async fn apply(&self, plan: &Plan, step: &Step) -> Result<Progress<Checkpoint>> {
+        let cluster = self.cluster.owned_by(step.owner(), &plan.label_prefix);
+        let policies = policies::all(plan)?;
+        step.operation("network policies", cluster.ensure_all(&policies)).await?;
+        step.operation("prometheus", Box::pin(prometheus_and_what_it_sees(&cluster, plan))).await?;
+        let dashboards = dashboards::config_maps(plan)?;
+        step.operation("dashboards", cluster.ensure_all(&dashboards)).await?;
+        step.operation("alert rules", cluster.ensure(&prometheus::alert_rules(plan))).await?;
+        step.operation("notification channels", Box::pin(self.channels(&cluster, plan))).await?;
+        let grafana = grafana::release(plan);
+        let install = Box::pin(async {
+            cluster.ensure_kept(&grafana::admin(plan)).await?;
+            self.helm.ensure_release(&grafana, step.owner(), step).await
+        });
+        let ensured = step.operation("install grafana", install).await?;
+        within_budget(plan, step, step.wait_for("ready", Box::pin(self.ready(plan))).await)?;
+        Ok(Progress::Done(Checkpoint { grafana: grafana.name, created_by: ensured.created_by }))
+    }
+
+    async fn revert(&self, plan: &Plan, _: Option<&Checkpoint>, step: &Step) -> Result<Progress<()>> {
+        let cluster = self.cluster.owned_by(step.owner(), &plan.label_prefix);
+        let (namespace, prefix) = (&plan.namespace, &plan.label_prefix);
+        let grafana = grafana::name(plan);
+        let uninstall =
+            Box::pin(self.helm.ensure_uninstalled(namespace, &grafana, prefix, step.owner(), step));
+        step.wait_for("uninstall grafana", uninstall).await?;
+        for (what, targets) in made(plan)? {
+            step.wait_for(&format!("delete {what}"), Box::pin(gone(&cluster, &targets))).await?;
+        }
+        Ok(Progress::Done(()))
+    }
+}
+
+impl DeployMonitoring {
+    /// The channels' secrets are read here, at the time they are needed, and go nowhere but into the tenant's Secret.
+    async fn channels(&self, cluster: &Owned, plan: &Plan) -> Result<()> {
+        let mut values = Vec::new();
+        for (key, reference) in alerting::references(plan) {
+            values.push((key, self.cluster.resolve(reference).await?));
+        }
+        if !values.is_empty() {
+            cluster.ensure(&alerting::secret(plan, &values)?).await?;
+        }
+        cluster.ensure(&alerting::routing(plan)).await?;
+        cluster.ensure(&alerting::alertmanager(plan)).await?;
+        Ok(())
+    }
+
+    /// The operator says of its two that they run; of Grafana its Deployment does.
+    async fn ready(&self, plan: &Plan) -> Result<Progress<()>> {
+        let (namespace, name) = (plan.namespace.as_str(), plan.slug.as_str());
+        self.cluster.has_condition::<PrometheusKind>(namespace, name, "Available").await?.or_park()?;
+        self.cluster.has_condition::<AlertmanagerKind>(namespace, name, "Available").await?.or_park()?;
+        Box::pin(self.cluster.ready(namespace, Deployments::Release(&grafana::name(plan)))).await
+    }
+}
+
+async fn prometheus_and_what_it_sees(cluster: &Owned, plan: &Plan) -> Result<()> {
+    let (account, role, binding) = prometheus::access(plan)?;
+    cluster.ensure(&account).await?;
+    cluster.ensure(&role).await?;
+    cluster.ensure(&binding).await?;
+    cluster.ensure(&prometheus::services(plan)).await?;
+    cluster.ensure(&prometheus::ingress(plan)).await?;
+    cluster.ensure(&prometheus::cluster(plan)).await?;
+    cluster.ensure(&prometheus::prometheus(plan)).await?;
+    Ok(())
+}
+
+/// A wait that has lasted longer than it may is a failure.
+fn within_budget(plan: &Plan, step: &Step, waited: Result<()>) -> Result<()> {
+    match waited {
+        Err(Error { kind: Kind::Parked(wait), .. }) if step.waited() >= plan.ready_within.duration() => {
+            Err(Error::retryable("not_ready", format!("{} after {} s", wait.on, plan.ready_within.0)).next(
+                "Look at the pods' events and logs, and whether the Prometheus operator runs; raise \
+                 monitoring.ready_within if they only need longer.",
+            ))
+        }
+        waited => waited,
+    }
+}
+
+/// What the phase makes beside the release, in the order in which it goes.
+fn made(plan: &Plan) -> Result<Vec<(&'static str, Vec<Target>)>> {
+    let within = Some(plan.namespace.as_str());
+    let name = plan.slug.as_str();
+    let config_maps = dashboards::config_maps(plan)?;
+    let policies = policies::all(plan)?;
+    Ok(vec![
+        (
+            "notification channels",
+            vec![
+                Target::of::<Alertmanager>(within, name),
+                Target::of::<AlertmanagerConfig>(within, alerting::ROUTING),
+                Target::of::<Secret>(within, alerting::SECRET),
+            ],
+        ),
+        ("alert rules", vec![Target::of::<PrometheusRule>(within, prometheus::RULES)]),
+        (
+            "dashboards",
+            config_maps
+                .iter()
+                .map(|map| Target::of::<ConfigMap>(within, &map.name_any()))
+                .chain([Target::of::<Secret>(within, grafana::ADMIN)])
+                .collect(),
+        ),
+        (
+            "prometheus",
+            vec![
+                Target::of::<Prometheus>(within, name),
+                Target::of::<ScrapeConfig>(within, prometheus::CLUSTER),
+                Target::of::<PodMonitor>(within, prometheus::INGRESS),
+                Target::of::<ServiceMonitor>(within, prometheus::SERVICES),
+                Target::of::<RoleBinding>(within, prometheus::ACCOUNT),
+                Target::of::<Role>(within, prometheus::ACCOUNT),
+                Target::of::<ServiceAccount>(within, prometheus::ACCOUNT),
+            ],
+        ),
+        (
+            "network policies",
+            policies.iter().map(|policy| Target::of::<NetworkPolicy>(within, &policy.name_any())).collect(),
+        ),
+    ])
+}
+
+async fn gone(cluster: &Owned, targets: &[Target]) -> Result<Progress<()>> {
+    for target in targets {
+        cluster.ensure_deleted(target).await?.or_park()?;
+    }
+    Ok(Progress::Done(()))
+}
+
+fn plan(tenant: &Tenant, platform: &Platform) -> Result<Plan> {
+    let monitoring = &platform.monitoring;
+    let namespace = platform.namespace(&tenant.slug);
+    let mut grafana = monitoring.grafana.clone();
+    if grafana.repository_url.is_empty() {
+        grafana.repository_url.clone_from(&platform.charts.repository_url);
+    }
+    if grafana.repository_url.is_empty() {
+        return Err(Error::fatal("platform_incomplete", "charts.repository_url is empty")
+            .next("Set charts.repository_url in the platform file, then retry."));
+    }
+    let slack_webhook = match &tenant.alerting.slack_webhook_ref {
+        // Looked at again: the platform may have become stricter since the request.
+        Some(own) if !monitoring.allows(own, &tenant.slug, &namespace) => {
+            return Err(Error::fatal(
+                "secret_reference_forbidden",
+                format!("{} may not name {own} as its Slack webhook", tenant.slug),
+            )
+            .next("Allow it in monitoring.tenant_references of the platform file, then retry."));
+        }
+        Some(own) => Some(own.clone()),
+        None => monitoring.slack_webhook.clone(),
+    };
+    Ok(Plan {
+        slug: tenant.slug.clone(),
+        tenant_id: tenant.id,
+        tier: tenant.tier,
+        label_prefix: platform.label_prefix.clone(),
+        prometheus_version: monitoring.prometheus_version.clone(),
+        alertmanager_version: monitoring.alertmanager_version.clone(),
+        retention: monitoring.retention.clone(),
+        scrape_interval: monitoring.scrape_interval.clone(),
+        cluster_metrics: monitoring.cluster_metrics.clone(),
+        grafana,
+        email: tenant.alerting.email.clone().unwrap_or_else(|| tenant.admin_email.clone()),
+        mail: monitoring.mail.clone(),
+        slack_webhook,
+        control_plane_namespace: platform.control_plane_namespace.clone(),
+        api_server_cidrs: platform.api_server_cidrs.clone(),
+        ready_within: monitoring.ready_within,
+        namespace,
+    })
+}
+
+/// An object of a kind known at compile time, written as its manifest.
+pub(crate) fn object<K: DeserializeOwned>(manifest: Value) -> Result<K> {
+    serde_json::from_value(manifest).map_err(|error| {
+        Error::fatal("object_invalid", error.to_string()).next("Report this fault in the phase's code.")
+    })
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

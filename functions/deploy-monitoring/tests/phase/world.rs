@@ -1,0 +1,228 @@
+//! A tenant with a namespace made by CREATE_NAMESPACE, gone with the test, and the phase that is tested on it.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use create_namespace::CreateNamespace;
+use k8s_openapi::NamespaceResourceScope;
+use kube::api::{Api, PostParams};
+use kube::{Client, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use shared::cluster::Cluster;
+use shared::model::{Alerting, DeploymentType, RunId, Tenant, TenantId, Tier};
+use shared::phase::{
+    Checkpoints, Error, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Result, Scope, Step,
+    StepParts,
+};
+use shared::platform::{Charts, Platform};
+use tokio_util::sync::CancellationToken;
+
+/// Longest wait for anything.
+const WITHIN: Duration = Duration::from_mins(1);
+
+/// Keeps what the operations would write to the control plane's database.
+#[derive(Default)]
+struct Written(Mutex<String>);
+
+#[async_trait]
+impl Fence for Written {
+    async fn record(&self, operations: &[Operation]) -> std::result::Result<(), Interrupt> {
+        self.0.lock().unwrap().push_str(&serde_json::to_string(operations).unwrap());
+        Ok(())
+    }
+}
+
+pub struct World<P> {
+    pub tenant: Tenant,
+    pub namespace: String,
+    pub platform: Platform,
+    phase: P,
+    run: RunId,
+    client: Client,
+    written: Arc<Written>,
+}
+
+fn variable(name: &str) -> String {
+    std::env::var(name)
+        .unwrap_or_else(|_| panic!("{name} is not set; these tests need the local stack: run `make test`"))
+}
+
+impl<P: Phase> World<P> {
+    pub async fn new(tier: Tier) -> Self {
+        variable("KUBECONFIG");
+        let id = TenantId::generate();
+        let platform = Platform {
+            charts: Charts { repository_url: variable("CHART_REPOSITORY_URL"), ..Charts::default() },
+            simulated_nodes: true,
+            ..Platform::default()
+        };
+        let tenant = Tenant {
+            id,
+            slug: format!("mon-{}", &id.to_string()[24..]).parse().unwrap(),
+            name: "Monitored".into(),
+            tier,
+            region: "eastus".into(),
+            admin_email: "admin@example.com".into(),
+            deployment_type: DeploymentType::ContainerPerTenant,
+            has_dedicated_database: true,
+            cost_center: None,
+            alerting: Alerting::default(),
+            created_by: "test".into(),
+            created_at: "2026-02-12T10:00:00Z".parse().unwrap(),
+        };
+        let namespace = platform.namespace(&tenant.slug).to_string();
+        let client = Cluster::connect().await.unwrap().client();
+        let phase = P::connect(&platform).await.unwrap();
+        let (run, written) = (RunId::generate(), Arc::default());
+        let world = Self { tenant, namespace, platform, phase, run, client, written };
+        // Another run's, so that the rollbacks below leave it.
+        let run = RunId::generate();
+        let phase = CreateNamespace::connect(&world.platform).await.unwrap();
+        let plan = phase.plan(&world.tenant, &world.platform, &Checkpoints::default()).unwrap();
+        phase.apply(&plan, &world.step(run, Scope::Run)).await.unwrap();
+        world
+    }
+
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    pub async fn create<K>(&self, object: &Value)
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + std::fmt::Debug
+            + Serialize
+            + DeserializeOwned,
+    {
+        let object: K = serde_json::from_value(object.clone()).unwrap();
+        self.api::<K>().create(&PostParams::default(), &object).await.unwrap();
+    }
+
+    fn step(&self, run_id: RunId, scope: Scope) -> Step {
+        let owner =
+            Owner { tenant_id: self.tenant.id, slug: self.tenant.slug.clone(), run_id, epoch: 1, scope };
+        Step::new(StepParts {
+            owner,
+            phase: P::NAME,
+            backward: false,
+            failures: 0,
+            waits: 0,
+            waited: Duration::ZERO,
+            fence: self.written.clone(),
+            cancel: CancellationToken::new(),
+        })
+    }
+
+    /// The operations' results so far.
+    pub fn written(&self) -> String {
+        self.written.0.lock().unwrap().clone()
+    }
+
+    fn plan(&self) -> P::Plan {
+        self.phase.plan(&self.tenant, &self.platform, &Checkpoints::default()).unwrap()
+    }
+
+    /// Applies until done, as the engine would; in the run whose rollback `revert` is.
+    pub async fn apply(&self) -> P::Checkpoint {
+        self.apply_in(self.run).await
+    }
+
+    pub async fn apply_in(&self, run: RunId) -> P::Checkpoint {
+        let plan = self.plan();
+        until_done(async || Box::pin(self.phase.apply(&plan, &self.step(run, Scope::Run))).await).await
+    }
+
+    /// The error that it fails with.
+    pub async fn fails(&self) -> Error {
+        match Box::pin(self.phase.apply(&self.plan(), &self.step(self.run, Scope::Run))).await {
+            Err(error) => error,
+            Ok(_) => panic!("it does not fail"),
+        }
+    }
+
+    pub async fn revert(&self, scope: Scope) {
+        self.revert_of(self.run, scope).await;
+    }
+
+    pub async fn revert_of(&self, run: RunId, scope: Scope) {
+        let plan = self.plan();
+        until_done(async || Box::pin(self.phase.revert(&plan, None, &self.step(run, scope))).await).await;
+    }
+
+    /// Everything in the namespace, by kind, name and uid, but what tells of events and leases.
+    pub fn listing(&self) -> BTreeSet<String> {
+        let kinds = kubectl(&["api-resources", "--verbs=list", "--namespaced", "--output=name"]);
+        let kinds: Vec<&str> = kinds.lines().filter(|kind| !kind.starts_with("events")).collect();
+        let kinds = kinds.join(",");
+        let all = kubectl(&["get", &kinds, "--namespace", &self.namespace, "--output=json"]);
+        let all: Value = serde_json::from_str(&all).unwrap();
+        let all = all["items"].as_array().unwrap().iter();
+        all.map(|it| format!("{} {} {}", it["kind"], it["metadata"]["name"], it["metadata"]["uid"])).collect()
+    }
+
+    /// Controllers take away what hung on deleted objects.
+    pub async fn until_listed(&self, wanted: &BTreeSet<String>) {
+        let began = Instant::now();
+        loop {
+            let listed = self.listing();
+            if listed == *wanted {
+                return;
+            }
+            assert!(began.elapsed() < WITHIN, "left: {:#?}", listed.difference(wanted));
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+}
+
+/// What a tool says of a file; it must accept it.
+pub fn checked(tool: &[&str], file: &str, content: &str) -> String {
+    run_on(tool, file, content, &[])
+}
+
+/// As [`checked`], with arguments after the file.
+pub fn run_on(tool: &[&str], file: &str, content: &str, more: &[&str]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(file);
+    std::fs::write(&path, content).unwrap();
+    let done =
+        Command::new(tool[0]).args(&tool[1..]).arg(&path).args(more).current_dir(folder.path()).output();
+    let done = done.unwrap_or_else(|error| panic!("{}: {error}; run `make test`", tool[0]));
+    let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success(), "{tool:?}: {said}\n{content}");
+    said
+}
+
+async fn until_done<T>(call: impl AsyncFn() -> Result<Progress<T>>) -> T {
+    let began = Instant::now();
+    loop {
+        let wait = match call().await {
+            Ok(Progress::Done(value)) => return value,
+            Ok(Progress::Wait(wait)) | Err(Error { kind: Kind::Parked(wait), .. }) => wait,
+            Err(error) => panic!("{error}"),
+        };
+        assert!(began.elapsed() < WITHIN, "waits for {}", wait.on);
+        tokio::time::sleep(wait.after).await;
+    }
+}
+
+fn kubectl(arguments: &[&str]) -> String {
+    let done = Command::new("kubectl").args(arguments).output().unwrap();
+    assert!(done.status.success(), "kubectl {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).unwrap()
+}
+
+impl<P> Drop for World<P> {
+    fn drop(&mut self) {
+        let arguments = ["delete", "namespace", &self.namespace, "--wait=false", "--ignore-not-found"];
+        drop(Command::new("kubectl").args(arguments).output());
+    }
+}

@@ -1,0 +1,219 @@
+//! SETUP_OBSERVABILITY: the tenant's logs and traces are collected, stamped as the tenant's, kept and found.
+//!
+//! In: the tenant's namespace, the platform's Loki and Tempo. Out: the collector's release, and what Loki and Tempo keep
+//! when all else is gone. Fails with `foreign_object`, `not_ready`, `not_connected`, `collector_missing`, and as Helm
+//! does. Rollback: uninstalls the collector and deletes the configuration; history stays for as long as it is kept.
+
+mod collector;
+mod config;
+mod local;
+mod marks;
+mod policies;
+mod remote;
+mod stand_in;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::ResourceExt as _;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use shared::cluster::{Cluster, Deployments, Owned, Target};
+use shared::helm::Helm;
+use shared::model::{Namespace, PhaseName, RunId, Slug, Tenant, TenantId, Tier};
+use shared::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
+use shared::platform::{Backend, Chart, Kept, Platform, Seconds};
+
+pub use config::{COLLECTOR, KEY, LOGS, TENANT_HEADER};
+
+/// The phase.
+#[derive(Debug)]
+pub struct SetupObservability {
+    cluster: Cluster,
+    helm: Helm,
+}
+
+/// What will be collected, and where it goes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Plan {
+    /// The tenant's namespace.
+    pub namespace: Namespace,
+    /// The tenant, as Loki and Tempo know it.
+    pub slug: Slug,
+    /// The tenant.
+    pub tenant_id: TenantId,
+    /// Decides the collector's size.
+    pub tier: Tier,
+    /// Before the `/` of the platform's labels.
+    pub label_prefix: String,
+    /// Where logs go.
+    pub loki: Backend,
+    /// Where traces go.
+    pub tempo: Backend,
+    /// The collector's chart, its repository filled in.
+    pub chart: Chart,
+    /// The collector's image.
+    pub image: String,
+    /// Hours that logs are kept.
+    pub logs_kept: u32,
+    /// Hours that traces are kept.
+    pub traces_kept: u32,
+    /// Where the control plane tries the path from.
+    pub control_plane_namespace: String,
+    /// The collector's pod does not run: its configuration is tried in a collector of this function's own.
+    pub simulated_nodes: bool,
+    /// How long the phase may wait.
+    pub ready_within: Seconds,
+}
+
+/// What is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Checkpoint {
+    /// The collector's release.
+    pub collector: String,
+    /// The run that first installed it.
+    pub created_by: Option<RunId>,
+    /// What stays when the tenant goes, for as long as it is kept.
+    pub kept: Vec<Kept>,
+}
+
+impl Phase for SetupObservability {
+    const NAME: PhaseName = PhaseName::new("SETUP_OBSERVABILITY");
+    type Plan = Plan;
+    type Checkpoint = Checkpoint;
+
+    async fn connect(_: &Platform) -> Result<Self> {
+        let cluster = Cluster::connect().await?;
+        Ok(Self { helm: Helm::connect(&cluster)?, cluster })
+    }
+
+    fn plan(&self, tenant: &Tenant, platform: &Platform, _: &Checkpoints) -> Result<Plan> {
+        plan(tenant, platform)
+    }
+
+    async fn apply(&self, plan: &Plan, step: &Step) -> Result<Progress<Checkpoint>> {
+        let cluster = self.cluster.owned_by(step.owner(), &plan.label_prefix);
+        let policies = policies::all(plan)?;
+        step.operation("network policies", cluster.ensure_all(&policies)).await?;
+        let configuration = config::config_maps(plan)?;
+        step.operation("configuration", cluster.ensure_all(&configuration)).await?;
+        let release = collector::release(plan);
+        let install = Box::pin(self.helm.ensure_release(&release, step.owner(), step));
+        let ensured = step.operation("install collector", install).await?;
+        let look = self.cluster.ready(plan.namespace.as_str(), Deployments::Release(COLLECTOR));
+        within_budget(plan, step, "not_ready", step.wait_for("collector ready", Box::pin(look)).await)?;
+        let tried = step.wait_for("log and trace pipeline", Box::pin(self.try_out(plan))).await;
+        within_budget(plan, step, "not_connected", tried.map(drop))?;
+        Ok(Progress::Done(Checkpoint {
+            collector: release.name,
+            created_by: ensured.created_by,
+            kept: kept(plan),
+        }))
+    }
+
+    async fn revert(&self, plan: &Plan, _: Option<&Checkpoint>, step: &Step) -> Result<Progress<()>> {
+        let cluster = self.cluster.owned_by(step.owner(), &plan.label_prefix);
+        let (namespace, prefix) = (&plan.namespace, &plan.label_prefix);
+        let uninstall =
+            Box::pin(self.helm.ensure_uninstalled(namespace, COLLECTOR, prefix, step.owner(), step));
+        step.wait_for("uninstall collector", uninstall).await?;
+        let within = Some(namespace.as_str());
+        let maps: Vec<Target> = config::config_maps(plan)?
+            .iter()
+            .map(|map| Target::of::<ConfigMap>(within, &map.name_any()))
+            .collect();
+        step.wait_for("delete configuration", Box::pin(gone(&cluster, &maps))).await?;
+        let policies: Vec<Target> = policies::all(plan)?
+            .iter()
+            .map(|policy| Target::of::<NetworkPolicy>(within, &policy.name_any()))
+            .collect();
+        step.wait_for("delete network policies", Box::pin(gone(&cluster, &policies))).await?;
+        Ok(Progress::Done(()))
+    }
+}
+
+impl SetupObservability {
+    /// Sends a marked log line and a span through the tenant's collector, and reads them back. Done with what was seen.
+    async fn try_out(&self, plan: &Plan) -> Result<Progress<Value>> {
+        if plan.simulated_nodes {
+            local::try_out(&self.cluster, plan).await
+        } else {
+            remote::try_out(plan).await
+        }
+    }
+}
+
+async fn gone(cluster: &Owned, targets: &[Target]) -> Result<Progress<()>> {
+    for target in targets {
+        cluster.ensure_deleted(target).await?.or_park()?;
+    }
+    Ok(Progress::Done(()))
+}
+
+/// A wait that has lasted longer than it may is a failure.
+fn within_budget(plan: &Plan, step: &Step, code: &'static str, waited: Result<()>) -> Result<()> {
+    match waited {
+        Err(Error { kind: Kind::Parked(wait), .. }) if step.waited() >= plan.ready_within.duration() => {
+            Err(Error::retryable(code, format!("{} after {} s", wait.on, plan.ready_within.0)).next(
+                "Look at the collector's log, and whether Loki and Tempo answer; raise observability.ready_within if \
+                 they only need longer.",
+            ))
+        }
+        waited => waited,
+    }
+}
+
+fn kept(plan: &Plan) -> Vec<Kept> {
+    vec![
+        Kept {
+            system: "Loki".into(),
+            selector: format!("{{namespace=\"{}\"}} of tenant {}", plan.namespace, plan.slug),
+            hours: plan.logs_kept,
+        },
+        Kept {
+            system: "Tempo".into(),
+            selector: format!("tenant_id={} of tenant {}", plan.slug, plan.slug),
+            hours: plan.traces_kept,
+        },
+    ]
+}
+
+fn plan(tenant: &Tenant, platform: &Platform) -> Result<Plan> {
+    let settings = &platform.observability;
+    let mut chart = settings.collector.clone();
+    if chart.repository_url.is_empty() {
+        chart.repository_url.clone_from(&platform.charts.repository_url);
+    }
+    if chart.repository_url.is_empty() {
+        return Err(Error::fatal("platform_incomplete", "charts.repository_url is empty")
+            .next("Set charts.repository_url in the platform file, then retry."));
+    }
+    Ok(Plan {
+        namespace: platform.namespace(&tenant.slug),
+        slug: tenant.slug.clone(),
+        tenant_id: tenant.id,
+        tier: tenant.tier,
+        label_prefix: platform.label_prefix.clone(),
+        loki: settings.loki.clone(),
+        tempo: settings.tempo.clone(),
+        chart,
+        image: settings.collector_image.clone(),
+        logs_kept: settings.logs_kept,
+        traces_kept: settings.traces_kept,
+        control_plane_namespace: platform.control_plane_namespace.clone(),
+        simulated_nodes: platform.simulated_nodes,
+        ready_within: settings.ready_within,
+    })
+}
+
+/// An object of a kind known at compile time, written as its manifest.
+pub(crate) fn object<K: DeserializeOwned>(manifest: Value) -> Result<K> {
+    serde_json::from_value(manifest).map_err(|error| {
+        Error::fatal("object_invalid", error.to_string()).next("Report this fault in the phase's code.")
+    })
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -1,0 +1,5 @@
+//! The function `setup-observability`.
+
+fn main() -> std::process::ExitCode {
+    shared::runtime::serve::<setup_observability::SetupObservability>()
+}

@@ -1,0 +1,94 @@
+//! Trying the pipeline out in a cluster whose containers run: in through the collector's Service, out of Loki and Tempo.
+
+use std::time::{Duration, Instant};
+
+use reqwest::Client;
+use serde_json::{Value, json};
+use shared::phase::{Error, Progress, Result};
+
+use crate::Plan;
+use crate::config::{COLLECTOR, PORT, TENANT_HEADER};
+use crate::marks::Marks;
+
+/// Longest wait for one answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// How long one attempt looks for what it sent before the run is parked.
+const LOOK_FOR: Duration = Duration::from_secs(10);
+/// Between two looks: neither system can be watched.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+pub(crate) async fn try_out(plan: &Plan) -> Result<Progress<Value>> {
+    let marks = Marks::fresh()?;
+    let collector = format!("http://{COLLECTOR}.{}.svc:{PORT}", plan.namespace);
+    send(&collector, "logs", &marks.logs()).await?;
+    send(&collector, "traces", &marks.traces()).await?;
+    let began = Instant::now();
+    loop {
+        let (line, span) = (has_line(plan, &marks).await?, has_span(plan, &marks).await?);
+        if line && span {
+            return Ok(Progress::Done(json!({
+                "logLine": { "mark": marks.word, "readBackFrom": plan.loki.query_url() },
+                "span": { "traceId": marks.trace_id, "readBackFrom": plan.tempo.query_url() },
+            })));
+        }
+        if began.elapsed() > LOOK_FOR {
+            let what = if line { "span in Tempo" } else { "log line in Loki" };
+            return Ok(Progress::wait(Duration::from_secs(1), format!("the marked {what} is not found yet")));
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// Hands telemetry to a collector by OTLP over HTTP.
+pub(crate) async fn send(collector: &str, signal: &str, content: &Value) -> Result<()> {
+    let url = format!("{collector}/v1/{signal}");
+    let answer =
+        client()?.post(&url).json(content).send().await.map_err(|error| unconnected(&url, &error))?;
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(());
+    }
+    Err(Error::retryable("collector_refused", format!("POST {url}: {status}"))
+        .next("Look at the collector's log for why it refuses what it is sent."))
+}
+
+/// Loki, asked by the label that the log collection sets.
+async fn has_line(plan: &Plan, marks: &Marks) -> Result<bool> {
+    let url = format!("{}/loki/api/v1/query_range", plan.loki.query_url());
+    let query = format!("{{namespace=\"{}\"}} |= \"{}\"", plan.namespace, marks.word);
+    let request = client()?.get(&url).query(&[("query", query.as_str()), ("limit", "1")]);
+    let found = asked(plan, &url, request).await?;
+    Ok(found.is_some_and(|found| found["data"]["result"].as_array().is_some_and(|all| !all.is_empty())))
+}
+
+/// Tempo, asked by the trace's id.
+async fn has_span(plan: &Plan, marks: &Marks) -> Result<bool> {
+    let url = format!("{}/api/traces/{}", plan.tempo.query_url(), marks.trace_id);
+    Ok(asked(plan, &url, client()?.get(&url)).await?.is_some())
+}
+
+/// None when there is no such thing.
+async fn asked(plan: &Plan, url: &str, request: reqwest::RequestBuilder) -> Result<Option<Value>> {
+    let request = request.header(TENANT_HEADER, plan.slug.as_str()).header("Accept", "application/json");
+    let answer = request.send().await.map_err(|error| unconnected(url, &error))?;
+    let status = answer.status();
+    if status == reqwest::StatusCode::NOT_FOUND {
+        return Ok(None);
+    }
+    if !status.is_success() {
+        return Err(Error::retryable("query_refused", format!("GET {url}: {status}"))
+            .next("Look at the log of the system that refuses."));
+    }
+    answer.json().await.map(Some).map_err(|error| unconnected(url, &error))
+}
+
+fn client() -> Result<Client> {
+    Client::builder().timeout(ANSWER_WITHIN).no_proxy().build().map_err(|error| {
+        Error::retryable("http_client", error.to_string()).next("Report this fault in the phase's code.")
+    })
+}
+
+fn unconnected(url: &str, error: &reqwest::Error) -> Error {
+    Error::retryable("not_connected", format!("{url}: {error}"))
+        .next("Look whether the Service has pods and the network policies let the control plane through.")
+}

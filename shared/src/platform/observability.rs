@@ -1,0 +1,111 @@
+//! Where the tenants' logs and traces go, and for how long they are kept.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Chart, Seconds};
+
+/// Settings of log collection and tracing. Loki and Tempo are the platform's; what is a tenant's carries its slug as
+/// their tenant (`X-Scope-OrgID`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Observability {
+    /// Loki.
+    pub loki: Backend,
+    /// Tempo.
+    pub tempo: Backend,
+    /// The collector's chart.
+    pub collector: Chart,
+    /// The collector's image.
+    pub collector_image: String,
+    /// Hours that logs are kept, also those of a tenant that is gone.
+    pub logs_kept: u32,
+    /// Hours that traces are kept, also those of a tenant that is gone.
+    pub traces_kept: u32,
+    /// Seconds that the collector may take to become ready, and then a marked log line and span to arrive.
+    pub ready_within: Seconds,
+}
+
+/// A Service of the platform that takes telemetry in and answers for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Backend {
+    /// Its namespace, for the network policies too.
+    pub namespace: String,
+    /// The Service that takes in OTLP over HTTP.
+    pub ingest_service: String,
+    /// Its TCP port, which the pods behind it listen on too.
+    pub ingest_port: u16,
+    /// Before OTLP's own path.
+    pub ingest_path: String,
+    /// The Service that is asked.
+    pub query_service: String,
+    /// Its TCP port, which the pods behind it listen on too.
+    pub query_port: u16,
+}
+
+/// What is kept of a tenant that is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Kept {
+    /// Where, such as `Loki`.
+    pub system: String,
+    /// What selects it there.
+    pub selector: String,
+    /// For how many hours after its writing.
+    pub hours: u32,
+}
+
+impl Backend {
+    /// Where OTLP over HTTP is sent to.
+    pub fn ingest_url(&self) -> String {
+        format!("{}{}", url(&self.ingest_service, &self.namespace, self.ingest_port), self.ingest_path)
+    }
+
+    /// Where it is asked.
+    pub fn query_url(&self) -> String {
+        url(&self.query_service, &self.namespace, self.query_port)
+    }
+}
+
+fn url(service: &str, namespace: &str, port: u16) -> String {
+    format!("http://{service}.{namespace}.svc:{port}")
+}
+
+impl Default for Backend {
+    fn default() -> Self {
+        Self {
+            namespace: "monitoring".into(),
+            ingest_service: String::new(),
+            ingest_port: 80,
+            ingest_path: String::new(),
+            query_service: String::new(),
+            query_port: 80,
+        }
+    }
+}
+
+impl Default for Observability {
+    fn default() -> Self {
+        let backend = |name: &str, ingest_port, ingest_path: &str, query_port| Backend {
+            ingest_service: name.into(),
+            ingest_port,
+            ingest_path: ingest_path.into(),
+            query_service: name.into(),
+            query_port,
+            ..Backend::default()
+        };
+        Self {
+            loki: backend("loki", 3100, "/otlp", 3100),
+            tempo: backend("tempo", 4318, "", 3200),
+            collector: Chart {
+                repository_url: String::new(),
+                name: "opentelemetry-collector".into(),
+                version: "0.1.0".into(),
+            },
+            collector_image: "otel/opentelemetry-collector-contrib".into(),
+            logs_kept: 31 * 24,
+            traces_kept: 14 * 24,
+            ready_within: Seconds(600.0),
+        }
+    }
+}
