@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use dispatcher::registry;
 use queue::{Dispatcher, Embedded};
-use serde_json::Value;
+use serde_json::{Value, json};
 use shared::decide::phases;
 use shared::decide::verbs::Verb;
 use shared::model::{DeploymentType, PhaseName, TenantId, Tier};
 use shared::platform::{
-    Charts, Dns, DnsProviderKind, Engine, Platform, PowerDnsSettings, Region, RegionDatabase, Seconds,
+    Certificates, Charts, Dns, DnsProviderKind, Engine, Platform, PowerDnsSettings, Region, RegionDatabase,
+    Seconds,
 };
 use shared::runtime::Runner;
 use shared::secret::SecretRef;
@@ -19,12 +20,16 @@ use shared::store::StatusRow;
 use sqlx::{AssertSqlSafe, Connection as _};
 use tokio::net::TcpListener;
 
+use crate::cluster::kubectl_with;
 use crate::environment::required;
 use crate::look::{Outside, admin};
 use crate::world::{World, eventually};
 
 /// Longest wait for a run that deploys everything, while others do the same on a small machine.
 const RUN_WITHIN: Duration = Duration::from_mins(3);
+
+/// An issuer that signs at once, for tests that are about something else.
+const ISSUER: &str = "tests-selfsigned";
 
 /// A slug that nobody else has: namespaces are the whole cluster's.
 pub fn slug(what: &str) -> String {
@@ -55,6 +60,13 @@ impl RegionWorld {
         World::run(|mut world| {
             Box::pin(async move {
                 let url = serve_tenant_api().await;
+                let issuer = json!({
+                    "apiVersion": "cert-manager.io/v1",
+                    "kind": "ClusterIssuer",
+                    "metadata": { "name": ISSUER },
+                    "spec": { "selfSigned": {} },
+                });
+                kubectl_with(&["apply", "--server-side", "-f", "-"], &issuer.to_string()).await;
                 world.platform = platform(&url, world.platform.engine.clone());
                 adjust(&mut world.platform);
                 let world = Self { world };
@@ -234,6 +246,7 @@ fn platform(tenant_api_url: &str, engine: Engine) -> Platform {
         regions: [("eastus".to_owned(), region)].into(),
         charts: Charts { repository_url: required("CHART_REPOSITORY_URL"), ..Charts::default() },
         dns: dns(),
+        certificates: Certificates { issuer: ISSUER.into(), ..Certificates::default() },
         simulated_nodes: true,
         engine: Engine {
             // Helm is slow on a small machine that runs several at once, and a worker late by that is not lost.

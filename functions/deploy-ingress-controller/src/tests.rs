@@ -14,6 +14,7 @@ fn tenant() -> Tenant {
         deployment_type: DeploymentType::ContainerPerTenant,
         has_dedicated_database: true,
         cost_center: None,
+        alerting: shared::model::Alerting::default(),
         created_by: "admin@matih.ai".into(),
         created_at: "2026-02-12T10:00:00Z".parse().unwrap(),
     }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use configure_networking::ConfigureNetworking;
+use create_dns_zone::CreateDnsZone;
 use create_namespace::CreateNamespace;
+use create_tenant_ingress::CreateTenantIngress;
 use deploy_core_services::DeployCoreServices;
 use deploy_data_services::DeployDataServices;
 use deploy_ingress_controller::DeployIngressController;
@@ -29,6 +31,10 @@ pub async fn runner(store: Store, platform: Arc<Platform>) -> shared::phase::Res
         .with::<DeployDataServices>()
         .await?
         .with::<DeployIngressController>()
+        .await?
+        .with::<CreateDnsZone>()
+        .await?
+        .with::<CreateTenantIngress>()
         .await?
         .with::<DeployMonitoring>()
         .await?

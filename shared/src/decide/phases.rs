@@ -28,7 +28,7 @@ const fn phase(
 }
 
 /// Every phase, in the order of a `container_per_tenant` run.
-pub static PHASES: [PhaseFacts; 8] = [
+pub static PHASES: [PhaseFacts; 10] = [
     // The database's undo needs nothing of the namespace, but everything else lives in it.
     phase("CREATE_NAMESPACE", (5, 30), false, true, &["cluster"]),
     phase("SETUP_DATABASE", (30, 120), false, true, &["cluster", "tenant-api"]),
@@ -37,6 +37,10 @@ pub static PHASES: [PhaseFacts; 8] = [
     phase("DEPLOY_DATA_SERVICES", (60, 300), true, false, &["cluster", "chart-repository"]),
     // The tenant's DNS names point at its address.
     phase("DEPLOY_INGRESS_CONTROLLER", (30, 120), false, false, &["cluster", "chart-repository"]),
+    // Its undo waits until no resolver remembers the address, which the undo before it gives back.
+    phase("CREATE_DNS_ZONE", (10, 60), false, true, &["dns"]),
+    // Its undo takes the challenges' records out of the zone.
+    phase("CREATE_TENANT_INGRESS", (10, 30), true, true, &["cluster", "cert-manager"]),
     phase("DEPLOY_MONITORING", (30, 60), true, false, &["cluster", "chart-repository"]),
     phase("SETUP_OBSERVABILITY", (10, 30), true, false, &["cluster", "chart-repository"]),
 ];
@@ -75,6 +79,8 @@ mod tests {
                 "CONFIGURE_NETWORKING",
                 "DEPLOY_DATA_SERVICES",
                 "DEPLOY_INGRESS_CONTROLLER",
+                "CREATE_DNS_ZONE",
+                "CREATE_TENANT_INGRESS",
                 "DEPLOY_MONITORING",
                 "SETUP_OBSERVABILITY",
             ]

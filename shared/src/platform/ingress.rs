@@ -263,6 +263,7 @@ mod tests {
             deployment_type: DeploymentType::ContainerPerTenant,
             has_dedicated_database: true,
             cost_center: None,
+            alerting: crate::model::Alerting::default(),
             created_by: "admin@matih.ai".into(),
             created_at: "2026-02-12T10:00:00Z".parse().unwrap(),
         }

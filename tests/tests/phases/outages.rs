@@ -7,14 +7,15 @@ use shared::model::{TenantId, Tier};
 use shared::store::AuditRow;
 use tests::{Proxy, RegionWorld, Worker, api_server, slug};
 
-/// One run in each phase, and the operation it is held before.
-const HELD: [(&str, &str); 8] = [
+/// One run in each phase that needs the cluster, and the operation it is held before.
+const HELD: [(&str, &str); 9] = [
     ("CREATE_NAMESPACE", "namespace"),
     ("SETUP_DATABASE", "initialize database"),
     ("DEPLOY_CORE_SERVICES", "install ai-service"),
     ("CONFIGURE_NETWORKING", "default-deny-ingress"),
     ("DEPLOY_DATA_SERVICES", "install pipeline-service"),
     ("DEPLOY_INGRESS_CONTROLLER", "access"),
+    ("CREATE_TENANT_INGRESS", "services"),
     ("DEPLOY_MONITORING", "network policies"),
     ("SETUP_OBSERVABILITY", "configuration"),
 ];

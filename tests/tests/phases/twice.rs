@@ -9,6 +9,7 @@ use shared::decide::phases;
 use shared::model::{DeploymentType, RunId, Tenant, TenantId, Tier};
 use shared::phase::{
     Checkpoints, Error, Fence, Interrupt, Kind, Operation, Owner, Progress, Result, Scope, Step, StepParts,
+    Wait,
 };
 use shared::runtime::DynPhase;
 use tests::{RegionWorld, kubectl, slug};
@@ -47,6 +48,10 @@ where
         let wait = match call().await {
             Ok(Progress::Done(value)) => return value,
             Ok(Progress::Wait(wait)) | Err(Error { kind: Kind::Parked(wait), .. }) => wait,
+            // As the engine has it: nobody's failure.
+            Err(Error { kind: Kind::Unavailable { .. }, message, .. }) => {
+                Wait { after: Duration::from_millis(500), on: message }
+            }
             Err(error) => panic!("{error}"),
         };
         tokio::time::sleep(wait.after).await;
@@ -82,8 +87,11 @@ impl<'a> Set<'a> {
         let find = |name| runner.phases().find(|phase| phase.name() == name).cloned();
         let names = phases::plan(DeploymentType::ContainerPerTenant);
         let phases: Vec<_> = names.into_iter().map(|name| find(name).expect("in the registry")).collect();
-        let none = Checkpoints::default();
-        let plans = phases.iter().map(|phase| phase.plan(&tenant, &world.platform, &none).unwrap()).collect();
+        // What plans read of earlier phases.
+        let address = serde_json::json!({ "address": "192.0.2.1" });
+        let earlier = Checkpoints::new([("DEPLOY_INGRESS_CONTROLLER".to_owned(), address)].into());
+        let plans =
+            phases.iter().map(|phase| phase.plan(&tenant, &world.platform, &earlier).unwrap()).collect();
         Self { world, tenant, phases, plans }
     }
 

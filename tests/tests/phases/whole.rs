@@ -2,12 +2,14 @@
 
 use serde_json::{Value, json};
 use shared::model::Tier;
+use shared::platform::Certificates;
 use tests::{Outside, RegionWorld, kubectl, slug};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_tier_fits_its_quota_and_leaves_nothing_behind() {
     RegionWorld::run(
-        |_| {},
+        // By the ACME server; the other tests have certificates that nobody has to prove anything for.
+        |platform| platform.certificates = Certificates::default(),
         |world| async move {
             let dispatcher = world.dispatch_all().await;
             let mut tenants = Vec::new();

@@ -12,13 +12,15 @@ use tests::{Site, fresh_slug, hasty, outside};
 use crate::whole::PHASES;
 
 /// An operation in the middle of each phase, and on which side of it the process dies.
-const PLACES: [(&str, &str, &str); 8] = [
+const PLACES: [(&str, &str, &str); 10] = [
     ("CREATE_NAMESPACE", "rbac", "before"),
     ("SETUP_DATABASE", "initialize database", "after"),
     ("DEPLOY_CORE_SERVICES", "install ai-service", "after"),
     ("CONFIGURE_NETWORKING", "allow-same-namespace", "after"),
     ("DEPLOY_DATA_SERVICES", "install ml-service", "before"),
     ("DEPLOY_INGRESS_CONTROLLER", "release", "after"),
+    ("CREATE_DNS_ZONE", "delegation", "after"),
+    ("CREATE_TENANT_INGRESS", "certificate", "after"),
     ("DEPLOY_MONITORING", "dashboards", "before"),
     ("SETUP_OBSERVABILITY", "log and trace pipeline", "before"),
 ];

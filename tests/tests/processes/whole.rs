@@ -3,13 +3,15 @@
 use tests::{Api, Site, calm, fresh_slug, outside};
 
 /// The phases of a container_per_tenant run, in order.
-pub const PHASES: [&str; 8] = [
+pub const PHASES: [&str; 10] = [
     "CREATE_NAMESPACE",
     "SETUP_DATABASE",
     "DEPLOY_CORE_SERVICES",
     "CONFIGURE_NETWORKING",
     "DEPLOY_DATA_SERVICES",
     "DEPLOY_INGRESS_CONTROLLER",
+    "CREATE_DNS_ZONE",
+    "CREATE_TENANT_INGRESS",
     "DEPLOY_MONITORING",
     "SETUP_OBSERVABILITY",
 ];

@@ -28,7 +28,10 @@ async fn the_status_of_a_fresh_tenant_says_what_will_happen() {
         }
         assert_eq!((&status["percent"], &status["slow"]), (&json!(0), &json!(false)));
         // Nothing has ever been provisioned: the middle of the typical durations.
-        assert_eq!(status["expectedRemainingSeconds"], 17.5 + 75.0 + 180.0 + 20.0 + 180.0 + 75.0);
+        assert_eq!(
+            status["expectedRemainingSeconds"],
+            17.5 + 75.0 + 180.0 + 20.0 + 180.0 + 75.0 + 35.0 + 20.0 + 45.0 + 20.0
+        );
         let names: Vec<&str> =
             status["phases"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
         assert_eq!(
@@ -39,7 +42,11 @@ async fn the_status_of_a_fresh_tenant_says_what_will_happen() {
                 "DEPLOY_CORE_SERVICES",
                 "CONFIGURE_NETWORKING",
                 "DEPLOY_DATA_SERVICES",
-                "DEPLOY_INGRESS_CONTROLLER"
+                "DEPLOY_INGRESS_CONTROLLER",
+                "CREATE_DNS_ZONE",
+                "CREATE_TENANT_INGRESS",
+                "DEPLOY_MONITORING",
+                "SETUP_OBSERVABILITY"
             ]
         );
         assert_eq!(
