@@ -36,7 +36,7 @@ impl TokenSource {
     /// As the settings say. `secret` is the application's password, for [`AzureCredential::ClientSecret`].
     pub fn new(settings: &AzureDnsSettings, secret: Option<&Secret>) -> Result<Self> {
         let mut cloud = CustomConfiguration::default();
-        cloud.authority_host = settings.authority.trim_end_matches('/').to_owned();
+        settings.authority.trim_end_matches('/').clone_into(&mut cloud.authority_host);
         let client_options = ClientOptions {
             cloud: Some(Arc::new(CloudConfiguration::Custom(cloud))),
             // Retries live in the engine.
