@@ -13,6 +13,8 @@ pub mod store;
 pub mod child;
 #[cfg(feature = "cluster")]
 pub mod cluster;
+#[cfg(feature = "dns")]
+pub mod dns;
 #[cfg(feature = "helm")]
 pub mod helm;
 #[cfg(feature = "tenant_api")]

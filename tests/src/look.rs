@@ -1,4 +1,4 @@
-//! What the outside systems hold: cluster, Postgres and broker themselves, not what the runner's tables say of them.
+//! What the outside systems hold: cluster, Postgres, DNS and broker themselves, not what the runner's tables say of them.
 
 use std::collections::BTreeMap;
 
@@ -25,6 +25,8 @@ pub struct Outside {
     /// Kind, name and comment of all roles, databases and schemas.
     databases: Vec<(String, String, String)>,
     queues: Vec<String>,
+    /// Kind, name and content of whatever the DNS servers hold.
+    names: Vec<(String, String, String)>,
 }
 
 impl Outside {
@@ -42,6 +44,7 @@ impl Outside {
             objects: objects.collect(),
             databases: databases().await,
             queues: management.tenant_queues().await,
+            names: crate::names::all().await,
         }
     }
 
@@ -58,7 +61,10 @@ impl Outside {
         let databases = self.databases.iter().filter(|(_, name, comment)| named(name) || named(comment));
         let databases = databases.map(|(kind, name, _)| format!("{kind} {name}"));
         let queues = self.queues.iter().filter(|queue| named(queue)).map(|queue| format!("queue {queue}"));
-        objects.chain(databases).chain(queues).collect()
+        let zone = format!("{slug}.matih.ai.");
+        let names = self.names.iter().filter(|(_, name, said)| name.ends_with(&zone) || named(said));
+        let names = names.map(|(kind, name, _)| format!("{kind} {name}"));
+        objects.chain(databases).chain(queues).chain(names).collect()
     }
 
     /// How many of each kind the tenant has.

@@ -85,7 +85,7 @@ pub async fn databases_and_roles(tenant: TenantId) -> Vec<String> {
 pub async fn left_of(slug: &str, tenant: TenantId) -> Vec<String> {
     let mut left = databases_and_roles(tenant).await;
     let selector = format!("matih.ai/tenant-id={tenant}");
-    let kinds = "namespaces,clusterroles,clusterrolebindings,persistentvolumes";
+    let kinds = "namespaces,clusterroles,clusterrolebindings,ingressclasses,persistentvolumes";
     for object in objects(&[kinds, "--selector", &selector]) {
         left.push(format!("{} {}", object["kind"], object["metadata"]["name"]));
     }

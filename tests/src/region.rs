@@ -10,7 +10,9 @@ use serde_json::Value;
 use shared::decide::phases;
 use shared::decide::verbs::Verb;
 use shared::model::{DeploymentType, PhaseName, TenantId, Tier};
-use shared::platform::{Charts, Engine, Platform, Region, RegionDatabase, Seconds};
+use shared::platform::{
+    Charts, Dns, DnsProviderKind, Engine, Platform, PowerDnsSettings, Region, RegionDatabase, Seconds,
+};
 use shared::runtime::Runner;
 use shared::secret::SecretRef;
 use shared::store::StatusRow;
@@ -194,6 +196,11 @@ impl RegionWorld {
             drop(tokio::process::Command::new("kubectl").args(arguments).output().await);
             let arguments = ["delete", "namespace", &namespace, "--wait=false", "--ignore-not-found"];
             drop(tokio::process::Command::new("kubectl").args(arguments).output().await);
+            crate::names::take_away(&slug).await;
+            let label = format!("-lmatih.ai/tenant-id={id}");
+            let arguments =
+                ["delete", "ingressclasses,clusterroles,clusterrolebindings", &label, "--wait=false"];
+            drop(tokio::process::Command::new("kubectl").args(arguments).output().await);
             let mut admin = admin("region_eastus").await;
             for statement in [
                 format!("GRANT \"tenant_{id}\" TO CURRENT_USER"),
@@ -226,6 +233,7 @@ fn platform(tenant_api_url: &str, engine: Engine) -> Platform {
     Platform {
         regions: [("eastus".to_owned(), region)].into(),
         charts: Charts { repository_url: required("CHART_REPOSITORY_URL"), ..Charts::default() },
+        dns: dns(),
         simulated_nodes: true,
         engine: Engine {
             // Helm is slow on a small machine that runs several at once, and a worker late by that is not lost.
@@ -238,6 +246,25 @@ fn platform(tenant_api_url: &str, engine: Engine) -> Platform {
             ..engine
         },
         ..Platform::default()
+    }
+}
+
+/// The stack's two DNS servers, with TTLs that a test can wait out.
+pub fn dns() -> Dns {
+    required("PDNS_API_KEY");
+    Dns {
+        provider: DnsProviderKind::PowerDns,
+        ttl: 1,
+        propagation: Seconds(0.3),
+        name_servers: vec!["ns1.matih.ai".into(), "ns2.matih.ai".into()],
+        powerdns: Some(PowerDnsSettings {
+            url: required("PDNS_URL"),
+            parent_url: Some(required("PARENT_PDNS_URL")),
+            api_key: SecretRef::Env("PDNS_API_KEY".into()),
+            update_key: Some("tenantry-acme".into()),
+            kind: "Native".into(),
+        }),
+        ..Dns::default()
     }
 }
 

@@ -6,6 +6,7 @@ use configure_networking::ConfigureNetworking;
 use create_namespace::CreateNamespace;
 use deploy_core_services::DeployCoreServices;
 use deploy_data_services::DeployDataServices;
+use deploy_ingress_controller::DeployIngressController;
 use deploy_monitoring::DeployMonitoring;
 use setup_database::SetupDatabase;
 use setup_observability::SetupObservability;
@@ -26,6 +27,8 @@ pub async fn runner(store: Store, platform: Arc<Platform>) -> shared::phase::Res
         .with::<ConfigureNetworking>()
         .await?
         .with::<DeployDataServices>()
+        .await?
+        .with::<DeployIngressController>()
         .await?
         .with::<DeployMonitoring>()
         .await?

@@ -8,6 +8,7 @@
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use shared::cluster::{Cluster, Leftover};
+use shared::dns::{Dns, Name, Server as DnsServer};
 use shared::model::{PhaseName, Tenant};
 use shared::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
 use shared::platform::{Kept, Platform};
@@ -30,9 +31,21 @@ pub struct Plan {
     pub label_prefix: String,
     /// The region's tenant-api, and the Postgres server that it looks into.
     pub server: Server,
+    /// Who serves the tenants' names; none on a platform without.
+    #[serde(default)]
+    pub dns: Option<Names>,
     /// What stays in Loki and Tempo.
     #[serde(default)]
     pub kept: Vec<Kept>,
+}
+
+/// Where the tenant's names would be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Names {
+    /// The DNS servers.
+    pub server: DnsServer,
+    /// The zone that delegates to the tenants' zones.
+    pub parent: Name,
 }
 
 /// The part of SETUP_OBSERVABILITY's checkpoint that is read here.
@@ -61,9 +74,16 @@ impl Phase for TakeInventory {
 
     fn plan(&self, tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<Plan> {
         let server = Server::of(platform, &tenant.region)?;
+        let dns = match (&platform.dns.azure, &platform.dns.powerdns) {
+            (None, None) => None,
+            _ => Some(Names {
+                server: DnsServer::of(platform)?,
+                parent: platform.dns.parent(&platform.domain).into(),
+            }),
+        };
         let observability: Option<Observability> = earlier.read("SETUP_OBSERVABILITY")?;
         let kept = observability.map(|checkpoint| checkpoint.kept).unwrap_or_default();
-        Ok(Plan { label_prefix: platform.label_prefix.clone(), server, kept })
+        Ok(Plan { label_prefix: platform.label_prefix.clone(), server, dns, kept })
     }
 
     async fn apply(&self, _: &Plan, _: &Step) -> Result<Progress<()>> {
@@ -86,7 +106,26 @@ impl TakeInventory {
     async fn inventory(&self, plan: &Plan, step: &Step) -> Result<Vec<Leftover>> {
         let cluster = self.cluster.inventory(step.owner().tenant_id, &plan.label_prefix).await?;
         let databases = self.databases(plan, step).await?;
-        Ok([cluster, databases].concat())
+        let names = self.names(plan, step).await?;
+        Ok([cluster, databases, names].concat())
+    }
+
+    /// Zones, and record sets in the parent zone.
+    async fn names(&self, plan: &Plan, step: &Step) -> Result<Vec<Leftover>> {
+        let Some(Names { server, parent }) = &plan.dns else { return Ok(Vec::new()) };
+        let secret = match server.secret() {
+            Some(reference) => Some(self.cluster.resolve(reference).await?),
+            None => None,
+        };
+        let dns = Dns::connect(server, secret.as_ref(), &plan.label_prefix)?;
+        let held = dns.inventory(step.owner().tenant_id, parent).await?;
+        let left = held.into_iter().map(|held| Leftover {
+            kind: format!("DNS {}", held.kind),
+            namespace: None,
+            name: held.name.to_string(),
+            state: "present".into(),
+        });
+        Ok(left.collect())
     }
 
     /// Roles, databases and schemas on the region's Postgres server.

@@ -10,12 +10,13 @@ use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::api::{Api, DeleteParams, PostParams};
 use serde_json::{Value, json};
 use shared::cluster::Cluster;
+use shared::dns::{self, Dns, Name, Records, Server as DnsServer};
 use shared::model::{RunId, TenantId};
 use shared::phase::{Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Scope, Step, StepParts};
-use shared::platform::Platform;
+use shared::platform::{Platform, PowerDnsSettings};
 use shared::secret::{Secret, SecretRef};
 use shared::tenant_api::{Admin, Initialize, Place, Server, Strategy, TenantApi};
-use take_inventory::{Plan, TakeInventory};
+use take_inventory::{Names, Plan, TakeInventory};
 use tokio::net::TcpListener;
 
 /// Keeps what was recorded last.
@@ -79,7 +80,20 @@ async fn plan() -> Plan {
             database: "region_eastus".into(),
         },
     };
-    Plan { label_prefix: "matih.ai".into(), server, kept: Vec::new() }
+    Plan { label_prefix: "matih.ai".into(), server, dns: Some(names()), kept: Vec::new() }
+}
+
+fn names() -> Names {
+    setting("PDNS_API_KEY");
+    let settings = PowerDnsSettings {
+        url: setting("PDNS_URL"),
+        parent_url: Some(setting("PARENT_PDNS_URL")),
+        api_key: SecretRef::Env("PDNS_API_KEY".into()),
+        update_key: None,
+        kind: "Native".into(),
+    };
+    let name_servers = vec![Name::new("ns1.matih.ai")];
+    Names { server: DnsServer::PowerDns { settings, name_servers }, parent: Name::new("matih.ai") }
 }
 
 /// Leaves no file behind.
@@ -118,6 +132,42 @@ async fn a_database_that_is_left_is_named() {
         assert_eq!(left.unwrap_err().message, expected);
         assert_eq!(gone.unwrap(), Progress::Done(()));
     }
+    forget(&plan);
+}
+
+#[tokio::test]
+async fn a_zone_or_delegation_that_is_left_is_named_and_a_server_that_is_down_is_no_empty_inventory() {
+    let phase = TakeInventory::connect(&Platform::default()).await.unwrap();
+    let mut plan = plan().await;
+    let tenant = TenantId::generate();
+    let step = step(tenant, Arc::default());
+    let Names { server, parent } = plan.dns.clone().unwrap();
+    let secret = server.secret().unwrap().resolve().unwrap();
+    let names = Dns::connect(&server, Some(&secret), "matih.ai").unwrap().owned_by(step.owner());
+    let zone = parent.below(&format!("inventory-{}", &tenant.to_string()[24..]));
+    let (own, above) = (dns::Place::Own(zone.clone()), dns::Place::Parent(parent.clone()));
+    names.ensure_zone(&zone, 1).await.unwrap();
+    let servers = vec!["ns1.matih.ai".to_owned()];
+    let delegation = Records { name: zone.clone(), kind: "NS", ttl: 1, values: servers };
+    names.ensure_records(&above, &delegation).await.unwrap();
+    let address = Records { name: zone.clone(), kind: "A", ttl: 1, values: vec!["192.0.2.1".into()] };
+    names.ensure_records(&own, &address).await.unwrap();
+    let left = phase.revert(&plan, None, &step).await.unwrap_err().message;
+    let is = "(present)";
+    assert_eq!(left, format!("3 left: DNS A {zone} {is}, DNS NS {zone} {is}, DNS zone {zone} {is}"));
+    names.ensure_zone_deleted(&zone, None).await.unwrap();
+    let left = phase.revert(&plan, None, &step).await.unwrap_err().message;
+    assert_eq!(left, format!("1 left: DNS NS {zone} {is}"), "the delegation alone");
+    names.ensure_records_deleted(&above, &[(zone.clone(), "NS")]).await.unwrap();
+    assert_eq!(phase.revert(&plan, None, &step).await.unwrap(), Progress::Done(()));
+
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    if let Some(Names { server: DnsServer::PowerDns { settings, .. }, .. }) = &mut plan.dns {
+        settings.parent_url = Some(format!("http://{}", nobody.local_addr().unwrap()));
+    }
+    drop(nobody);
+    let error = phase.revert(&plan, None, &step).await.unwrap_err();
+    assert_eq!(error.kind, Kind::Unavailable { dependency: "dns".into() });
     forget(&plan);
 }
 

@@ -78,8 +78,9 @@ class CertManager(Part):
                 "caBundle": base64.b64encode(Path(values["ACME_CA_FILE"]).read_bytes()).decode(),
                 "privateKeySecretRef": {"name": ISSUER + "-account"},
                 "solvers": [{
-                    # Else cert-manager waits a minute per challenge for caches that are not there.
-                    "waitInsteadOfSelfCheck": "1s",
+                    # Else cert-manager waits a minute per challenge for caches that are not there. The two names of a
+                    # certificate are proven one after the other under one name, which the resolver remembers for 1 s.
+                    "waitInsteadOfSelfCheck": "2s",
                     "dns01": {"rfc2136": {
                         "nameserver": values["DNS_ADDR"], "tsigKeyName": TSIG_KEY, "tsigAlgorithm": "HMACSHA256",
                         "tsigSecretSecretRef": {"name": TSIG_KEY, "key": "secret"}}},

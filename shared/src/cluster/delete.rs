@@ -44,6 +44,19 @@ impl Owned {
         {
             return Ok(Progress::Done(()));
         }
+        self.until_gone(target, &found).await
+    }
+
+    /// Waits while the object is on its way out, whoever removes it. What is not there, or not going, is done.
+    pub async fn ensure_left(&self, target: &Target) -> Result<Progress<()>> {
+        match self.metadata(target).await? {
+            Some(found) if found.deletion_timestamp.is_some() => self.until_gone(target, &found).await,
+            _ => Ok(Progress::Done(())),
+        }
+    }
+
+    /// Watches what is on its way out; waits, naming what holds it, when it is not gone soon.
+    pub(super) async fn until_gone(&self, target: &Target, found: &ObjectMeta) -> Result<Progress<()>> {
         let watch_for = if is_namespace(target) { WATCH_NAMESPACE_FOR } else { WATCH_FOR };
         if Box::pin(self.gone_within(target, found.uid.as_deref(), watch_for)).await? {
             return Ok(Progress::Done(()));

@@ -4,6 +4,10 @@
 //! Ownership is the label `<prefix>/tenant-id` and nothing else. Run and epoch are annotations, set at creation and
 //! kept by every later apply, so that a rollback can tell what its own run created.
 
+mod address;
+mod api_server;
+pub mod certificate;
+mod class;
 mod client;
 mod custom;
 mod delete;
@@ -16,7 +20,10 @@ mod secret;
 mod target;
 #[cfg(test)]
 mod tests;
+mod tie;
 
+pub use address::Address;
+pub use api_server::Reach;
 pub use client::Cluster;
 pub use custom::{Custom, Kind};
 pub use ensure::{Effect, Ensured};

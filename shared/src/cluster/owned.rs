@@ -5,7 +5,7 @@ use kube::core::ObjectMeta;
 use super::client::find;
 use super::{Cluster, Target};
 use crate::model::{RunId, TenantId};
-use crate::phase::{Owner, Result};
+use crate::phase::{Error, Owner, Result};
 
 /// The cluster in the hands of one owner; cheap to clone. Made by [`Cluster::owned_by`].
 #[derive(Clone, Debug)]
@@ -52,6 +52,25 @@ impl Owned {
     /// The run that created it; none when that is not written, as on what a person labelled by hand.
     pub(super) fn created_by(&self, object: &ObjectMeta) -> Option<RunId> {
         object.annotations.as_ref()?.get(&self.keys.run_id)?.parse().ok()
+    }
+
+    /// Fails when something has this name that is not the owner's.
+    pub async fn expect_free(&self, target: &Target) -> Result<()> {
+        match self.metadata(target).await? {
+            Some(found) if !self.is_ours(&found) => Err(Error::foreign(target)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether there is an object of this name, whoever's it is.
+    pub async fn exists(&self, target: &Target) -> Result<bool> {
+        Ok(self.metadata(target).await?.is_some())
+    }
+
+    /// The run that created the owner's object; none when it is not there, not the owner's, or does not say.
+    pub async fn creator(&self, target: &Target) -> Result<Option<RunId>> {
+        let found = self.metadata(target).await?;
+        Ok(found.filter(|found| self.is_ours(found)).and_then(|found| self.created_by(&found)))
     }
 
     pub(super) async fn metadata(&self, target: &Target) -> Result<Option<ObjectMeta>> {

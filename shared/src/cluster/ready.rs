@@ -27,6 +27,8 @@ pub enum Deployments<'a> {
     Named(&'a [&'a str]),
     /// Those of a Helm release (label `app.kubernetes.io/instance`), of which there must be one.
     Release(&'a str),
+    /// Those with all of these labels, of which there must be one.
+    Labelled(&'a BTreeMap<String, String>),
 }
 
 impl Cluster {
@@ -36,8 +38,8 @@ impl Cluster {
         let doing = format!("watch Deployments in {namespace}");
         let api: Api<Deployment> = Api::namespaced(self.client.clone(), namespace);
         let mut config = watcher::Config::default();
-        if let Deployments::Release(release) = which {
-            config = config.labels(&format!("app.kubernetes.io/instance={release}"));
+        if let Some(selector) = selector(which) {
+            config = config.labels(&selector);
         }
         let mut events = watcher(api, config).boxed();
         let mut seen: BTreeMap<String, Deployment> = BTreeMap::new();
@@ -99,6 +101,16 @@ impl Cluster {
     }
 }
 
+fn selector(which: Deployments<'_>) -> Option<String> {
+    match which {
+        Deployments::Named(_) => None,
+        Deployments::Release(release) => Some(format!("app.kubernetes.io/instance={release}")),
+        Deployments::Labelled(labels) => {
+            Some(labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(","))
+        }
+    }
+}
+
 enum Unready<'a> {
     /// Not there: its name, or the release's.
     Absent(String),
@@ -116,7 +128,10 @@ fn unready<'a>(seen: &'a BTreeMap<String, Deployment>, which: Deployments<'_>) -
         Deployments::Release(release) if seen.is_empty() => {
             Some(Unready::Absent(format!("(release {release})")))
         }
-        Deployments::Release(_) => {
+        Deployments::Labelled(_) if seen.is_empty() => {
+            Some(Unready::Absent(format!("({})", selector(which).unwrap_or_default())))
+        }
+        Deployments::Release(_) | Deployments::Labelled(_) => {
             seen.values().find(|deployment| !is_ready(deployment)).map(Unready::Replicas)
         }
     }

@@ -106,6 +106,7 @@ pub enum Event {
 
 /// What becomes of the phase at the old cursor.
 #[derive(Clone, Debug, PartialEq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each a column of its own")]
 pub struct PhaseChange {
     /// Its new state; none leaves it.
     pub state: Option<PhaseState>,
@@ -406,6 +407,8 @@ fn requested(run: &Run, request: &Request, to: &mut Transition) {
                 to.cursor = run.phases - 1;
             }
             to.phase.failures = 0;
+            // What was waited for is waited for anew: a phase sees by it that somebody has mended something.
+            to.phase.waits = false;
             to.audit.push(of_run("RUN_RETRIED", detail));
         }
         Verb::Rollback => roll_back(to, detail, request, fresh),

@@ -28,13 +28,15 @@ const fn phase(
 }
 
 /// Every phase, in the order of a `container_per_tenant` run.
-pub static PHASES: [PhaseFacts; 7] = [
+pub static PHASES: [PhaseFacts; 8] = [
     // The database's undo needs nothing of the namespace, but everything else lives in it.
     phase("CREATE_NAMESPACE", (5, 30), false, true, &["cluster"]),
     phase("SETUP_DATABASE", (30, 120), false, true, &["cluster", "tenant-api"]),
     phase("DEPLOY_CORE_SERVICES", (60, 300), false, false, &["cluster", "chart-repository"]),
     phase("CONFIGURE_NETWORKING", (10, 30), false, false, &["cluster"]),
     phase("DEPLOY_DATA_SERVICES", (60, 300), true, false, &["cluster", "chart-repository"]),
+    // The tenant's DNS names point at its address.
+    phase("DEPLOY_INGRESS_CONTROLLER", (30, 120), false, false, &["cluster", "chart-repository"]),
     phase("DEPLOY_MONITORING", (30, 60), true, false, &["cluster", "chart-repository"]),
     phase("SETUP_OBSERVABILITY", (10, 30), true, false, &["cluster", "chart-repository"]),
 ];
@@ -72,6 +74,7 @@ mod tests {
                 "DEPLOY_CORE_SERVICES",
                 "CONFIGURE_NETWORKING",
                 "DEPLOY_DATA_SERVICES",
+                "DEPLOY_INGRESS_CONTROLLER",
                 "DEPLOY_MONITORING",
                 "SETUP_OBSERVABILITY",
             ]

@@ -86,6 +86,13 @@ impl Helm {
         self.call(namespace, name, arguments, None, step).await.map(drop)
     }
 
+    /// Asks the repository for the chart.
+    pub(super) async fn show(&self, release: &Release, step: &Step) -> std::result::Result<(), Refusal> {
+        let mut arguments = vec!["show".into(), "chart".into()];
+        arguments.extend(chart_arguments(release));
+        self.call(&release.namespace, &release.chart, arguments, None, step).await.map(drop)
+    }
+
     /// Whether the revision has the wanted chart, version and values.
     pub(super) async fn is_as_wanted(
         &self,
@@ -144,21 +151,27 @@ impl Helm {
     }
 }
 
+/// Which chart.
+fn chart_arguments(release: &Release) -> Vec<String> {
+    let mut arguments = if release.repository_url.starts_with("oci://") {
+        vec![format!("{}/{}", release.repository_url.trim_end_matches('/'), release.chart)]
+    } else {
+        vec![release.chart.clone(), format!("--repo={}", release.repository_url)]
+    };
+    arguments.push(format!("--version={}", release.version));
+    arguments
+}
+
 /// What install and upgrade have in common. Labels are passed every time: helm keeps old ones, and these must be right.
 fn deploy_arguments(verb: &str, release: &Release, owner: &Owner, run: Option<RunId>) -> Vec<String> {
     let mut arguments = vec![verb.to_owned(), release.name.clone()];
-    if release.repository_url.starts_with("oci://") {
-        arguments.push(format!("{}/{}", release.repository_url.trim_end_matches('/'), release.chart));
-    } else {
-        arguments.extend([release.chart.clone(), format!("--repo={}", release.repository_url)]);
-    }
+    arguments.extend(chart_arguments(release));
     let keys = Keys::new(&release.label_prefix);
     let mut labels = format!("{}={}", keys.tenant, owner.tenant_id);
     if let Some(run) = run {
         labels = format!("{labels},{}={run}", keys.run);
     }
     arguments.extend([
-        format!("--version={}", release.version),
         format!("--labels={labels}"),
         "--values=-".into(),
         format!("--timeout={OBJECT_TIMEOUT}"),

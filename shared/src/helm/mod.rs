@@ -178,6 +178,17 @@ impl Helm {
         Err(unsettled(&release.namespace, &release.name))
     }
 
+    /// Asks the chart repository whether it has the release's chart in its version. Changes nothing.
+    ///
+    /// Fails with `chart_not_found`, `helm_failed`, or as unavailable (`chart-repository`).
+    pub async fn find_chart(&self, release: &Release, step: &Step) -> Result<()> {
+        match self.show(release, step).await {
+            Ok(()) => Ok(()),
+            Err(Refusal::Error(error)) => Err(error),
+            Err(Refusal::NameTaken | Refusal::NotFound) => Err(unsettled(&release.namespace, &release.name)),
+        }
+    }
+
     /// Removes the release with its history, if it is ours and the step may. What is not there, not ours, or another
     /// run's is left, and that is a success. Works when the namespace is gone or going.
     pub async fn ensure_uninstalled(

@@ -4,10 +4,11 @@ mod contract;
 mod error;
 #[cfg(feature = "failpoints")]
 pub mod failpoint;
+mod memory;
 mod message;
 mod step;
 
 pub use contract::{Checkpoints, Phase, Progress, Wait};
 pub use error::{Error, ErrorRecord, Kind, Result};
 pub use message::{Answer, InvalidMessage, Job, Trigger, queue_name};
-pub use step::{Fence, Interrupt, Operation, OperationState, Owner, Scope, Step, StepParts};
+pub use step::{Fence, Interrupt, Kept, Operation, OperationState, Owner, Scope, Step, StepParts};

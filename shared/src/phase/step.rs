@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -74,6 +74,19 @@ pub struct Operation {
     /// What it found or made, or what stands in for the real thing.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub result: Value,
+    /// Later attempts in this direction know it; see [`Step::keep`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
+}
+
+/// In which direction something is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Kept {
+    /// While the phase is done.
+    Apply,
+    /// While it is undone.
+    Revert,
 }
 
 /// Where an operation is.
@@ -121,8 +134,10 @@ pub struct StepParts {
 
 /// One claimed step.
 pub struct Step {
-    parts: StepParts,
-    operations: Mutex<Vec<Operation>>,
+    pub(super) parts: StepParts,
+    pub(super) operations: Mutex<Vec<Operation>>,
+    /// The database's clock and ours at one moment.
+    pub(super) clock: (DateTime<Utc>, Instant),
 }
 
 impl std::fmt::Debug for Step {
@@ -137,7 +152,7 @@ impl std::fmt::Debug for Step {
 impl Step {
     /// Made by the runtime.
     pub fn new(parts: StepParts) -> Self {
-        Self { parts, operations: Mutex::new(Vec::new()) }
+        Self { parts, operations: Mutex::new(Vec::new()), clock: (Utc::now(), Instant::now()) }
     }
 
     /// Who owns what is made, and how far an undo may reach.
@@ -199,6 +214,7 @@ impl Step {
             started_at: Utc::now(),
             finished_at: None,
             result: Value::Null,
+            kept: None,
         });
         self.parts.fence.record(&operations).await.map_err(Error::interrupted)
     }
@@ -250,7 +266,7 @@ impl Step {
     }
 
     #[cfg(feature = "failpoints")]
-    async fn failpoint(&self, operation: &str, edge: &str) -> Result<()> {
+    pub(super) async fn failpoint(&self, operation: &str, edge: &str) -> Result<()> {
         let at = super::failpoint::Place {
             slug: self.parts.owner.slug.as_str(),
             phase: self.parts.phase.as_str(),
@@ -263,7 +279,7 @@ impl Step {
 
     #[cfg(not(feature = "failpoints"))]
     #[expect(clippy::unused_async, reason = "the same shape as with failpoints compiled in")]
-    async fn failpoint(&self, _operation: &str, _edge: &str) -> Result<()> {
+    pub(super) async fn failpoint(&self, _operation: &str, _edge: &str) -> Result<()> {
         let _ = self.parts.backward;
         Ok(())
     }

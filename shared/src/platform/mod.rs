@@ -1,6 +1,9 @@
 //! The platform's one configuration file. Its defaults are the names and numbers of the provisioning reference; another
 //! platform changes the file and nothing else.
 
+mod certificates;
+mod dns;
+mod ingress;
 mod monitoring;
 mod observability;
 mod settings;
@@ -10,6 +13,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use certificates::{Certificates, IssuerKind};
+pub use dns::{AzureCredential, AzureDnsSettings, Dns, DnsProviderKind, PowerDnsSettings};
+pub use ingress::{Controller, Ingress};
 pub use monitoring::{Chart, ClusterMetrics, Mail, Monitoring};
 pub use observability::{Backend, Kept, Observability};
 pub use settings::{Engine, Seconds};
@@ -76,14 +82,21 @@ pub struct Platform {
     pub quotas: BTreeMap<Tier, Quota>,
     /// Helm charts of the tenant's services.
     pub charts: Charts,
+    /// The tenant's ingress controller.
+    pub ingress: Ingress,
+    /// Who issues the tenants' certificates.
+    pub certificates: Certificates,
+    /// Addresses of the cluster's API server as the tenants' pods reach it, for network policies. Empty: the cluster is
+    /// asked when a policy is made. Say them where they change during a cluster's life.
+    pub api_server_cidrs: Vec<String>,
+    /// The tenants' DNS.
+    pub dns: Dns,
     /// The rules of the deployment decision.
     pub deployment: DeploymentRules,
     /// What watches over a tenant, and whom it tells.
     pub monitoring: Monitoring,
     /// Where the tenants' logs and traces go, and for how long they are kept.
     pub observability: Observability,
-    /// Address blocks of the cluster's API server as pods reach it, for the network policies of what talks to it.
-    pub api_server_cidrs: Vec<String>,
     /// Connections a professional tenant's role may hold.
     pub professional_connection_limit: i32,
     /// The cluster's nodes are simulated: containers do not run, and what would have to run in one is done directly and
@@ -197,10 +210,13 @@ impl Default for Platform {
                 (Tier::Professional, quota(("8", "16"), ("16Gi", "32Gi"), 50)),
             ]),
             charts: Charts::default(),
+            ingress: Ingress::default(),
+            certificates: Certificates::default(),
+            api_server_cidrs: Vec::new(),
+            dns: Dns::default(),
             deployment: DeploymentRules::default(),
             monitoring: Monitoring::default(),
             observability: Observability::default(),
-            api_server_cidrs: Vec::new(),
             professional_connection_limit: 20,
             simulated_nodes: false,
             slug_rest: Seconds(60.0),
@@ -246,12 +262,15 @@ impl Platform {
             .map_err(|source| PlatformError::Read { path: path.to_owned(), source })?;
         let platform: Self = toml::from_str(&text)
             .map_err(|source| PlatformError::Parse { path: path.to_owned(), source: Box::new(source) })?;
-        match platform.engine.check() {
-            Ok(()) => Ok(platform),
-            Err((key, why)) => {
-                Err(PlatformError::Value { path: path.to_owned(), key: format!("engine.{key}"), why })
-            }
-        }
+        let in_section = |section: &str, (key, why): (String, String)| PlatformError::Value {
+            path: path.to_owned(),
+            key: format!("{section}.{key}"),
+            why,
+        };
+        platform.engine.check().map_err(|(key, why)| in_section("engine", (key.to_owned(), why)))?;
+        platform.ingress.check().map_err(|wrong| in_section("ingress", wrong))?;
+        platform.certificates.check().map_err(|wrong| in_section("certificates", wrong))?;
+        Ok(platform)
     }
 
     /// The tenant's namespace.

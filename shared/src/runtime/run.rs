@@ -135,7 +135,8 @@ impl Runner {
             waited: claimed.waited,
             fence: lease.clone(),
             cancel: cancel.clone(),
-        });
+        })
+        .after(claimed.operations.clone(), claimed.at);
         let worked = match &plan {
             Err(error) => Outcome::of(Err(error.clone())),
             Ok(None) => Outcome::of(Ok(Progress::Done(None))),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::types::Json;
 
@@ -48,6 +49,10 @@ pub struct Claimed {
     pub waited: Duration,
     /// The checkpoints of the phases before it, as long as it has no plan; for the inventory, of all.
     pub earlier: BTreeMap<String, Value>,
+    /// The operations of the attempt before.
+    pub operations: Vec<Operation>,
+    /// The time of the claim, by the database's clock.
+    pub at: DateTime<Utc>,
 }
 
 /// What a message's claim came to.
@@ -120,6 +125,7 @@ impl Store {
                       GREATEST(0, EXTRACT(EPOCH FROM run.lost_at + make_interval(secs => $5) - clock_timestamp()))::float8
                           AS settles_in,
                       phase.name AS phase, phase.plan, phase.checkpoint, phase.failures, phase.waits,
+                      phase.operations, clock_timestamp() AS "at!",
                       EXTRACT(EPOCH FROM clock_timestamp() - phase.wait_since)::float8 AS waited,
                       EXTRACT(EPOCH FROM clock_timestamp() - phase.unavailable_since)::float8 AS unavailable_for,
                       t.id AS tenant_id, t.slug, t.name, t.tier, t.region, t.admin_email, t.deployment_strategy,
@@ -185,6 +191,8 @@ impl Store {
             waits: row.waits,
             waited: seconds(row.waited),
             earlier,
+            operations: serde_json::from_value(row.operations).map_err(|_| known("operations"))?,
+            at: row.at,
         })))
     }
 

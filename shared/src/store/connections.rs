@@ -50,7 +50,6 @@ impl Manager for Connector {
             return Err(RecycleError::message("old"));
         }
         if !pooled.clean || metrics.last_used() > FRESH {
-            // Also ends what a dropped future has left half-done.
             pooled.connection.ping().await?;
         }
         pooled.clean = false;
@@ -72,11 +71,12 @@ impl Connections {
 
     /// A connection, once one is free. Returned when dropped.
     pub(super) async fn get(&self) -> StoreResult<Leased> {
-        let leased = self.0.get().await.map_err(|error| match error {
+        // Boxed, as it is large and part of every step's future.
+        let leased = Box::pin(self.0.get()).await.map_err(|error| match error {
             PoolError::Backend(error) => error,
             _ => sqlx::Error::PoolTimedOut,
         })?;
-        Ok(Leased(leased))
+        Ok(Leased { held: Some(leased) })
     }
 
     /// Closes all of them; those in use when they are returned.
@@ -87,35 +87,61 @@ impl Connections {
 
 /// A connection of the pool, for one use.
 #[derive(Debug)]
-pub(super) struct Leased(Object<Connector>);
+pub(super) struct Leased {
+    /// Until it is dropped.
+    held: Option<Object<Connector>>,
+}
 
 impl Leased {
-    /// Takes note of how the use ended: after a good end the connection is handed out again without a test. Without this
-    /// it is tested first. When the server has gone away, the idle ones are given up too.
+    /// Takes note of how the use ended: after a good end the connection is returned as it is. Without this it is tested
+    /// first. When the server has gone away, the idle ones are given up too.
     pub(super) fn ended<T>(mut self, result: sqlx::Result<T>) -> StoreResult<T> {
-        match &result {
-            Ok(_) => self.0.clean = true,
-            Err(sqlx::Error::Io(_)) => {
-                if let Some(pool) = Object::pool(&self.0) {
-                    drop(pool.retain(|_, _| false));
+        if let Some(held) = &mut self.held {
+            match &result {
+                Ok(_) => held.clean = true,
+                Err(sqlx::Error::Io(_)) => {
+                    if let Some(pool) = Object::pool(held) {
+                        drop(pool.retain(|_, _| false));
+                    }
                 }
+                Err(_) => {}
             }
-            Err(_) => {}
         }
         Ok(result?)
     }
 }
 
+impl Drop for Leased {
+    fn drop(&mut self) {
+        let Some(mut held) = self.held.take() else { return };
+        if held.clean {
+            return;
+        }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        // A transaction that was dropped is rolled back with the next thing that is sent; until then it holds its locks.
+        runtime.spawn(async move {
+            if tokio::time::timeout(TEST_WITHIN, held.connection.ping()).await.is_ok_and(|pong| pong.is_ok())
+            {
+                held.clean = true;
+            } else {
+                drop(Object::take(held));
+            }
+        });
+    }
+}
+
+#[expect(clippy::expect_used, reason = "only dropping takes it")]
 impl Deref for Leased {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
-        &self.0.connection
+        &self.held.as_ref().expect("held until dropped").connection
     }
 }
 
+#[expect(clippy::expect_used, reason = "only dropping takes it")]
 impl DerefMut for Leased {
     fn deref_mut(&mut self) -> &mut PgConnection {
-        &mut self.0.connection
+        &mut self.held.as_mut().expect("held until dropped").connection
     }
 }

@@ -139,10 +139,12 @@ impl Store {
     pub async fn take_over(&self, run_id: RunId, seq: i64, engine: &Engine) -> StoreResult<bool> {
         let mut connection = self.pool.get().await?;
         let mut transaction = connection.begin().await?;
-        let Some(view) = load(&mut transaction, run_id, engine).await? else { return Ok(false) };
-        if view.hold.seq != seq || view.hold.claim.is_none() || view.lease_lives {
+        let view = load(&mut transaction, run_id, engine).await?;
+        let dead = view.filter(|view| view.hold.seq == seq && view.hold.claim.is_some() && !view.lease_lives);
+        let Some(view) = dead else {
+            transaction.rollback().await?;
             return Ok(false);
-        }
+        };
         let view = lose(&mut transaction, view, engine).await?;
         if view.run.request.is_some() {
             transition(&mut transaction, &view, &Event::Requested, "tenantry", engine).await?;

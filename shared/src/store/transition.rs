@@ -67,7 +67,8 @@ impl Store {
         let written = if to.finished() {
             let mut transaction = connection.begin().await?;
             let written = write_in(&mut transaction, hold, cause, to, left, engine, hand_over).await?;
-            transaction.commit().await?;
+            let committed = transaction.commit().await;
+            connection.ended(committed)?;
             written
         } else {
             let written = write(&mut connection, hold, cause, to, left, engine, hand_over).await;

@@ -72,6 +72,25 @@ async fn namespace(world: &RegionWorld) {
     kubectl(&["delete", "namespace", &name, "--wait=false"]).await;
 }
 
+/// Somebody else's object that belongs to no namespace.
+async fn ingress_class(world: &RegionWorld) {
+    let held = Held::at(world, "DEPLOY_INGRESS_CONTROLLER", "release", true).await;
+    let name = format!("nginx-{}", held.slug);
+    let class = serde_json::json!({
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "IngressClass",
+        "metadata": { "name": name },
+        "spec": { "controller": "example.com/theirs" },
+    });
+    kubectl_with(&["create", "-f", "-"], &class.to_string()).await;
+    let before = read(&["ingressclass", &name]).await;
+    held.go();
+    held.fails_with("foreign_object", &name).await;
+    assert_eq!(read(&["ingressclass", &name]).await, before);
+    world.gone(&held.slug, held.tenant).await;
+    kubectl(&["delete", "ingressclass", &name]).await;
+}
+
 /// Somebody else's role, database or schema of the tenant's name.
 async fn in_postgres(world: &RegionWorld, kind: &str) {
     let held = Held::at(world, "SETUP_DATABASE", "initialize database", kind != "schema").await;
@@ -205,6 +224,7 @@ async fn what_is_somebody_elses_stops_the_run_and_stays_as_it_is() {
             let policy_is = ["networkpolicy", "allow-egress-dns"];
             tokio::join!(
                 namespace(world),
+                ingress_class(world),
                 postgres,
                 in_the_namespace(world, ("DEPLOY_CORE_SERVICES", "query-engine"), &release_is, release),
                 in_the_namespace(world, ("SETUP_DATABASE", secret_is[1]), &secret_is, secret),

@@ -8,12 +8,13 @@ use shared::store::AuditRow;
 use tests::{Proxy, RegionWorld, Worker, api_server, slug};
 
 /// One run in each phase, and the operation it is held before.
-const HELD: [(&str, &str); 7] = [
+const HELD: [(&str, &str); 8] = [
     ("CREATE_NAMESPACE", "namespace"),
     ("SETUP_DATABASE", "initialize database"),
     ("DEPLOY_CORE_SERVICES", "install ai-service"),
     ("CONFIGURE_NETWORKING", "default-deny-ingress"),
     ("DEPLOY_DATA_SERVICES", "install pipeline-service"),
+    ("DEPLOY_INGRESS_CONTROLLER", "access"),
     ("DEPLOY_MONITORING", "network policies"),
     ("SETUP_OBSERVABILITY", "configuration"),
 ];

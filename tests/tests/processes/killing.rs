@@ -12,12 +12,13 @@ use tests::{Site, fresh_slug, hasty, outside};
 use crate::whole::PHASES;
 
 /// An operation in the middle of each phase, and on which side of it the process dies.
-const PLACES: [(&str, &str, &str); 7] = [
+const PLACES: [(&str, &str, &str); 8] = [
     ("CREATE_NAMESPACE", "rbac", "before"),
     ("SETUP_DATABASE", "initialize database", "after"),
     ("DEPLOY_CORE_SERVICES", "install ai-service", "after"),
     ("CONFIGURE_NETWORKING", "allow-same-namespace", "after"),
     ("DEPLOY_DATA_SERVICES", "install ml-service", "before"),
+    ("DEPLOY_INGRESS_CONTROLLER", "release", "after"),
     ("DEPLOY_MONITORING", "dashboards", "before"),
     ("SETUP_OBSERVABILITY", "log and trace pipeline", "before"),
 ];
@@ -46,6 +47,7 @@ async fn all_is_as_after_one_run(slug: &str, tenant: TenantId) {
     }
     deployed.sort();
     let once: BTreeSet<&String> = deployed.iter().collect();
+    assert_eq!((deployed.len(), once.len()), (10, 10), "each release is there once: {deployed:?}");
     assert!(once.len() > 9 && deployed.len() == once.len(), "each service is released once: {deployed:?}");
 }
 

@@ -3,12 +3,13 @@
 use tests::{Api, Site, calm, fresh_slug, outside};
 
 /// The phases of a container_per_tenant run, in order.
-pub const PHASES: [&str; 7] = [
+pub const PHASES: [&str; 8] = [
     "CREATE_NAMESPACE",
     "SETUP_DATABASE",
     "DEPLOY_CORE_SERVICES",
     "CONFIGURE_NETWORKING",
     "DEPLOY_DATA_SERVICES",
+    "DEPLOY_INGRESS_CONTROLLER",
     "DEPLOY_MONITORING",
     "SETUP_OBSERVABILITY",
 ];

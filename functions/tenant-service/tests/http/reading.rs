@@ -62,6 +62,7 @@ async fn the_status_follows_the_run_to_its_end() {
             started_at: now,
             finished_at: Some(now),
             result: json!({ "uid": "1" }),
+            kept: None,
         };
         let kept =
             world.store.record(&claimed.hold, Some(&[done]), Some(&json!({})), &world.platform.engine).await;

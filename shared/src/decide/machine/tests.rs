@@ -148,3 +148,11 @@ fn what_is_done_is_not_skipped_and_haste_does_not_bring_the_inventory_forward() 
     let waiting = Run { cursor: INVENTORY, request: ask(Verb::Resume), status: RunStatus::Paused, ..back };
     assert_eq!(go(&waiting, &Event::Requested).delay, waiting.settles_in);
 }
+
+#[test]
+fn a_retry_asked_for_during_a_wait_begins_the_wait_anew() {
+    let wait = Event::Wait(Wait { after: Duration::from_secs(5), on: "an address".into() });
+    assert!(go(&run(), &wait).phase.waits);
+    let to = go(&Run { request: ask(Verb::Retry), ..run() }, &wait);
+    assert_eq!((to.phase.waits, to.delay, to.status), (false, Duration::ZERO, RunStatus::Running));
+}

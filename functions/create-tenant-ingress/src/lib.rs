@@ -1,0 +1,228 @@
+//! CREATE_TENANT_INGRESS: the tenant's certificate and the routes to its services.
+//!
+//! Reads: the IngressClass of DEPLOY_INGRESS_CONTROLLER, by its name, and the DNS zone of CREATE_DNS_ZONE, in which the
+//! issuer's challenges are answered. Makes: the Services `api-gateway` and `bi-workbench`, the Certificate, and, once that
+//! is issued, the Ingress `tenant-ingress`. Fails with: `foreign_object`, `cert_manager_missing`, `certificate_failed`,
+//! `certificate_not_ready`. Undo: removes them in reverse order, waits until cert-manager has taken away what it made on the
+//! way, and removes the Secret with the certificate.
+
+mod objects;
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::networking::v1::Ingress;
+use serde::{Deserialize, Serialize};
+use shared::cluster::certificate::{Backoff, Certificate, Issuance};
+use shared::cluster::{Cluster, Ensured, Owned, Target};
+use shared::model::{Namespace, PhaseName, Slug, Tenant};
+use shared::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
+use shared::platform::{IssuerKind, Platform, Seconds};
+
+pub use objects::{API_GATEWAY, BI_WORKBENCH, INGRESS};
+
+/// How long a Certificate is watched within one attempt: most change within it, and are then noticed at once.
+const WATCH_FOR: Duration = Duration::from_secs(5);
+/// When to look again at one that takes longer.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// When to look again at what is being removed.
+const REMOVAL: Duration = Duration::from_secs(1);
+
+/// The phase.
+#[derive(Debug)]
+pub struct CreateTenantIngress {
+    cluster: Cluster,
+}
+
+/// What will be made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The tenant's namespace.
+    pub namespace: Namespace,
+    /// The tenant.
+    pub slug: Slug,
+    /// The tenant's name in DNS, such as `acme.matih.ai`; all below it is the tenant's too.
+    pub host: String,
+    /// The Certificate, and the Secret that holds what is issued. One name, because cert-manager makes a Certificate of the
+    /// Secret's name for an Ingress that names an issuer, unless there is one.
+    pub certificate: String,
+    /// Who issues it.
+    pub issuer: String,
+    /// What kind of issuer.
+    pub issuer_kind: IssuerKind,
+    /// The IngressClass.
+    pub class: String,
+    /// How long the certificate may take.
+    pub ready_within: Seconds,
+    /// How long cert-manager may take to remove its challenges' DNS records, in an undo.
+    pub cleanup_within: Seconds,
+    /// How long cert-manager waits after a failure; doubles each time.
+    pub backoff: Seconds,
+    /// The longest of those waits.
+    pub backoff_cap: Seconds,
+    /// Before the `/` in the labels that carry ownership.
+    pub label_prefix: String,
+}
+
+/// What is there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Checkpoint {
+    /// The names that the certificate is for.
+    pub hosts: Vec<String>,
+    /// The Secret that holds it.
+    pub secret: String,
+    /// When it ends; cert-manager renews it before.
+    pub not_after: Option<DateTime<Utc>>,
+    /// The Certificate's uid and the run that created it.
+    pub certificate: Ensured,
+}
+
+impl Phase for CreateTenantIngress {
+    const NAME: PhaseName = PhaseName::new("CREATE_TENANT_INGRESS");
+    type Plan = Plan;
+    type Checkpoint = Checkpoint;
+
+    async fn connect(_: &Platform) -> Result<Self> {
+        Ok(Self { cluster: Cluster::connect().await? })
+    }
+
+    fn plan(&self, tenant: &Tenant, platform: &Platform, _: &Checkpoints) -> Result<Plan> {
+        plan(tenant, platform)
+    }
+
+    async fn apply(&self, plan: &Plan, step: &Step) -> Result<Progress<Checkpoint>> {
+        let owned = self.cluster.owned_by(step.owner(), &plan.label_prefix);
+        step.operation("services", owned.ensure_all(&objects::services(plan))).await?;
+        let certificate = step.operation("certificate", Box::pin(certificate(&owned, plan, step))).await?;
+        let not_after = self.issued(&owned, plan, step).await?;
+        step.operation("ingress", owned.ensure(&objects::ingress(plan))).await?;
+        Ok(Progress::Done(Checkpoint {
+            hosts: objects::hosts(plan),
+            secret: plan.certificate.clone(),
+            not_after,
+            certificate,
+        }))
+    }
+
+    async fn revert(&self, plan: &Plan, _: Option<&Checkpoint>, step: &Step) -> Result<Progress<()>> {
+        let owned = self.cluster.owned_by(step.owner(), &plan.label_prefix);
+        let within = Some(plan.namespace.as_str());
+        let certificate = Target::of::<Certificate>(within, &plan.certificate);
+        for (what, target) in [
+            ("ingress", Target::of::<Ingress>(within, INGRESS)),
+            (BI_WORKBENCH, Target::of::<Service>(within, BI_WORKBENCH)),
+            (API_GATEWAY, Target::of::<Service>(within, API_GATEWAY)),
+            ("certificate", certificate.clone()),
+        ] {
+            step.wait_for(&format!("delete {what}"), owned.ensure_deleted(&target)).await?;
+        }
+        // A challenge takes its DNS record away before it goes, for which the zone must still be there; and a Secret that
+        // is deleted earlier would be written again.
+        step.wait_for("challenges gone", self.remains_gone(&owned, &certificate, plan, step)).await?;
+        let secret = Target::of::<Secret>(within, &plan.certificate);
+        step.wait_for("delete secret", owned.ensure_deleted(&secret)).await?;
+        Ok(Progress::Done(()))
+    }
+}
+
+/// Somebody else's Secret of that name would be overwritten by cert-manager, so it is looked for first.
+async fn certificate(owned: &Owned, plan: &Plan, step: &Step) -> Result<Ensured> {
+    let within = Some(plan.namespace.as_str());
+    owned.expect_free(&Target::of::<Secret>(within, &plan.certificate)).await?;
+    // The Secret says what the Certificate says, so that the undo knows whose it is when only the Secret is left.
+    let created_by = owned.creator(&Target::of::<Certificate>(within, &plan.certificate)).await?;
+    let (owner, run) = (step.owner(), created_by.unwrap_or(step.owner().run_id));
+    match owned.ensure(&objects::certificate(plan, owner.tenant_id, run)).await {
+        Err(error) if error.code == "object_missing" && !error.message.contains("namespaces") => {
+            Err(Error::unavailable("cert-manager", "cert_manager_missing", error.message)
+                .next("Install cert-manager in the tenants' cluster; the run goes on by itself."))
+        }
+        ensured => ensured,
+    }
+}
+
+impl CreateTenantIngress {
+    /// Parks until the certificate is issued, showing cert-manager's own reason, or fails when that takes too long.
+    async fn issued(&self, owned: &Owned, plan: &Plan, step: &Step) -> Result<Option<DateTime<Utc>>> {
+        let (namespace, name) = (plan.namespace.as_str(), plan.certificate.as_str());
+        if step.waits() == 0 {
+            // Not out of a wait: a first look, or somebody has asked for another attempt, or a failure is tried again.
+            step.operation("ask again", owned.reissue(namespace, name)).await?;
+        }
+        let backoff = Backoff { first: plan.backoff.0, cap: plan.backoff_cap.0 };
+        step.wait_for("issued", async {
+            let Some(found) = Box::pin(self.cluster.certificate(namespace, name, WATCH_FOR)).await? else {
+                return Err(Error::retryable(
+                    "object_missing",
+                    format!("Certificate {namespace}/{name} is not there"),
+                )
+                .next("It was removed by hand; retry makes it again."));
+            };
+            let failed = match found.issuance() {
+                Issuance::Ready { not_after } => return Ok(Progress::Done(not_after)),
+                Issuance::Failed => true,
+                Issuance::Pending => false,
+            };
+            let on = Box::pin(self.cluster.certificate_trail(&found, backoff)).await?;
+            if step.waited() < plan.ready_within.duration() {
+                return Ok(Progress::wait(LOOK_AGAIN, on));
+            }
+            let code = if failed { "certificate_failed" } else { "certificate_not_ready" };
+            let within = plan.ready_within.0;
+            Err(Error::retryable(code, format!("{on} (after {within} s)")).next(
+                "Mend what the reason names (the zone's delegation, the issuer, its rate limits); cert-manager is then \
+                 asked to try again at once.",
+            ))
+        })
+        .await
+    }
+
+    /// Waits while anything is left of the way to a Certificate that is gone. One that stays keeps what it has.
+    async fn remains_gone(
+        &self,
+        owned: &Owned,
+        certificate: &Target,
+        plan: &Plan,
+        step: &Step,
+    ) -> Result<Progress<()>> {
+        if owned.exists(certificate).await? {
+            return Ok(Progress::Done(()));
+        }
+        let (namespace, name) = (plan.namespace.as_str(), plan.certificate.as_str());
+        let left = Box::pin(self.cluster.certificate_remains(namespace, name, &plan.host)).await?;
+        let Some(first) = left.first() else { return Ok(Progress::Done(())) };
+        if step.waited() >= plan.cleanup_within.duration() {
+            for remain in &left {
+                Box::pin(self.cluster.give_up_challenge(remain)).await?;
+            }
+        }
+        Ok(Progress::wait(REMOVAL, format!("{first} is being removed, {} in all", left.len())))
+    }
+}
+
+fn plan(tenant: &Tenant, platform: &Platform) -> Result<Plan> {
+    let named = platform.ingress.of(tenant, platform).map_err(|(key, why)| {
+        Error::fatal("platform_incomplete", format!("ingress.{key}: {why}"))
+            .next("Correct the platform file, then retry.")
+    })?;
+    let certificates = &platform.certificates;
+    Ok(Plan {
+        namespace: platform.namespace(&tenant.slug),
+        slug: tenant.slug.clone(),
+        host: format!("{}.{}", tenant.slug, platform.domain),
+        certificate: format!("{}-tls-certificate", tenant.slug),
+        issuer: certificates.issuer.clone(),
+        issuer_kind: certificates.issuer_kind,
+        class: named.class,
+        ready_within: certificates.ready_within,
+        cleanup_within: certificates.cleanup_within,
+        backoff: certificates.backoff,
+        backoff_cap: certificates.backoff_cap,
+        label_prefix: platform.label_prefix.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests;
