@@ -46,10 +46,7 @@ impl TokenSource {
         let credential: azure_core::Result<Arc<dyn TokenCredential>> = match &settings.credential {
             AzureCredential::WorkloadIdentity { client_id, tenant_id, token_file } => {
                 let options = WorkloadIdentityCredentialOptions {
-                    credential_options: ClientAssertionCredentialOptions {
-                        client_options,
-                        ..ClientAssertionCredentialOptions::default()
-                    },
+                    credential_options: ClientAssertionCredentialOptions { client_options },
                     client_id: client_id.clone(),
                     tenant_id: tenant_id.clone(),
                     token_file_path: token_file.as_ref().map(PathBuf::from),
