@@ -47,13 +47,12 @@ async fn withdraw(
         step.operation(&format!("remove {what}"), dns.ensure_records_deleted(place, sets)).await?;
     }
     let Some(served) = step.recall::<Served>(&kept).await? else { return Ok(()) };
-    let gone_since = match served.gone_since {
-        Some(since) => since,
-        None => {
-            let now = step.now();
-            step.keep(&kept, &Served { gone_since: Some(now), ..served }).await?;
-            now
-        }
+    let gone_since = if let Some(since) = served.gone_since {
+        since
+    } else {
+        let now = step.now();
+        step.keep(&kept, &Served { gone_since: Some(now), ..served }).await?;
+        now
     };
     let wait = Duration::from_secs(served.ttl.into()) + plan.propagation.duration();
     let rest = wait.saturating_sub((step.now() - gone_since).to_std().unwrap_or_default());

@@ -93,7 +93,8 @@ impl Runner {
             phase = %claimed.phase, seq = job.seq, direction = %claimed.run.direction,
             attempt = claimed.run.failures + 1,
         );
-        self.step(phase.as_ref(), *claimed, sent, trigger).instrument(span).await
+        // Boxed: a step's future is large, and is part of every caller's.
+        Box::pin(self.step(phase.as_ref(), *claimed, sent, trigger)).instrument(span).await
     }
 
     async fn step(

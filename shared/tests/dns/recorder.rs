@@ -91,7 +91,7 @@ impl Recorder {
                 body.len()
             );
             for (name, value) in reply.headers {
-                head += &format!("{name}: {value}\r\n");
+                head.extend([name, ": ", &value, "\r\n"]);
             }
             stream.get_mut().write_all(format!("{head}\r\n{body}").as_bytes()).await.ok()?;
         }

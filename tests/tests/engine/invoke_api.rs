@@ -118,7 +118,7 @@ async fn invoke(State(api): State<InvokeApi>, Path(name): Path<String>, body: By
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_becomes_of_an_invocation_there_is_one_start_for_each_claim_and_no_failure() {
-    World::run(|mut world| async move {
+    Box::pin(World::run(|mut world| async move {
         world.platform.engine.lease = seconds(3.0);
         world.platform.engine.step_timeout = seconds(1.0);
         world.platform.engine.function_timeout = seconds(1.5);
@@ -176,6 +176,6 @@ async fn whatever_becomes_of_an_invocation_there_is_one_start_for_each_claim_and
         }
         world.actions(tenant).await;
         dispatcher.stop().await.unwrap();
-    })
+    }))
     .await;
 }

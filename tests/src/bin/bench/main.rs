@@ -51,7 +51,7 @@ fn main() {
         World::run(|mut world| async move {
             // A world's own settings are short, for tests; these are what a platform has.
             world.platform.engine = tests::Engine::default();
-            measure(&world, &size, wanted).await;
+            Box::pin(measure(&world, &size, wanted)).await;
         })
         .await;
         if wanted("provisioning") {
