@@ -74,7 +74,8 @@ async fn catch(namespace: &str) -> (i32, String) {
         let selector = format!("owner%3Dhelm%2Cname%3D{release}%2Cstatus%3Dpending-install");
         // Asked as it is: looking up first what kinds the cluster has would take kubectl longer than helm has left.
         let pending = format!("/api/v1/namespaces/{namespace}/secrets?labelSelector={selector}");
-        // A few milliseconds at a time, until the cluster shows it half done; or else the next one.
+        // Some milliseconds at a time, until the cluster shows it half done; or else the next one. Shorter slices take a busy
+        // machine minutes for one helm, as each is followed by a look that takes longer than it.
         while signal(pid, Signal::SIGSTOP) && state(pid).is_some_and(|state| state != 'Z') {
             let found: Value =
                 serde_json::from_str(&kubectl(&["get", "--raw", &pending]).await).expect("a list as JSON");
@@ -82,7 +83,7 @@ async fn catch(namespace: &str) -> (i32, String) {
                 return (pid, release);
             }
             signal(pid, Signal::SIGCONT);
-            tokio::time::sleep(Duration::from_millis(4)).await;
+            tokio::time::sleep(Duration::from_millis(15)).await;
         }
     }
     panic!("no helm was caught in {namespace}");

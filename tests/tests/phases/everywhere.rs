@@ -48,6 +48,7 @@ async fn fail_at(world: &RegionWorld, failpoints: &Failpoints, place: &Place) ->
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_at_any_operation_leaves_nothing_behind() {
+    let _alone = crate::ALONE.lock().await;
     let failpoints = Failpoints::of_this_process();
     RegionWorld::run(
         |_| {},
