@@ -44,7 +44,7 @@ impl Reasons {
 impl ClientContext for Reasons {
     fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
         // What matters comes with the delivery that fails by it.
-        tracing::debug!(facility, message, "librdkafka");
+        tracing::debug!(facility, line = message, "librdkafka");
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

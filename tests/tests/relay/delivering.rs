@@ -14,7 +14,7 @@ use crate::topic;
 const NAME: &str = "<b>Acme</b> & \"Söhne\"";
 
 fn message_id(letter: &Value) -> String {
-    letter["headers"]["message-id"].as_str().expect("a Message-ID").trim_matches(['<', '>']).to_owned()
+    letter["messageId"].as_str().expect("a Message-ID").trim_matches(['<', '>']).to_owned()
 }
 
 fn text(letter: &Value, key: &str) -> String {
