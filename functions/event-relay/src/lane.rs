@@ -93,7 +93,12 @@ impl Lane {
     pub(crate) async fn drain(self: Arc<Self>) -> StoreResult<()> {
         let mut under_way = JoinSet::new();
         loop {
-            self.begin(&mut under_way).await?;
+            let begun = self.begin(&mut under_way).await;
+            if begun.is_err() {
+                // What is under way is sent whether or not it is waited for.
+                while under_way.join_next().await.is_some() {}
+            }
+            begun?;
             if under_way.join_next().await.is_none() {
                 return Ok(());
             }

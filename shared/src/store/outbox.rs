@@ -4,6 +4,7 @@
 //! claimed: that is the order. A claim holds for a time; whoever dies with it loses it, and the row is sent again.
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
