@@ -121,15 +121,17 @@ impl Process {
         format!("--- the end of the log of {}:\n{}", self.name, lines[from..].join("\n"))
     }
 
-    /// Those of its offspring that are programs of the workspace.
+    /// Those of its offspring that are programs of the workspace. What one of those starts (helm, a collector) is a copy of
+    /// it until it becomes what it shall be, and does not count.
     pub fn functions(&self) -> Vec<u32> {
         let programs = program("dispatcher");
         let programs = programs.parent().expect("a folder");
-        let is_ours = |id: &u32| {
+        let is_ours = |id: u32| {
             let running = std::fs::read_link(format!("/proc/{id}/exe"));
             running.is_ok_and(|path| path.parent() == Some(programs))
         };
-        self.offspring().into_iter().filter(is_ours).collect()
+        let began_itself = |id: u32| parent(id).is_some_and(|parent| !is_ours(parent));
+        self.offspring().into_iter().filter(|id| is_ours(*id) && began_itself(*id)).collect()
     }
 
     /// The processes that it has started, and those that they have, itself left out.
@@ -144,6 +146,12 @@ impl Process {
             })
             .collect()
     }
+}
+
+fn parent(id: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    // After the name in brackets, which may hold anything: state, parent.
+    stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()
 }
 
 impl Drop for Process {

@@ -58,6 +58,7 @@ impl Site {
             "TENANT_API_INTERNAL_SECRET",
             "REGION_DATABASE_ADMIN_PASSWORD",
             "ADMIN_TOKEN",
+            "PDNS_API_KEY",
         ];
         let mut variables: Variables =
             passed.into_iter().map(|name| (name.to_owned(), required(name))).collect();
@@ -75,6 +76,8 @@ impl Site {
             region.tenant_api_url.clone_from(&url);
         }
         platform.engine = world.platform.engine.clone();
+        // With TTLs that a test can wait out.
+        platform.dns = crate::dns();
         adjust(&mut platform);
         world.platform = platform;
         let config = folder.path().join("platform.toml");
