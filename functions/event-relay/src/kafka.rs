@@ -84,12 +84,13 @@ impl Kafka {
     }
 
     /// An idempotent producer that has lost track of what it has sent refuses everything from then on: another takes its
-    /// place.
-    fn replace_if_ended(&self, producer: &Producer) {
+    /// place. Of many deliveries that find it so, the first replaces it.
+    fn replace_if_ended(&self) {
+        let mut producer = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((code, reason)) = producer.client().fatal_error() else { return };
         tracing::warn!(?code, reason, "the producer has ended; another takes its place");
         match self.config.create_with_context::<_, Producer>(self.reasons.clone()) {
-            Ok(fresh) => *self.producer.lock().unwrap_or_else(PoisonError::into_inner) = fresh,
+            Ok(fresh) => *producer = fresh,
             Err(error) => tracing::error!(%error, "no other producer"),
         }
     }
@@ -122,7 +123,7 @@ impl Deliver for Kafka {
             },
             Err(error) => error.to_string(),
         };
-        self.replace_if_ended(&producer);
+        self.replace_if_ended();
         let reason = self.reasons.last();
         Err(Failure::Later(if reason.is_empty() { error } else { format!("{error}; last heard: {reason}") }))
     }
