@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
+use shared::store::StoreError;
 
 use crate::app::App;
 use crate::problem::Problem;
@@ -39,10 +40,15 @@ pub async fn ready(State(app): State<App>) -> Result<Json<Value>, Problem> {
 
 /// `GET /metrics`. Without a database what is known by itself is still told.
 pub async fn metrics(State(app): State<App>) -> impl IntoResponse {
-    match tokio::time::timeout(READY_WITHIN, app.store.tenant_counts()).await {
-        Ok(Ok(counts)) => app.measures.tenants(&counts),
-        Ok(Err(error)) => tracing::warn!(%error, "tenants cannot be counted"),
-        Err(_) => tracing::warn!("tenants cannot be counted: the database does not answer"),
+    let counted = async {
+        app.measures.tenants(&app.store.tenant_counts().await?);
+        app.measures.outbox(&app.store.outbox_backlog().await?);
+        Ok::<_, StoreError>(())
+    };
+    match tokio::time::timeout(READY_WITHIN, counted).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "tenants and events cannot be counted"),
+        Err(_) => tracing::warn!("tenants and events cannot be counted: the database does not answer"),
     }
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.measures.render())
 }

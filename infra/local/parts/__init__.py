@@ -12,7 +12,7 @@ from parts.kube_scheduler import KubeScheduler
 from parts.kwok import Kwok
 from parts.load_balancer import LoadBalancer
 from parts.maildev import Maildev
-from parts.ours import Dispatcher, TenantApi, TenantService
+from parts.ours import Dispatcher, EventRelay, TenantApi, TenantService
 from parts.pebble import Pebble
 from parts.postgres import Postgres
 from parts.powerdns import ChildDns, ParentDns
@@ -22,4 +22,4 @@ from parts.resolver import Resolver
 
 ALL = (Postgres, Epmd, RabbitMq, Kafka, Maildev, ParentDns, ChildDns, Resolver, Pebble, Etcd, KubeApiserver,
        KubeControllerManager, KubeScheduler, Kwok, LoadBalancer, CertManager, PrometheusOperator, Charts, TenantApi,
-       Functions, Dispatcher, TenantService)
+       Functions, Dispatcher, EventRelay, TenantService)

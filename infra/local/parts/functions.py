@@ -8,7 +8,7 @@ from parts.ours import told
 from ports import answers
 
 # Those that are long-running processes, not functions.
-SERVERS = ("dispatcher", "tenant-api")
+SERVERS = ("dispatcher", "event-relay", "tenant-api")
 CONCURRENCY = 8
 
 

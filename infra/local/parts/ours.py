@@ -1,4 +1,4 @@
-"""Our own servers as plain processes: tenant-api, dispatcher, tenant-service; and what all our programs are told."""
+"""Our own servers as plain processes: tenant-api, dispatcher, event-relay, tenant-service; and what all our programs are told."""
 
 import os
 import subprocess
@@ -74,6 +74,21 @@ class Dispatcher(Ours):
                               stdin=subprocess.DEVNULL)
         if done.returncode:
             raise SystemExit(f"dispatcher migrate failed: {(done.stderr or done.stdout).strip()[-2000:]}")
+
+
+class EventRelay(Ours):
+    """Needs the database only: what it delivers to may come later, or be down."""
+
+    name = "event-relay"
+    listens = "EVENT_RELAY_HEALTH_PORT"
+    after = ("postgres", "tenant-api")
+
+    def environment(self):
+        values, known = self.stack.values, told(self.stack)
+        mine = ("DATABASE_URL", "DATABASE_DIRECT_URL", "TENANTRY_CONFIG", "PATH", "RUST_LOG")
+        return {name: known[name] for name in mine} | {
+            "HEALTH_LISTEN": self.address(), "KAFKA_BROKERS": values["KAFKA_BROKERS"], "SMTP_URL": values["SMTP_URL"],
+        }
 
 
 class TenantService(Ours):

@@ -6,6 +6,7 @@ mod dns;
 mod ingress;
 mod monitoring;
 mod observability;
+mod relay;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ pub use dns::{AzureCredential, AzureDnsSettings, Dns, DnsProviderKind, PowerDnsS
 pub use ingress::{Controller, Ingress};
 pub use monitoring::{Chart, ClusterMetrics, Mail, Monitoring};
 pub use observability::{Backend, Kept, Observability};
+pub use relay::{Delivery, Events, Letters};
 pub use settings::{Engine, Seconds};
 
 use crate::model::{DeploymentType, Namespace, Slug, Tier};
@@ -106,6 +108,10 @@ pub struct Platform {
     pub slug_rest: Seconds,
     /// Budgets, delays, leases and limits of the engine.
     pub engine: Engine,
+    /// The events that other programs are told.
+    pub events: Events,
+    /// The letters to the tenants' administrators and the platform's operators.
+    pub mail: Letters,
 }
 
 /// A region: the unit of residency.
@@ -221,6 +227,8 @@ impl Default for Platform {
             simulated_nodes: false,
             slug_rest: Seconds(60.0),
             engine: Engine::default(),
+            events: Events::default(),
+            mail: Letters::default(),
         }
     }
 }
@@ -270,6 +278,8 @@ impl Platform {
         platform.engine.check().map_err(|(key, why)| in_section("engine", (key.to_owned(), why)))?;
         platform.ingress.check().map_err(|wrong| in_section("ingress", wrong))?;
         platform.certificates.check().map_err(|wrong| in_section("certificates", wrong))?;
+        platform.events.check().map_err(|wrong| in_section("events", wrong))?;
+        platform.mail.check().map_err(|wrong| in_section("mail", wrong))?;
         Ok(platform)
     }
 

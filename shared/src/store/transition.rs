@@ -131,9 +131,14 @@ async fn finish(connection: &mut PgConnection, cause: &Cause<'_>, to: &Transitio
     }
     let events = events(cause, to);
     sqlx::query!(
+        // The error is the tenant's as it is stored: a rollback has written it when it began, many transitions ago.
         r#"INSERT INTO outbox (id, tenant_id, sink, type, payload)
-           SELECT e.id, $1, e.sink, e.type, e.payload
-           FROM unnest($2::uuid[], $3::text[], $4::text[], $5::jsonb[]) AS e (id, sink, type, payload)"#,
+           SELECT e.id, t.id, e.sink, e.type,
+                  CASE WHEN t.status = 'FAILED' THEN e.payload || jsonb_build_object('error', t.provisioning_error)
+                       ELSE e.payload END
+           FROM tenants t
+                CROSS JOIN unnest($2::uuid[], $3::text[], $4::text[], $5::jsonb[]) AS e (id, sink, type, payload)
+           WHERE t.id = $1"#,
         cause.tenant.id.0,
         &events.ids,
         &events.sinks,
@@ -286,7 +291,7 @@ fn events(cause: &Cause<'_>, to: &Transition) -> Events {
         events.types.push(kind.to_owned());
         events.payloads.push(json!({
             "tenantId": tenant.id, "slug": tenant.slug, "name": tenant.name, "tier": tenant.tier,
-            "region": tenant.region, "adminEmail": tenant.admin_email, "error": to.tenant_error,
+            "region": tenant.region, "adminEmail": tenant.admin_email,
         }));
     }
     events

@@ -3,8 +3,8 @@
 use std::process::Command;
 
 use serde_json::Value;
-use tests::Site;
 use tests::process::{Process, Variables, free_port, program};
+use tests::{Site, required};
 
 /// Stands where a password would.
 const PASSWORD: &str = "hunter2-hunter2";
@@ -69,6 +69,8 @@ async fn a_wrong_setting_is_named_in_one_line() {
         let lease = config.replace(line, "lease = 0.1");
         assert_ne!(lease, config);
         let bad_value = written("lease.toml", &lease);
+        let line = config.lines().find(|line| line.starts_with("operators = ")).unwrap();
+        let nobody = written("nobody.toml", &config.replace(line, "operators = []"));
         let nowhere = folder.join("nowhere.toml").display().to_string();
         let bad_url = format!("no-scheme:{PASSWORD}@host");
         // A password with characters that belong encoded, as people paste them.
@@ -77,7 +79,7 @@ async fn a_wrong_setting_is_named_in_one_line() {
         let _taken = std::net::TcpListener::bind(&taken).unwrap();
 
         let mut cases = Vec::new();
-        for program in ["dispatcher", "tenant-service", "create-namespace", "setup-database"] {
+        for program in ["dispatcher", "tenant-service", "create-namespace", "setup-database", "event-relay"] {
             cases.extend([
                 case(program, "DATABASE_URL", None, "DATABASE_URL"),
                 case(program, "DATABASE_URL", Some(&bad_url), "DATABASE_URL"),
@@ -105,6 +107,13 @@ async fn a_wrong_setting_is_named_in_one_line() {
             case("tenant-service", "LISTEN", Some("x"), "LISTEN"),
             case("tenant-service", "LISTEN", Some(&taken), "LISTEN"),
             case("tenant-service", "ADMIN_TOKEN", None, "ADMIN_TOKEN"),
+            case("event-relay", "KAFKA_BROKERS", None, "KAFKA_BROKERS"),
+            case("event-relay", "KAFKA_BROKERS", Some("nowhere"), "KAFKA_BROKERS"),
+            case("event-relay", "SMTP_URL", None, "SMTP_URL"),
+            case("event-relay", "SMTP_URL", Some(&bad_url), "SMTP_URL"),
+            case("event-relay", "TENANTRY_CONFIG", Some(&nobody), "mail.operators"),
+            case("event-relay", "HEALTH_LISTEN", Some("x"), "HEALTH_LISTEN"),
+            case("event-relay", "HEALTH_LISTEN", Some(&taken), "HEALTH_LISTEN"),
             case("tenant-api", "TENANT_API_INTERNAL_SECRET", None, "TENANT_API_INTERNAL_SECRET"),
             case("tenant-api", "LISTEN", Some(&taken), "LISTEN"),
         ]);
@@ -116,7 +125,10 @@ async fn a_wrong_setting_is_named_in_one_line() {
             } else {
                 // Where the Lambda runtime would be: nobody must come so far as to ask it.
                 let mut variables = site.variables.clone();
-                if !["tenant-service", "tenant-api"].contains(&case.program) {
+                for name in ["KAFKA_BROKERS", "SMTP_URL"] {
+                    variables.insert(name.into(), required(name));
+                }
+                if !["tenant-service", "tenant-api", "event-relay"].contains(&case.program) {
                     variables.insert("AWS_LAMBDA_RUNTIME_API".into(), "127.0.0.1:1".into());
                 }
                 variables

@@ -216,6 +216,8 @@ async fn machines_are_told_without_a_token() {
             "tenantry_http_requests_total{method=\"GET\",route=\"/api/v1/tenants/{id}\",status=\"404\"} 1",
             "tenantry_tenants{status=\"PENDING\"} 1",
             "tenantry_tenants{status=\"ACTIVE\"} 0",
+            "tenantry_outbox_waiting{sink=\"kafka\"} 0",
+            "tenantry_outbox_set_aside{sink=\"email\"} 0",
         ] {
             assert!(metrics.lines().any(|given| given == line), "{line}\n{metrics}");
         }

@@ -1,0 +1,253 @@
+//! What people are told, as text and as HTML. Both are made of the same blocks, so that a value is escaped in one place.
+
+use std::fmt::Write as _;
+
+use serde::Deserialize;
+use shared::phase::ErrorRecord;
+use shared::store::{Outgoing, Sink};
+
+/// A letter before it is a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Letter {
+    /// The tenant's administrator, whoever it is sent to.
+    pub(crate) admin_email: String,
+    pub(crate) subject: String,
+    pub(crate) text: String,
+    pub(crate) html: String,
+}
+
+/// The payload of a row that becomes a letter.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Told {
+    slug: String,
+    name: String,
+    tier: String,
+    region: String,
+    admin_email: String,
+    error: Option<ErrorRecord>,
+}
+
+/// A part of a letter. All values are plain text.
+enum Block {
+    Paragraph(String),
+    /// Name and value, a line each.
+    Facts(Vec<(&'static str, String)>),
+    /// What is there and its address, a line each.
+    Links(Vec<(&'static str, String)>),
+}
+
+/// The letter of a row. An error says what the row lacks.
+pub(crate) fn letter(sink: Sink, row: &Outgoing, domain: &str) -> Result<Letter, String> {
+    let told: Told = serde_json::from_value(row.payload.clone())
+        .map_err(|error| format!("the payload of {} is no letter's: {error}", row.kind))?;
+    let name = plain(&told.name);
+    let (subject, blocks) = match (sink, row.kind.as_str()) {
+        (Sink::Email, "tenant.provisioned") => ready(&told, &name, domain),
+        (Sink::Email, "tenant.provisioning_failed") => not_ready(&told, &name, row),
+        (Sink::Operators, "tenant.provisioning_failed") => failed(&told, &name, row),
+        (sink, kind) => return Err(format!("there is no letter to {sink} about {kind}")),
+    };
+    let (text, html) = (text(&blocks), html(&subject, &blocks));
+    Ok(Letter { admin_email: told.admin_email, subject, text, html })
+}
+
+fn ready(told: &Told, name: &str, domain: &str) -> (String, Vec<Block>) {
+    let host = format!("{}.{domain}", told.slug);
+    let blocks = vec![
+        Block::Paragraph("Hello,".into()),
+        Block::Paragraph(format!("{name} ({}) has been set up and is ready to be used.", told.slug)),
+        Block::Links(vec![
+            ("Your address", format!("https://{host}")),
+            ("Business intelligence", format!("https://bi.{host}")),
+        ]),
+        Block::Facts(vec![("Plan", told.tier.clone()), ("Region", told.region.clone())]),
+    ];
+    (format!("{name} is ready"), blocks)
+}
+
+/// The cause is the operators' to read: it names parts of the platform.
+fn not_ready(told: &Told, name: &str, row: &Outgoing) -> (String, Vec<Block>) {
+    let blocks = vec![
+        Block::Paragraph("Hello,".into()),
+        Block::Paragraph(format!("{name} ({}) could not be set up.", told.slug)),
+        Block::Paragraph(
+            "You need not do anything: the platform's operators have been told, and will see to it.".into(),
+        ),
+        Block::Facts(vec![("If you ask them, give them this number", row.tenant_id.to_string())]),
+    ];
+    (format!("{name} could not be set up"), blocks)
+}
+
+fn failed(told: &Told, name: &str, row: &Outgoing) -> (String, Vec<Block>) {
+    let unknown = ErrorRecord {
+        code: "unknown".into(),
+        message: "no cause was recorded".into(),
+        next_action: "See the tenant's audit log.".into(),
+        kind: String::new(),
+    };
+    let error = told.error.as_ref().unwrap_or(&unknown);
+    let next = if error.next_action.is_empty() { &unknown.next_action } else { &error.next_action };
+    let blocks = vec![
+        Block::Paragraph(format!("Provisioning of {name} ({}) has failed.", told.slug)),
+        Block::Facts(vec![
+            ("Cause", format!("{}: {}", error.code, error.message)),
+            ("Next action", next.clone()),
+        ]),
+        Block::Facts(vec![
+            ("Tenant", row.tenant_id.to_string()),
+            ("Plan", told.tier.clone()),
+            ("Region", told.region.clone()),
+            ("Administrator", told.admin_email.clone()),
+            ("Status", format!("GET /api/v1/tenants/{}/provisioning/status", row.tenant_id)),
+        ]),
+    ];
+    (format!("{} ({name}): provisioning has failed: {}", told.slug, plain(&error.code)), blocks)
+}
+
+/// One line, whatever was typed: a name stands in a subject too.
+fn plain(text: &str) -> String {
+    let words = text.split(|c: char| c.is_control() || c.is_whitespace()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ")
+}
+
+fn text(blocks: &[Block]) -> String {
+    let mut out = String::new();
+    for block in blocks {
+        match block {
+            Block::Paragraph(text) => line(&mut out, format_args!("{text}")),
+            Block::Facts(facts) | Block::Links(facts) => {
+                for (name, value) in facts {
+                    line(&mut out, format_args!("{name}: {value}"));
+                }
+            }
+        }
+        out.push('\n');
+    }
+    out
+}
+
+fn html(title: &str, blocks: &[Block]) -> String {
+    let mut out = String::new();
+    line(&mut out, format_args!("<!DOCTYPE html>"));
+    line(&mut out, format_args!("<html lang=\"en\"><head><meta charset=\"utf-8\">"));
+    line(&mut out, format_args!("<title>{}</title></head><body>", escape(title)));
+    for block in blocks {
+        match block {
+            Block::Paragraph(text) => line(&mut out, format_args!("<p>{}</p>", escape(text))),
+            Block::Facts(facts) => {
+                line(&mut out, format_args!("<ul>"));
+                for (name, value) in facts {
+                    line(&mut out, format_args!("<li>{}: <b>{}</b></li>", escape(name), escape(value)));
+                }
+                line(&mut out, format_args!("</ul>"));
+            }
+            Block::Links(links) => {
+                line(&mut out, format_args!("<ul>"));
+                for (name, url) in links {
+                    let url = escape(url);
+                    line(&mut out, format_args!("<li>{}: <a href=\"{url}\">{url}</a></li>", escape(name)));
+                }
+                line(&mut out, format_args!("</ul>"));
+            }
+        }
+    }
+    line(&mut out, format_args!("</body></html>"));
+    out
+}
+
+fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+    // Writing to a String does not fail.
+    let _ = writeln!(out, "{text}");
+}
+
+/// For HTML, between tags and within quotes.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use serde_json::{Value, json};
+    use shared::model::TenantId;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn row(kind: &str, name: &str, error: &Value) -> Outgoing {
+        Outgoing {
+            id: Uuid::from_u128(7),
+            tenant_id: TenantId(Uuid::from_u128(8)),
+            kind: kind.into(),
+            payload: json!({ "tenantId": Uuid::from_u128(8), "slug": "acme", "name": name, "tier": "free",
+                "region": "eastus", "adminEmail": "admin@acme.example", "error": error }),
+            created_at: DateTime::UNIX_EPOCH,
+            attempts: 1,
+            refusals: 0,
+            claim: Uuid::nil(),
+        }
+    }
+
+    fn cause() -> Value {
+        json!({ "code": "chart_missing", "message": "no chart at <repository>", "nextAction": "Publish the chart.",
+            "kind": "fatal" })
+    }
+
+    #[test]
+    fn a_ready_tenant_is_told_where_it_is() {
+        let row = row("tenant.provisioned", "Acme", &Value::Null);
+        let letter = letter(Sink::Email, &row, "matih.ai").unwrap();
+        assert_eq!(letter.subject, "Acme is ready");
+        assert_eq!(letter.admin_email, "admin@acme.example");
+        assert!(letter.text.contains("\nYour address: https://acme.matih.ai\n"), "{}", letter.text);
+        assert!(letter.html.contains("<a href=\"https://bi.acme.matih.ai\">"), "{}", letter.html);
+    }
+
+    #[test]
+    fn the_cause_is_for_the_operators_only() {
+        let row = row("tenant.provisioning_failed", "Acme", &cause());
+        let admin = letter(Sink::Email, &row, "matih.ai").unwrap();
+        assert!(!admin.text.contains("chart") && !admin.html.contains("chart"));
+        assert!(admin.text.contains(&row.tenant_id.to_string()));
+        let operators = letter(Sink::Operators, &row, "matih.ai").unwrap();
+        assert!(operators.subject.contains("acme") && operators.subject.contains("chart_missing"));
+        assert!(operators.text.contains("Cause: chart_missing: no chart at <repository>\n"));
+        assert!(operators.text.contains("Next action: Publish the chart.\n"));
+        assert!(operators.html.contains("no chart at &lt;repository&gt;"));
+    }
+
+    #[test]
+    fn a_name_is_one_line_and_no_markup() {
+        let name = "<b>\"A\" & 'B'</b>\r\nBcc: x@y.example";
+        let row = row("tenant.provisioned", name, &Value::Null);
+        let letter = letter(Sink::Email, &row, "matih.ai").unwrap();
+        assert_eq!(letter.subject, "<b>\"A\" & 'B'</b> Bcc: x@y.example is ready");
+        assert!(!letter.html.contains("<b>\"A\""), "{}", letter.html);
+        assert!(
+            letter.html.contains("&lt;b&gt;&quot;A&quot; &amp; &#39;B&#39;&lt;/b&gt; Bcc:"),
+            "{}",
+            letter.html
+        );
+    }
+
+    #[test]
+    fn what_is_no_letter_says_so() {
+        let gone = row("tenant.deprovisioned", "Acme", &Value::Null);
+        assert!(letter(Sink::Email, &gone, "matih.ai").unwrap_err().contains("tenant.deprovisioned"));
+        let mut empty = row("tenant.provisioned", "Acme", &Value::Null);
+        empty.payload = json!({});
+        assert!(letter(Sink::Email, &empty, "matih.ai").unwrap_err().contains("slug"));
+    }
+}

@@ -1,0 +1,64 @@
+//! The sinks `email` and `operators`.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use lettre::message::header::{HeaderName, HeaderValue};
+use lettre::message::{Mailbox, MultiPart};
+use lettre::{Address, Message};
+use shared::store::{Outgoing, Sink};
+
+use crate::lane::{Deliver, Failure};
+use crate::letter::{self, Letter};
+use crate::smtp::Server;
+
+/// Letters of one kind.
+pub(crate) struct Mail {
+    pub(crate) sink: Sink,
+    pub(crate) server: Arc<Server>,
+    pub(crate) from: Mailbox,
+    /// Whom letters to operators go to.
+    pub(crate) operators: Vec<Address>,
+    pub(crate) domain: String,
+}
+
+#[async_trait]
+impl Deliver for Mail {
+    async fn deliver(&self, row: &Outgoing) -> Result<Option<String>, Failure> {
+        let letter = letter::letter(self.sink, row, &self.domain).map_err(Failure::Refused)?;
+        let to = match self.sink {
+            Sink::Operators => self.operators.clone(),
+            _ => vec![letter.admin_email.parse::<Address>().map_err(|error| {
+                Failure::Refused(format!("'{}' is no address to send to: {error}", letter.admin_email))
+            })?],
+        };
+        let message = self.message(row, letter, &to).map_err(|error| Failure::Refused(error.to_string()))?;
+        self.server.send(&self.from.email, &to, &message.formatted()).await
+    }
+}
+
+impl Mail {
+    fn message(
+        &self,
+        row: &Outgoing,
+        letter: Letter,
+        to: &[Address],
+    ) -> Result<Message, lettre::error::Error> {
+        let mut builder = Message::builder().from(self.from.clone());
+        for address in to {
+            builder = builder.to(Mailbox::new(None, address.clone()));
+        }
+        builder
+            // The same however often it is sent.
+            .message_id(Some(format!("<{}@{}>", row.id, self.from.email.domain())))
+            .date(SystemTime::from(row.created_at))
+            .subject(letter.subject)
+            // No machine shall answer it (RFC 3834).
+            .raw_header(HeaderValue::new(
+                HeaderName::new_from_ascii_str("Auto-Submitted"),
+                "auto-generated".to_owned(),
+            ))
+            .multipart(MultiPart::alternative_plain_html(letter.text, letter.html))
+    }
+}
