@@ -74,7 +74,7 @@ async fn metrics(State(health): State<Health>) -> String {
         }
         Err(_) => return text,
     };
-    let gauges: [(&str, fn(&Backlog) -> String); 4] = [
+    let gauges: [(&str, Figure); 4] = [
         ("tenantry_outbox_waiting", |at| at.waiting.to_string()),
         ("tenantry_outbox_failing", |at| at.failing.to_string()),
         ("tenantry_outbox_set_aside", |at| at.set_aside.to_string()),
@@ -86,6 +86,9 @@ async fn metrics(State(health): State<Health>) -> String {
     }
     text
 }
+
+/// One figure of a sink's backlog, as it is printed.
+type Figure = fn(&Backlog) -> String;
 
 fn series(text: &mut String, name: &str, kind: &str, values: &[(String, String)]) {
     // Writing to a String does not fail.

@@ -154,7 +154,7 @@ impl Lane {
                     return;
                 }
                 Err(error) => {
-                    tracing::warn!(event.id = %row.id, %error, "what came of a delivery is not written")
+                    tracing::warn!(event.id = %row.id, %error, "what came of a delivery is not written");
                 }
             }
             if claimed_at.elapsed() + WRITE_AGAIN >= hold {
