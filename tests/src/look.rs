@@ -20,13 +20,13 @@ const DATABASES: [&str; 3] = ["region_eastus", "region_za_north", "region_eu_wes
 /// One look at everything.
 #[derive(Clone, Debug)]
 pub struct Outside {
-    /// Metadata of all objects of the cluster, with their kind.
-    objects: Vec<(String, Value)>,
-    /// Kind, name and comment of all roles, databases and schemas.
-    databases: Vec<(String, String, String)>,
+    /// All objects of the cluster.
+    pub(crate) objects: Vec<Value>,
+    /// Kind, name, comment and whatever else is said of all roles, databases and schemas.
+    pub(crate) databases: Vec<(String, String, String, String)>,
     queues: Vec<String>,
     /// Kind, name and content of whatever the DNS servers hold.
-    names: Vec<(String, String, String)>,
+    pub(crate) names: Vec<(String, String, String)>,
 }
 
 impl Outside {
@@ -36,12 +36,10 @@ impl Outside {
         let kinds: Vec<&str> = kinds.lines().filter(|kind| !SKIPPED.contains(kind)).collect();
         assert!(kinds.contains(&"clusterroles.rbac.authorization.k8s.io"), "cluster-scoped kinds too");
         let all = kubectl(&["get", &kinds.join(","), "--all-namespaces", "--output=json"]).await;
-        let all: Value = serde_json::from_str(&all).expect("JSON");
-        let objects = all["items"].as_array().expect("a list").iter().map(|object| {
-            (object["kind"].as_str().unwrap_or_default().to_owned(), object["metadata"].clone())
-        });
+        let mut all: Value = serde_json::from_str(&all).expect("JSON");
+        let Value::Array(objects) = all["items"].take() else { panic!("a list") };
         Self {
-            objects: objects.collect(),
+            objects,
             databases: databases().await,
             queues: management.tenant_queues().await,
             names: crate::names::all().await,
@@ -53,13 +51,10 @@ impl Outside {
     pub fn of(&self, slug: &str, tenant: TenantId) -> Vec<String> {
         let (namespace, id) = (format!("matih-{slug}"), tenant.to_string());
         let named = |text: &str| text.contains(&namespace) || text.contains(&id);
-        let objects = self.objects.iter().filter(|(_, metadata)| named(&metadata.to_string()));
-        let objects = objects.map(|(kind, metadata)| {
-            let text = |key: &str| metadata[key].as_str().unwrap_or_default().to_owned();
-            format!("{kind} {}/{} {}", text("namespace"), text("name"), text("uid"))
-        });
-        let databases = self.databases.iter().filter(|(_, name, comment)| named(name) || named(comment));
-        let databases = databases.map(|(kind, name, _)| format!("{kind} {name}"));
+        let objects = self.objects.iter().filter(|object| named(&object["metadata"].to_string()));
+        let objects = objects.map(title);
+        let databases = self.databases.iter().filter(|(_, name, comment, _)| named(name) || named(comment));
+        let databases = databases.map(|(kind, name, ..)| format!("{kind} {name}"));
         let queues = self.queues.iter().filter(|queue| named(queue)).map(|queue| format!("queue {queue}"));
         let zone = format!("{slug}.matih.ai.");
         let names = self.names.iter().filter(|(_, name, said)| name.ends_with(&zone) || named(said));
@@ -78,6 +73,15 @@ impl Outside {
     }
 }
 
+/// An object's kind, name and uid.
+pub(crate) fn title(object: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let metadata = &object["metadata"];
+    let [kind, namespace, name, uid] =
+        [&object["kind"], &metadata["namespace"], &metadata["name"], &metadata["uid"]].map(text);
+    format!("{kind} {namespace}/{name} {uid}")
+}
+
 /// A session of the region's administrator.
 pub(crate) async fn admin(database: &str) -> PgConnection {
     PgConnectOptions::new_without_pgpass()
@@ -91,14 +95,23 @@ pub(crate) async fn admin(database: &str) -> PgConnection {
         .expect("the region's Postgres")
 }
 
-async fn databases() -> Vec<(String, String, String)> {
+async fn databases() -> Vec<(String, String, String, String)> {
     let mut found = Vec::new();
     for database in DATABASES {
         let mut admin = admin(database).await;
-        let rows: Vec<(String, String, String)> = sqlx::query_as(
-            "SELECT 'schema', current_database() || '.' || nspname, COALESCE(obj_description(oid), '') FROM pg_namespace \
-             UNION SELECT 'role', rolname, COALESCE(shobj_description(oid, 'pg_authid'), '') FROM pg_roles \
-             UNION SELECT 'database', datname, COALESCE(shobj_description(oid, 'pg_database'), '') FROM pg_database",
+        // Postgres itself makes a schema for each session with temporary tables.
+        let rows: Vec<(String, String, String, String)> = sqlx::query_as(
+            "SELECT 'schema', current_database() || '.' || nspname, COALESCE(obj_description(oid, 'pg_namespace'), ''), \
+                    concat_ws(' ', oid, nspowner::regrole, nspacl) \
+             FROM pg_namespace WHERE nspname !~ '^pg_(toast_)?temp_' \
+             UNION SELECT 'role', rolname, COALESCE(shobj_description(oid, 'pg_authid'), ''), \
+                    concat_ws(' ', oid, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, \
+                              rolbypassrls, rolconnlimit, rolvaliduntil, rolconfig, \
+                              ARRAY(SELECT roleid::regrole::text FROM pg_auth_members m WHERE m.member = r.oid ORDER BY 1)) \
+             FROM pg_roles r \
+             UNION SELECT 'database', datname, COALESCE(shobj_description(oid, 'pg_database'), ''), \
+                    concat_ws(' ', oid, datdba::regrole, datallowconn, datconnlimit, datacl) \
+             FROM pg_database",
         )
         .fetch_all(&mut admin)
         .await

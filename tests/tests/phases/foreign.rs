@@ -1,11 +1,12 @@
 //! Somebody else's things under the names that a tenant wants: left as they are, before and after the rollback.
 
 use futures::future::join_all;
+use reqwest::Method;
 use serde_json::Value;
 use shared::decide::verbs::Verb;
 use shared::model::{TenantId, Tier};
 use shared::store::StatusRow;
-use tests::{Failpoints, RegionWorld, kubectl, kubectl_with, required, slug};
+use tests::{Failpoints, RegionWorld, kubectl, kubectl_with, names, required, slug};
 
 /// A tenant whose run is held where the test puts something in its way.
 struct Held<'a> {
@@ -89,6 +90,35 @@ async fn ingress_class(world: &RegionWorld) {
     assert_eq!(read(&["ingressclass", &name]).await, before);
     world.gone(&held.slug, held.tenant).await;
     kubectl(&["delete", "ingressclass", &name]).await;
+}
+
+/// Somebody else's zone of the tenant's name.
+async fn zone(world: &RegionWorld) {
+    let held = Held::at(world, "CREATE_DNS_ZONE", "zone", true).await;
+    let name = format!("{}.matih.ai", held.slug);
+    let records = serde_json::json!([{
+        "name": format!("api.{name}."), "type": "A", "ttl": 60,
+        "records": [{ "content": "198.51.100.1", "disabled": false }],
+        "comments": [{ "content": "theirs", "account": "somebody" }],
+    }]);
+    let zone = serde_json::json!({
+        "name": format!("{name}."), "kind": "Native", "account": "somebody", "nameservers": ["ns1.example."],
+        "rrsets": records,
+    });
+    names::child(Method::POST, "zones", Some(&zone)).await;
+    let path = format!("zones/{name}.");
+    let read = || async {
+        let metadata = names::child(Method::GET, &format!("{path}/metadata"), None).await;
+        (names::child(Method::GET, &path, None).await, metadata)
+    };
+    let before = read().await;
+    assert_eq!(before.0["account"], "somebody");
+    held.go();
+    held.fails_with("foreign_object", &name).await;
+    assert_eq!(read().await, before);
+    names::child(Method::DELETE, &path, None).await;
+    // Nothing but what was theirs, the parent's zone included.
+    world.gone(&held.slug, held.tenant).await;
 }
 
 /// Somebody else's role, database or schema of the tenant's name.
@@ -225,6 +255,7 @@ async fn what_is_somebody_elses_stops_the_run_and_stays_as_it_is() {
             tokio::join!(
                 namespace(world),
                 ingress_class(world),
+                zone(world),
                 postgres,
                 in_the_namespace(world, ("DEPLOY_CORE_SERVICES", "query-engine"), &release_is, release),
                 in_the_namespace(world, ("SETUP_DATABASE", secret_is[1]), &secret_is, secret),
