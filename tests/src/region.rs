@@ -203,12 +203,19 @@ impl RegionWorld {
             sqlx::query_as("SELECT id, slug FROM tenants").fetch_all(&self.pool).await.unwrap_or_default();
         for (id, slug) in tenants {
             let namespace = format!("matih-{slug}");
-            let patch = r#"--patch={"metadata":{"finalizers":null}}"#;
-            let arguments = ["patch", "configmap", "held", "-n", &namespace, "--type=merge", patch];
-            drop(tokio::process::Command::new("kubectl").args(arguments).output().await);
             let arguments = ["delete", "namespace", &namespace, "--wait=false", "--ignore-not-found"];
             drop(tokio::process::Command::new("kubectl").args(arguments).output().await);
             crate::names::take_away(&slug).await;
+            // What is held by a test, or by a record that cannot be removed any more.
+            let arguments = ["get", "challenges", "-n", &namespace, "--output=name"];
+            let challenges = tokio::process::Command::new("kubectl").args(arguments).output().await;
+            let challenges = challenges.map(|found| found.stdout).unwrap_or_default();
+            let challenges = String::from_utf8_lossy(&challenges);
+            for held in challenges.lines().chain(["configmap/held"]) {
+                let patch = r#"--patch={"metadata":{"finalizers":null}}"#;
+                let arguments = ["patch", held, "-n", &namespace, "--type=merge", patch];
+                drop(tokio::process::Command::new("kubectl").args(arguments).output().await);
+            }
             let label = format!("-lmatih.ai/tenant-id={id}");
             let arguments =
                 ["delete", "ingressclasses,clusterroles,clusterrolebindings", &label, "--wait=false"];
