@@ -203,23 +203,22 @@ impl RegionWorld {
             sqlx::query_as("SELECT id, slug FROM tenants").fetch_all(&self.pool).await.unwrap_or_default();
         for (id, slug) in tenants {
             let namespace = format!("matih-{slug}");
-            let arguments = ["delete", "namespace", &namespace, "--wait=false", "--ignore-not-found"];
-            drop(tokio::process::Command::new("kubectl").args(arguments).output().await);
+            let kubectl =
+                |arguments: &[&str]| tokio::process::Command::new("kubectl").args(arguments).output();
+            drop(kubectl(&["delete", "namespace", &namespace, "--wait=false", "--ignore-not-found"]).await);
             crate::names::take_away(&slug).await;
-            // What is held by a test, or by a record that cannot be removed any more.
-            let arguments = ["get", "challenges", "-n", &namespace, "--output=name"];
-            let challenges = tokio::process::Command::new("kubectl").args(arguments).output().await;
+            // What is held by a test, or by a record that cannot be removed any more. cert-manager would hold a challenge
+            // again that is not being deleted yet.
+            drop(kubectl(&["delete", "challenges", "--all", "-n", &namespace, "--wait=false"]).await);
+            let challenges = kubectl(&["get", "challenges", "-n", &namespace, "--output=name"]).await;
             let challenges = challenges.map(|found| found.stdout).unwrap_or_default();
-            let challenges = String::from_utf8_lossy(&challenges);
-            for held in challenges.lines().chain(["configmap/held"]) {
+            for held in String::from_utf8_lossy(&challenges).lines().chain(["configmap/held"]) {
                 let patch = r#"--patch={"metadata":{"finalizers":null}}"#;
-                let arguments = ["patch", held, "-n", &namespace, "--type=merge", patch];
-                drop(tokio::process::Command::new("kubectl").args(arguments).output().await);
+                drop(kubectl(&["patch", held, "-n", &namespace, "--type=merge", patch]).await);
             }
             let label = format!("-lmatih.ai/tenant-id={id}");
-            let arguments =
-                ["delete", "ingressclasses,clusterroles,clusterrolebindings", &label, "--wait=false"];
-            drop(tokio::process::Command::new("kubectl").args(arguments).output().await);
+            let kinds = "ingressclasses,clusterroles,clusterrolebindings";
+            drop(kubectl(&["delete", kinds, &label, "--wait=false"]).await);
             let mut admin = admin("region_eastus").await;
             for statement in [
                 format!("GRANT \"tenant_{id}\" TO CURRENT_USER"),
