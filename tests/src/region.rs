@@ -98,6 +98,17 @@ impl RegionWorld {
         self.provision_by(slug, tier, dedicated, list).await
     }
 
+    /// A tenant of the pooled instance, with a run of its phases.
+    pub async fn provision_shared(&self, slug: &str) -> TenantId {
+        self.tenant_as(slug, &[], |new| {
+            new.tier = Tier::Free;
+            new.deployment_type = DeploymentType::Shared;
+            new.has_dedicated_database = false;
+            new.phases = phases::plan(DeploymentType::Shared);
+        })
+        .await
+    }
+
     /// As [`RegionWorld::provision`], with the first phases only.
     pub async fn provision_first(&self, slug: &str, phases_of_it: usize) -> TenantId {
         let list = phases::plan(DeploymentType::ContainerPerTenant);

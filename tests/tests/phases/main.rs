@@ -9,6 +9,7 @@ mod foreign;
 mod helms;
 mod outages;
 mod paused;
+mod shared_tenant;
 mod stuck;
 mod twice;
 mod unready;
