@@ -11,8 +11,8 @@ use shared::decide::phases;
 use shared::decide::verbs::Verb;
 use shared::model::{DeploymentType, PhaseName, TenantId, Tier};
 use shared::platform::{
-    Certificates, Charts, Dns, DnsProviderKind, Engine, Platform, PowerDnsSettings, Region, RegionDatabase,
-    Seconds,
+    Certificates, Charts, Dns, DnsProviderKind, Engine, Isolation, Platform, PowerDnsSettings, Region,
+    RegionDatabase, Seconds,
 };
 use shared::runtime::Runner;
 use shared::secret::SecretRef;
@@ -251,6 +251,7 @@ fn platform(tenant_api_url: &str, engine: Engine) -> Platform {
             admin_password: SecretRef::Env("REGION_DATABASE_ADMIN_PASSWORD".into()),
         },
         database_cidrs: vec!["10.40.0.0/16".into()],
+        isolation: Isolation::Shared,
     };
     required("KUBECONFIG");
     Platform {

@@ -127,6 +127,20 @@ pub struct Region {
     /// Addresses that the tenants' pods may reach their database at.
     #[serde(default)]
     pub database_cidrs: Vec<String>,
+    /// Whether tenants of this region may share compute.
+    #[serde(default)]
+    pub isolation: Isolation,
+}
+
+/// Whether a region's tenants may share compute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// As the other rules decide.
+    #[default]
+    Shared,
+    /// Every tenant has compute of its own.
+    Dedicated,
 }
 
 /// A region's Postgres server.

@@ -53,6 +53,11 @@ pub fn parse(
             member_count,
             monthly_api_calls,
             region: region.as_deref().unwrap_or_default(),
+            isolation: region
+                .as_ref()
+                .and_then(|region| platform.regions.get(region))
+                .map(|region| region.isolation)
+                .unwrap_or_default(),
             requested,
         };
         match determine_deployment_type(&characteristics, &platform.deployment) {
