@@ -33,7 +33,7 @@ pub fn parse(
     let region = region(fields, platform);
     let admin_email = fields.parsed("adminEmail", "invalid_email", syntax::email);
     let admin_email = fields.required("adminEmail", admin_email);
-    let domain = domain(fields, platform);
+    let domain = syntax::own_domain(fields, platform);
     let compliance_required = fields.boolean("complianceRequired").unwrap_or(false);
     let member_count = fields.count("memberCount").unwrap_or(0);
     let monthly_api_calls = fields.count("monthlyApiCalls").unwrap_or(0);
@@ -142,20 +142,6 @@ fn region(fields: &mut Fields, platform: &Platform) -> Option<String> {
         })
     });
     fields.required("region", region)
-}
-
-/// A domain of the tenant's own. Names within the platform's domain are the platform's to give.
-fn domain(fields: &mut Fields, platform: &Platform) -> Option<String> {
-    let domain = fields.parsed("domain", "invalid_domain", syntax::domain)?;
-    if syntax::within(&domain, &platform.domain) {
-        fields.error(
-            "domain",
-            "reserved_domain",
-            format!("must be a domain of the tenant's own, not within {}", platform.domain),
-        );
-        return None;
-    }
-    Some(domain)
 }
 
 /// Where alerts go, as it is stored. Judged against a slug that is none, a reference is left to the next request.
