@@ -177,7 +177,10 @@ impl Handler {
         if topology::delay_for(delay).is_some() {
             return self.later(job, delay).await;
         }
-        tokio::time::sleep(delay).await;
+        // A sleep of nothing would still wait for the timer's next millisecond.
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
         self.persist(job, || self.queues.publish(job)).await;
     }
 

@@ -11,8 +11,8 @@ use shared::decide::phases;
 use shared::decide::verbs::Verb;
 use shared::model::{DeploymentType, PhaseName, TenantId, Tier};
 use shared::platform::{
-    Certificates, Charts, Dns, DnsProviderKind, Engine, Platform, PowerDnsSettings, Region, RegionDatabase,
-    Seconds,
+    Certificates, Charts, Dns, DnsProviderKind, Engine, Isolation, Platform, PowerDnsSettings, Region,
+    RegionDatabase, Seconds,
 };
 use shared::runtime::Runner;
 use shared::secret::SecretRef;
@@ -96,6 +96,17 @@ impl RegionWorld {
     pub async fn provision(&self, slug: &str, tier: Tier, dedicated: bool) -> TenantId {
         let list = phases::plan(DeploymentType::ContainerPerTenant);
         self.provision_by(slug, tier, dedicated, list).await
+    }
+
+    /// A tenant of the pooled instance, with a run of its phases.
+    pub async fn provision_shared(&self, slug: &str) -> TenantId {
+        self.tenant_as(slug, &[], |new| {
+            new.tier = Tier::Free;
+            new.deployment_type = DeploymentType::Shared;
+            new.has_dedicated_database = false;
+            new.phases = phases::plan(DeploymentType::Shared);
+        })
+        .await
     }
 
     /// As [`RegionWorld::provision`], with the first phases only.
@@ -246,6 +257,7 @@ fn platform(tenant_api_url: &str, engine: Engine) -> Platform {
             admin_password: SecretRef::Env("REGION_DATABASE_ADMIN_PASSWORD".into()),
         },
         database_cidrs: vec!["10.40.0.0/16".into()],
+        isolation: Isolation::Shared,
     };
     required("KUBECONFIG");
     Platform {

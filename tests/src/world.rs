@@ -181,7 +181,7 @@ impl World {
         let key = KeyUse { actor: "tester", key: &key, body_hash: b"test", kept: Seconds(60.0) };
         let made = self
             .store
-            .create_tenant(&new, &key, Seconds(0.0), |row| StoredResponse {
+            .create_tenant(&new, &key, Seconds(0.0), &self.platform.domains, |row| StoredResponse {
                 status: 202,
                 body: serde_json::json!({ "id": row.id }),
                 headers: serde_json::json!({}),

@@ -1,4 +1,5 @@
-//! SETUP_DATABASE: the tenant's role, its database or schema with tables and starting rows, and its credentials.
+//! SETUP_DATABASE: the tenant's role, its database or schema with tables and starting rows, and its credentials. A tenant
+//! of the pooled tenant-api has no credentials: its role cannot log in, and nothing of it is in the cluster.
 //!
 //! In: the tenant, its region's servers. Out: the names, the Secret's uid, what was made and by which run. Fails with
 //! `foreign_object`, `foreign_role`, `foreign_database` or `foreign_schema` when something of a wanted name is somebody
@@ -14,7 +15,7 @@ use k8s_openapi::api::core::v1;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared::cluster::{Cluster, Owned, Target};
-use shared::model::{Namespace, PhaseName, RunId, Tenant, Tier};
+use shared::model::{DeploymentType, Namespace, PhaseName, RunId, Tenant, Tier};
 use shared::phase::{Checkpoints, Error, Phase, Progress, Result, Scope, Step};
 use shared::platform::Platform;
 use shared::tenant_api::{
@@ -43,8 +44,8 @@ pub struct Plan {
     pub connection_limit: Option<i32>,
     /// Who is asked to make it, and where.
     pub server: Server,
-    /// Where the Secret goes.
-    pub namespace: Namespace,
+    /// Where the Secret goes; none without a Secret, for a tenant of the pooled tenant-api.
+    pub namespace: Option<Namespace>,
     /// The Secret's name.
     pub secret: String,
     /// Before the `/` of the labels that ownership is read from.
@@ -62,8 +63,8 @@ pub struct Checkpoint {
     /// Names of role, database and schema.
     #[serde(flatten)]
     pub place: Place,
-    /// The credentials.
-    pub secret: SecretMade,
+    /// The credentials, where there are any.
+    pub secret: Option<SecretMade>,
     /// What of role, database and schema the last initialisation made.
     pub created: Created,
     /// The run that made them.
@@ -99,23 +100,21 @@ impl Phase for SetupDatabase {
 
     async fn apply(&self, plan: &Plan, step: &Step) -> Result<Progress<Checkpoint>> {
         let cluster = self.cluster.owned_by(step.owner(), &plan.label_prefix);
+        let Some(namespace) = &plan.namespace else {
+            let made = step.operation("initialize database", Box::pin(self.initialize(plan, step))).await?;
+            return Ok(Progress::Done(made_by(plan, None, made)));
+        };
         // First the Secret: a password that is in no Secret would be lost with the worker that made it up.
-        let secret =
-            step.operation("credentials secret", Box::pin(self.keep_credentials(plan, &cluster))).await?;
+        let keep = self.keep_credentials(plan, namespace, &cluster);
+        let secret = step.operation("credentials secret", Box::pin(keep)).await?;
         let made = step.operation("initialize database", Box::pin(self.initialize(plan, step))).await?;
         if plan.simulated_nodes {
-            step.operation("verify connectivity", Box::pin(self.check_directly(plan))).await?;
+            step.operation("verify connectivity", Box::pin(self.check_directly(plan, namespace))).await?;
         } else {
-            step.wait_for("verify connectivity", Box::pin(probe::run(&self.cluster, &cluster, plan, step)))
-                .await?;
+            let probe = probe::run(&self.cluster, &cluster, plan, namespace, step);
+            step.wait_for("verify connectivity", Box::pin(probe)).await?;
         }
-        Ok(Progress::Done(Checkpoint {
-            place: plan.place.clone(),
-            secret,
-            created: made.created,
-            created_by_run: made.created_by_run,
-            migrations: made.migrations,
-        }))
+        Ok(Progress::Done(made_by(plan, Some(secret), made)))
     }
 
     async fn revert(&self, plan: &Plan, _: Option<&Checkpoint>, step: &Step) -> Result<Progress<()>> {
@@ -123,10 +122,12 @@ impl Phase for SetupDatabase {
         // The database first: each half knows its own run, so a worker that dies in between is continued by looking
         // again; and while data is left, so are the credentials to it.
         step.operation("drop database", Box::pin(self.drop(plan, step))).await?;
-        let namespace = Some(plan.namespace.as_str());
+        let Some(namespace) = plan.namespace.as_ref().map(Namespace::as_str) else {
+            return Ok(Progress::Done(()));
+        };
         for target in [
-            Target::of::<v1::Secret>(namespace, &plan.secret),
-            Target::of::<Job>(namespace, &objects::job_name(step.owner().run_id)),
+            Target::of::<v1::Secret>(Some(namespace), &plan.secret),
+            Target::of::<Job>(Some(namespace), &objects::job_name(step.owner().run_id)),
         ] {
             let deleted = Box::pin(cluster.ensure_deleted(&target));
             step.wait_for(&format!("delete {}", target.kind), deleted).await?;
@@ -142,18 +143,23 @@ impl SetupDatabase {
     }
 
     /// Makes sure that the Secret is there. One of the tenant's that is there already is kept with its password.
-    async fn keep_credentials(&self, plan: &Plan, cluster: &Owned) -> Result<SecretMade> {
+    async fn keep_credentials(
+        &self,
+        plan: &Plan,
+        namespace: &Namespace,
+        cluster: &Owned,
+    ) -> Result<SecretMade> {
         let admin = &plan.server.admin;
         let fresh = Credentials::new(&plan.place, &admin.host, admin.port, objects::password());
-        let kept = cluster.ensure_kept(&objects::secret(plan, &fresh)).await?;
-        self.credentials(plan).await?;
+        let kept = cluster.ensure_kept(&objects::secret(plan, namespace, &fresh)).await?;
+        self.credentials(plan, namespace).await?;
         Ok(SecretMade { name: plan.secret.clone(), uid: kept.uid, created_by: kept.created_by })
     }
 
     /// The Secret's own values, which hold from the moment that it is there.
-    async fn credentials(&self, plan: &Plan) -> Result<Credentials> {
-        let name = format!("Secret {}/{}", plan.namespace, plan.secret);
-        let Some(mut values) = self.cluster.read_secret(plan.namespace.as_str(), &plan.secret).await? else {
+    async fn credentials(&self, plan: &Plan, namespace: &Namespace) -> Result<Credentials> {
+        let name = format!("Secret {namespace}/{}", plan.secret);
+        let Some(mut values) = self.cluster.read_secret(namespace.as_str(), &plan.secret).await? else {
             return Err(Error::retryable("secret_missing", format!("{name} is not there"))
                 .next("It was removed by hand; retry makes a new one."));
         };
@@ -171,22 +177,25 @@ impl SetupDatabase {
     }
 
     async fn initialize(&self, plan: &Plan, step: &Step) -> Result<Initialized> {
-        let credentials = self.credentials(plan).await?;
+        let credentials = match &plan.namespace {
+            Some(namespace) => Some(self.credentials(plan, namespace).await?),
+            None => None,
+        };
         let owner = step.owner();
         let what = Initialize {
             tenant: owner.tenant_id,
             run: owner.run_id,
             place: &plan.place,
-            password: &credentials.password,
+            password: credentials.as_ref().map(|credentials| &credentials.password),
             connection_limit: plan.connection_limit,
         };
         self.tenant_api.initialize(&self.access(plan).await?, what).await
     }
 
     /// Stands in for the Job where no container runs.
-    async fn check_directly(&self, plan: &Plan) -> Result<Value> {
+    async fn check_directly(&self, plan: &Plan, namespace: &Namespace) -> Result<Value> {
         // Read anew: what is checked is what the tenant's services will read.
-        let found = check(&self.credentials(plan).await?).await?;
+        let found = check(&self.credentials(plan, namespace).await?).await?;
         Ok(json!({ "simulated": "connected directly: the nodes are simulated", "found": found }))
     }
 
@@ -213,17 +222,29 @@ impl SetupDatabase {
     }
 }
 
+fn made_by(plan: &Plan, secret: Option<SecretMade>, made: Initialized) -> Checkpoint {
+    Checkpoint {
+        place: plan.place.clone(),
+        secret,
+        created: made.created,
+        created_by_run: made.created_by_run,
+        migrations: made.migrations,
+    }
+}
+
 fn plan(tenant: &Tenant, platform: &Platform) -> Result<Plan> {
     let server = Server::of(platform, &tenant.region)?;
-    let strategy = if tenant.has_dedicated_database { Strategy::Database } else { Strategy::Schema };
+    let pooled = tenant.deployment_type == DeploymentType::Shared;
+    let own = tenant.has_dedicated_database && !pooled;
+    let strategy = if own { Strategy::Database } else { Strategy::Schema };
     let charts = &platform.charts;
     Ok(Plan {
         place: Place::of(tenant.id, strategy, &server.admin.database),
         // A connection pool of its own (provisioning reference, "Database Isolation Strategy").
-        connection_limit: (tenant.tier == Tier::Professional)
+        connection_limit: (tenant.tier == Tier::Professional && !pooled)
             .then_some(platform.professional_connection_limit),
         server,
-        namespace: platform.namespace(&tenant.slug),
+        namespace: (!pooled).then(|| platform.namespace(&tenant.slug)),
         secret: SECRET.to_owned(),
         label_prefix: platform.label_prefix.clone(),
         check_image: format!("{}/check-database:{}", charts.image_registry, charts.image_tag),
@@ -234,7 +255,6 @@ fn plan(tenant: &Tenant, platform: &Platform) -> Result<Plan> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shared::model::DeploymentType;
     use shared::phase::Kind;
 
     const OWN: &str = "tenant_550e8400-e29b-41d4-a716-446655440000";
@@ -300,6 +320,14 @@ mod tests {
         let place = plan(&tenant(Tier::Free, false), &platform()).unwrap().place;
         let names = (place.strategy, &*place.database, &*place.schema, &*place.role);
         assert_eq!(names, (Strategy::Schema, "region_eastus", OWN, OWN));
+    }
+
+    #[test]
+    fn a_tenant_of_the_pooled_instance_has_a_schema_and_no_secret() {
+        let shared = Tenant { deployment_type: DeploymentType::Shared, ..tenant(Tier::Professional, false) };
+        let plan = plan(&shared, &platform()).unwrap();
+        assert_eq!((plan.place.strategy, &*plan.place.schema), (Strategy::Schema, OWN));
+        assert_eq!((plan.namespace, plan.connection_limit), (None, None));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use kube::api::ObjectMeta;
 use rand::TryRngCore as _;
 use rand::distr::{Alphanumeric, SampleString as _};
 use rand::rngs::OsRng;
-use shared::model::RunId;
+use shared::model::{Namespace, RunId};
 use shared::secret;
 use shared::tenant_api::Credentials;
 
@@ -37,11 +37,11 @@ pub fn password() -> secret::Secret {
 }
 
 /// The Secret with the six keys.
-pub fn secret(plan: &Plan, credentials: &Credentials) -> Secret {
+pub fn secret(plan: &Plan, namespace: &Namespace, credentials: &Credentials) -> Secret {
     let values = credentials.values();
     let data = values.map(|(key, value)| (key.to_owned(), ByteString(value.as_bytes().to_vec())));
     Secret {
-        metadata: meta(plan, &plan.secret),
+        metadata: meta(namespace, &plan.secret),
         type_: Some("Opaque".to_owned()),
         data: Some(data.into()),
         ..Secret::default()
@@ -59,8 +59,8 @@ pub fn attempt_key(plan: &Plan) -> String {
 }
 
 /// The Job that logs in with the Secret's values from within the namespace.
-pub fn job(plan: &Plan, run: RunId, attempt: &str) -> Job {
-    let mut metadata = meta(plan, &job_name(run));
+pub fn job(plan: &Plan, namespace: &Namespace, run: RunId, attempt: &str) -> Job {
+    let mut metadata = meta(namespace, &job_name(run));
     metadata.annotations = Some(BTreeMap::from([(attempt_key(plan), attempt.to_owned())]));
     let security = SecurityContext {
         allow_privilege_escalation: Some(false),
@@ -115,10 +115,10 @@ pub fn job(plan: &Plan, run: RunId, attempt: &str) -> Job {
     }
 }
 
-fn meta(plan: &Plan, name: &str) -> ObjectMeta {
+fn meta(namespace: &Namespace, name: &str) -> ObjectMeta {
     ObjectMeta {
         name: Some(name.to_owned()),
-        namespace: Some(plan.namespace.to_string()),
+        namespace: Some(namespace.to_string()),
         ..ObjectMeta::default()
     }
 }

@@ -9,6 +9,7 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use shared::cluster::{Cluster, Owned, Target};
+use shared::model::Namespace;
 use shared::phase::{Error, Progress, Result, Step};
 
 use crate::{Plan, objects};
@@ -20,15 +21,21 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// Done when the attempt's Job has succeeded; waits while it runs; retryable, with the pod's reason, when it failed.
-pub async fn run(cluster: &Cluster, owned: &Owned, plan: &Plan, step: &Step) -> Result<Progress<Value>> {
+pub async fn run(
+    cluster: &Cluster,
+    owned: &Owned,
+    plan: &Plan,
+    namespace: &Namespace,
+    step: &Step,
+) -> Result<Progress<Value>> {
     let owner = step.owner();
     // An earlier attempt's Job says nothing about the database of now.
     let attempt = format!("{}/{}", owner.run_id, step.failures());
-    let wanted = objects::job(plan, owner.run_id, &attempt);
+    let wanted = objects::job(plan, namespace, owner.run_id, &attempt);
     owned.ensure_kept(&wanted).await?;
     let name = wanted.name_any();
-    let target = Target::of::<Job>(Some(plan.namespace.as_str()), &name);
-    let jobs: Api<Job> = Api::namespaced(cluster.client(), plan.namespace.as_str());
+    let target = Target::of::<Job>(Some(namespace.as_str()), &name);
+    let jobs: Api<Job> = Api::namespaced(cluster.client(), namespace.as_str());
     let Some(job) = answered(&format!("read {target}"), jobs.get_opt(&name)).await? else {
         return Ok(Progress::wait(LOOK_AGAIN, format!("{target} went away; it is made again")));
     };
@@ -41,12 +48,12 @@ pub async fn run(cluster: &Cluster, owned: &Owned, plan: &Plan, step: &Step) -> 
     match outcome(&job) {
         Outcome::Succeeded => Ok(Progress::Done(json!({ "job": name, "image": plan.check_image }))),
         Outcome::Running => {
-            let pods = pods(cluster, plan, &name).await?;
+            let pods = pods(cluster, namespace, &name).await?;
             let why = pods.iter().find_map(waits_for).map(|why| format!(" ({why})")).unwrap_or_default();
             Ok(Progress::wait(LOOK_AGAIN, format!("{target} has not finished{why}")))
         }
         Outcome::Failed(reason) => {
-            let pods = pods(cluster, plan, &name).await?;
+            let pods = pods(cluster, namespace, &name).await?;
             let why = pods.iter().find_map(ended_with).unwrap_or(reason);
             Err(Error::retryable("database_check_failed", format!("{target}: {why}")).next(
                 "Check that pods of the namespace reach the region's database with the Secret's values.",
@@ -72,10 +79,10 @@ fn outcome(job: &Job) -> Outcome {
     Outcome::Failed(words.into_iter().flatten().collect::<Vec<_>>().join(": "))
 }
 
-async fn pods(cluster: &Cluster, plan: &Plan, job: &str) -> Result<Vec<Pod>> {
-    let pods: Api<Pod> = Api::namespaced(cluster.client(), plan.namespace.as_str());
+async fn pods(cluster: &Cluster, namespace: &Namespace, job: &str) -> Result<Vec<Pod>> {
+    let pods: Api<Pod> = Api::namespaced(cluster.client(), namespace.as_str());
     let how = ListParams::default().labels(&format!("batch.kubernetes.io/job-name={job}"));
-    Ok(answered(&format!("list pods of Job {}/{job}", plan.namespace), pods.list(&how)).await?.items)
+    Ok(answered(&format!("list pods of Job {namespace}/{job}"), pods.list(&how)).await?.items)
 }
 
 /// Why a pod does not run yet.

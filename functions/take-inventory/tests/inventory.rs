@@ -118,7 +118,7 @@ async fn a_database_that_is_left_is_named() {
             tenant,
             run: RunId::generate(),
             place: &place,
-            password: &password,
+            password: (strategy == Strategy::Database).then_some(&password),
             connection_limit: None,
         };
         api.initialize(&access, what).await.unwrap();

@@ -1,7 +1,7 @@
 //! `POST /internal/database/initialize`: one tenant's role, its database or schema, tables and starting rows.
 //!
 //! What is foreign is refused before anything is made. The role comes first, with its mark, and can log in only at
-//! the very end: until then no code of the tenant can be in the way of an administrator who acts in its name.
+//! the very end, if at all: until then no code of the tenant can be in the way of an administrator who acts in its name.
 
 use crate::ownership::{self, Mark, Role};
 use crate::problem::Problem;
@@ -179,7 +179,7 @@ async fn share(asked: &Initialize, place: &mut PgConnection, role: &Role) -> Res
         let statement = "REVOKE ALL ON SCHEMA public FROM PUBLIC";
         sql::run_on_shared(place, "closing the public schema", statement).await?;
     }
-    if !admitted {
+    if !admitted && asked.verifier.is_some() {
         let statement =
             format!("GRANT CONNECT ON DATABASE {} TO {}", asked.database.quoted(), asked.role.quoted());
         sql::run_on_shared(place, "admitting the role to the database", &statement).await?;
@@ -217,15 +217,18 @@ async fn open_databases(admin: &mut PgConnection, only_changeable: bool) -> Resu
     .map_err(|error| Problem::from_sql("looking for open databases", &error))
 }
 
-/// The last step, in one transaction: the role can log in with its password, starts in its schema, and is marked
-/// complete. A second call sets the password and the limit it was given.
+/// The last step, in one transaction: the role can log in with its password, if it has one, starts in its schema, and is
+/// marked complete. A second call sets the password and the limit it was given.
 async fn open(asked: &Initialize, admin: &mut PgConnection, mark: &Mark) -> Result<(), Problem> {
     let role = asked.role.quoted();
     let complete = Mark { complete: Some(schema::newest()), ..mark.clone() };
+    let login = match &asked.verifier {
+        Some(verifier) => format!("LOGIN PASSWORD '{}'", verifier.expose()),
+        None => "NOLOGIN PASSWORD NULL".to_owned(),
+    };
     let statement = format!(
-        "BEGIN; ALTER ROLE {role} LOGIN PASSWORD '{}' CONNECTION LIMIT {}; \
+        "BEGIN; ALTER ROLE {role} {login} CONNECTION LIMIT {}; \
          ALTER ROLE {role} SET search_path TO {}; {}; COMMIT",
-        asked.verifier.expose(),
         asked.connection_limit.unwrap_or(-1),
         asked.schema.quoted(),
         complete.statement(&asked.role)

@@ -135,7 +135,9 @@ pub struct Initialize {
     pub database: Identifier,
     pub schema: Identifier,
     pub role: Identifier,
-    pub verifier: Verifier,
+    /// Null: the role cannot log in. It belongs to a tenant of a pooled instance, which works in its name.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub verifier: Option<Verifier>,
     /// Connections the role may hold at once; none means as many as the server has.
     pub connection_limit: Option<i32>,
     pub admin: Admin,
@@ -190,11 +192,15 @@ impl Asked for Initialize {
         if self.connection_limit.is_some_and(|limit| limit < 1) {
             return Err(Problem::invalid("connectionLimit", "must be at least 1, or null for no limit"));
         }
+        if self.verifier.is_none() && self.strategy == Strategy::Database {
+            return Err(Problem::invalid("verifier", "must not be null for a database of its own"));
+        }
         place(self.strategy, &self.database, &self.schema, &self.role, &self.admin)
     }
 
     fn secrets(&self) -> Vec<&str> {
-        vec![&self.admin.password, self.verifier.expose()]
+        let verifier = self.verifier.as_ref().map(Verifier::expose);
+        verifier.into_iter().chain([self.admin.password.as_str()]).collect()
     }
 }
 

@@ -11,10 +11,11 @@ use shared::platform::Platform;
 use shared::store::Store;
 
 use crate::auth::Tokens;
+use crate::domains::Names;
 use crate::measure::Measures;
 use crate::problem::Problem;
 use crate::status::History;
-use crate::{auth, body, frame, health, status, tenants, verbs};
+use crate::{auth, body, domains, frame, health, status, tenants, verbs};
 
 /// What every request can reach. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub struct App {
     pub history: History,
     /// Counts and times of requests.
     pub measures: Measures,
+    /// The DNS, where domains are shown to be a tenant's.
+    pub names: Names,
     tokens: Tokens,
 }
 
@@ -34,11 +37,13 @@ impl App {
     /// Resolves the platform's tokens. Fails in words that name what is wrong.
     pub fn new(store: Store, platform: Platform) -> Result<Self, String> {
         let tokens = Tokens::of(&platform)?;
+        let names = Names::new(&platform.domains)?;
         Ok(Self {
             store,
             platform: Arc::new(platform),
             history: History::default(),
             measures: Measures::new()?,
+            names,
             tokens,
         })
     }
@@ -62,6 +67,12 @@ fn api() -> Vec<(&'static str, &'static str, MethodRouter<App>)> {
         ("get", "/api/v1/tenants/{id}/provisioning/status", get(status::status)),
         ("get", "/api/v1/tenants/{id}/provisioning/audit", get(status::audit)),
     ];
+    routes.extend([
+        ("get", "/api/v1/tenants/{id}/domains", get(domains::list)),
+        ("post", "/api/v1/tenants/{id}/domains", post(domains::add)),
+        ("delete", "/api/v1/tenants/{id}/domains/{domain}", delete(domains::remove)),
+        ("post", "/api/v1/tenants/{id}/domains/{domain}/verify", post(domains::verify)),
+    ]);
     let verbs = [
         (Verb::Retry, "/api/v1/tenants/{id}/provisioning/retry"),
         (Verb::Rollback, "/api/v1/tenants/{id}/provisioning/rollback"),

@@ -4,6 +4,7 @@
 mod app;
 mod auth;
 mod body;
+mod domains;
 mod fields;
 mod frame;
 mod health;

@@ -1,7 +1,7 @@
 //! `determineDeploymentType`: where a tenant's compute runs, and why.
 
 use crate::model::{DeploymentType, Tier};
-use crate::platform::DeploymentRules;
+use crate::platform::{DeploymentRules, Isolation};
 
 /// What the decision looks at.
 #[derive(Clone, Debug)]
@@ -16,6 +16,8 @@ pub struct Characteristics<'a> {
     pub monthly_api_calls: i64,
     /// The region's key.
     pub region: &'a str,
+    /// What the region asks for.
+    pub isolation: Isolation,
     /// What the request asks for.
     pub requested: Option<DeploymentType>,
 }
@@ -43,6 +45,8 @@ pub fn determine_deployment_type(
         Some("the enterprise plan has compute of its own".to_owned())
     } else if tenant.compliance_required {
         Some("compliance requires isolation".to_owned())
+    } else if tenant.isolation == Isolation::Dedicated {
+        Some(format!("every tenant of region {} has compute of its own", tenant.region))
     } else if tenant.member_count >= rules.members {
         Some(format!("{} members reach the limit of {}", tenant.member_count, rules.members))
     } else if tenant.monthly_api_calls >= rules.monthly_api_calls {
@@ -79,19 +83,29 @@ mod tests {
     #[test]
     fn every_boundary_decides_as_the_rules_say() {
         let rules = DeploymentRules::default();
-        for (tier, compliance, members, calls, requested, expected) in [
-            (Tier::Free, false, 0, 0, None, Some(Shared)),
-            (Tier::Free, false, 499, 999_999, None, Some(Shared)),
-            (Tier::Free, false, 500, 0, None, Some(ContainerPerTenant)),
-            (Tier::Free, false, 0, 1_000_000, None, Some(ContainerPerTenant)),
-            (Tier::Free, true, 0, 0, None, Some(ContainerPerTenant)),
-            (Tier::Professional, false, 0, 0, None, Some(Shared)),
-            (Tier::Professional, false, 0, 0, Some(ContainerPerTenant), Some(ContainerPerTenant)),
-            (Tier::Professional, false, 0, 0, Some(Shared), Some(Shared)),
-            (Tier::Enterprise, false, 0, 0, None, Some(ContainerPerTenant)),
-            (Tier::Enterprise, false, 0, 0, Some(Shared), None),
-            (Tier::Free, true, 0, 0, Some(Shared), None),
-            (Tier::Free, false, 500, 0, Some(Shared), None),
+        let (own, any) = (Isolation::Dedicated, Isolation::Shared);
+        for (tier, compliance, isolation, members, calls, requested, expected) in [
+            (Tier::Free, false, any, 0, 0, None, Some(Shared)),
+            (Tier::Free, false, any, 499, 999_999, None, Some(Shared)),
+            (Tier::Free, false, any, 500, 0, None, Some(ContainerPerTenant)),
+            (Tier::Free, false, any, 0, 1_000_000, None, Some(ContainerPerTenant)),
+            (Tier::Free, true, any, 0, 0, None, Some(ContainerPerTenant)),
+            (Tier::Professional, false, any, 0, 0, None, Some(Shared)),
+            (Tier::Professional, false, any, 0, 0, Some(ContainerPerTenant), Some(ContainerPerTenant)),
+            (Tier::Professional, false, any, 0, 0, Some(Shared), Some(Shared)),
+            (Tier::Enterprise, false, any, 0, 0, None, Some(ContainerPerTenant)),
+            (Tier::Enterprise, false, any, 0, 0, Some(Shared), None),
+            (Tier::Free, true, any, 0, 0, Some(Shared), None),
+            (Tier::Free, false, any, 500, 0, Some(Shared), None),
+            (Tier::Professional, false, any, 499, 999_999, Some(Shared), Some(Shared)),
+            (Tier::Professional, false, any, 500, 0, None, Some(ContainerPerTenant)),
+            (Tier::Professional, false, any, 0, 1_000_000, Some(Shared), None),
+            (Tier::Professional, true, any, 0, 0, Some(ContainerPerTenant), Some(ContainerPerTenant)),
+            (Tier::Professional, true, any, 0, 0, Some(Shared), None),
+            (Tier::Enterprise, true, own, 500, 1_000_000, Some(ContainerPerTenant), Some(ContainerPerTenant)),
+            (Tier::Free, false, own, 0, 0, None, Some(ContainerPerTenant)),
+            (Tier::Free, false, own, 0, 0, Some(ContainerPerTenant), Some(ContainerPerTenant)),
+            (Tier::Free, false, own, 0, 0, Some(Shared), None),
         ] {
             let tenant = Characteristics {
                 tier,
@@ -99,11 +113,43 @@ mod tests {
                 member_count: members,
                 monthly_api_calls: calls,
                 region: "eastus",
+                isolation,
                 requested,
             };
             let decided =
                 determine_deployment_type(&tenant, &rules).ok().map(|decision| decision.deployment_type);
             assert_eq!(decided, expected, "{tenant:?}");
         }
+    }
+
+    #[test]
+    fn the_reason_names_what_decided() {
+        let rules = DeploymentRules::default();
+        let plain = Characteristics {
+            tier: Tier::Free,
+            compliance_required: false,
+            member_count: 0,
+            monthly_api_calls: 0,
+            region: "za-north",
+            isolation: Isolation::Shared,
+            requested: None,
+        };
+        let reason = |tenant: Characteristics<'_>| determine_deployment_type(&tenant, &rules).unwrap().reason;
+        for (tenant, words) in [
+            (plain.clone(), "default"),
+            (Characteristics { tier: Tier::Enterprise, ..plain.clone() }, "enterprise"),
+            (Characteristics { compliance_required: true, ..plain.clone() }, "compliance"),
+            (Characteristics { isolation: Isolation::Dedicated, ..plain.clone() }, "za-north"),
+            (Characteristics { member_count: 500, ..plain.clone() }, "500 members"),
+            (Characteristics { monthly_api_calls: 1_000_001, ..plain.clone() }, "1000001 API calls"),
+            (Characteristics { requested: Some(Shared), ..plain.clone() }, "request"),
+            (Characteristics { requested: Some(ContainerPerTenant), ..plain.clone() }, "request"),
+        ] {
+            let said = reason(tenant);
+            assert!(said.contains(words), "{said}");
+        }
+        let forbidden = Characteristics { member_count: 501, requested: Some(Shared), ..plain };
+        let said = determine_deployment_type(&forbidden, &rules).unwrap_err().to_string();
+        assert!(said.contains("501 members"), "{said}");
     }
 }

@@ -3,6 +3,7 @@
 
 mod certificates;
 mod dns;
+mod domains;
 mod ingress;
 mod monitoring;
 mod observability;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use certificates::{Certificates, IssuerKind};
 pub use dns::{AzureCredential, AzureDnsSettings, Dns, DnsProviderKind, PowerDnsSettings};
+pub use domains::Domains;
 pub use ingress::{Controller, Ingress};
 pub use monitoring::{Chart, ClusterMetrics, Mail, Monitoring};
 pub use observability::{Backend, Kept, Observability};
@@ -110,6 +112,8 @@ pub struct Platform {
     pub engine: Engine,
     /// The events that other programs are told.
     pub events: Events,
+    /// Domains of the tenants' own.
+    pub domains: Domains,
     /// The letters to the tenants' administrators and the platform's operators.
     pub mail: Letters,
 }
@@ -127,6 +131,20 @@ pub struct Region {
     /// Addresses that the tenants' pods may reach their database at.
     #[serde(default)]
     pub database_cidrs: Vec<String>,
+    /// Whether tenants of this region may share compute.
+    #[serde(default)]
+    pub isolation: Isolation,
+}
+
+/// Whether a region's tenants may share compute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// As the other rules decide.
+    #[default]
+    Shared,
+    /// Every tenant has compute of its own.
+    Dedicated,
 }
 
 /// A region's Postgres server.
@@ -228,6 +246,7 @@ impl Default for Platform {
             slug_rest: Seconds(60.0),
             engine: Engine::default(),
             events: Events::default(),
+            domains: Domains::default(),
             mail: Letters::default(),
         }
     }

@@ -51,9 +51,17 @@ fn fail(name: &str, error: &dyn std::error::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// lapin warns of every message that comes back. It is no news: whoever published it is told by its confirm, and a run's
+/// first message finds that way that there is no queue yet. `RUST_LOG` may ask for it all the same.
+const QUIET: &str = "lapin::returned_messages=error";
+
 /// Logs to standard error: readable on a terminal, one JSON object a line elsewhere. `RUST_LOG` filters.
 pub fn init_logging() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let wanted = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
+    let filter = EnvFilter::try_new(format!("{QUIET},{wanted}"))
+        .ok()
+        .filter(|_| !wanted.is_empty())
+        .unwrap_or_else(|| EnvFilter::new(format!("{QUIET},info")));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second subscriber (in tests) keeps the first.
     drop(if std::io::stderr().is_terminal() {

@@ -6,9 +6,9 @@ use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use super::idempotency::{self, KeyState, KeyUse, StoredResponse};
-use super::{Store, StoreError, StoreResult, TenantRow};
+use super::{ClaimError, Store, StoreError, StoreResult, TenantRow, domains};
 use crate::model::{DeploymentType, OnFailure, PhaseName, RunId, Slug, TenantId, Tier};
-use crate::platform::Seconds;
+use crate::platform::{Domains, Seconds};
 
 /// A validated request for a tenant.
 #[derive(Clone, Debug)]
@@ -63,12 +63,28 @@ pub enum CreateError {
         /// When.
         free_at: DateTime<Utc>,
     },
+    /// The domain is another tenant's.
+    #[error("domain '{0}' belongs to another tenant")]
+    DomainTaken(String),
     /// The idempotency key is spoken for; see the state.
     #[error("idempotency key: {0:?}")]
     Key(KeyState),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<ClaimError> for CreateError {
+    fn from(error: ClaimError) -> Self {
+        match error {
+            ClaimError::Store(error) => Self::Store(error),
+            ClaimError::Taken(domain) => Self::DomainTaken(domain),
+            // Of a tenant that is being made, with its first domain.
+            ClaimError::TooMany(_) | ClaimError::Leaving(_) => {
+                Self::Store(StoreError::unreadable("a new tenant's domain"))
+            }
+        }
+    }
 }
 
 impl From<sqlx::Error> for CreateError {
@@ -85,6 +101,7 @@ impl Store {
         new: &NewTenant,
         key: &KeyUse<'_>,
         slug_rest: Seconds,
+        rules: &Domains,
         respond: impl FnOnce(&TenantRow) -> StoredResponse + Send,
     ) -> Result<StoredResponse, CreateError> {
         let mut connection = self.pool.get().await?;
@@ -134,13 +151,7 @@ impl Store {
             return Err(CreateError::SlugTaken(new.slug.clone()));
         }
         if let Some(domain) = &new.domain {
-            sqlx::query!(
-                "INSERT INTO tenant_domains (tenant_id, domain, is_primary) VALUES ($1, $2, true)",
-                id.0,
-                domain
-            )
-            .execute(&mut *transaction)
-            .await?;
+            domains::claim(&mut transaction, id, domain, rules).await?;
         }
         insert_provisioning(&mut transaction, id, &new.phases, &new.actor, "TENANT_CREATED").await?;
         let row = super::read::tenant(&mut transaction, id).await?;

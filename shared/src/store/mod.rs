@@ -6,6 +6,7 @@
 mod claim;
 mod connections;
 mod create;
+mod domains;
 mod idempotency;
 mod operate;
 mod outbox;
@@ -17,6 +18,7 @@ use sqlx::postgres::PgConnectOptions;
 
 pub use claim::{Claim, Claimed, Disposition, Hold};
 pub use create::{CreateError, NewTenant};
+pub use domains::{ClaimError, DomainRow};
 pub use idempotency::{KeyState, KeyUse, StoredResponse};
 pub use operate::{Asked, OperateError, Operated, RunView};
 pub use outbox::{Backlog, Outgoing, SetAside, Sink, Undelivered};

@@ -45,8 +45,9 @@ pub struct Initialize<'a> {
     pub run: RunId,
     /// The names.
     pub place: &'a Place,
-    /// The role's password. Only its SCRAM verifier is sent.
-    pub password: &'a Secret,
+    /// The role's password. Only its SCRAM verifier is sent. None: the role cannot log in, and the pooled tenant-api works
+    /// in its name.
+    pub password: Option<&'a Secret>,
     /// Connections the role may hold at once; none means as many as the server has.
     pub connection_limit: Option<i32>,
 }
@@ -77,19 +78,20 @@ impl TenantApi {
     }
 
     /// Makes sure that role, database or schema, tables and starting rows are there, and that the role logs in with this
-    /// password. A second call changes nothing but the verifier. What is there and not the tenant's is fatal
+    /// password or, without one, does not log in. A second call changes nothing but the verifier. What is there and not the tenant's is fatal
     /// (`foreign_role`, `foreign_database`, `foreign_schema`) and left as it is.
     pub async fn initialize(&self, at: &Access, what: Initialize<'_>) -> Result<Initialized> {
-        let verifier = Secret::new(scram_sha_256(what.password.expose().as_bytes()));
+        let verifier = what.password.map(|password| Secret::new(scram_sha_256(password.expose().as_bytes())));
         let body = InitializeBody {
             tenant_id: what.tenant,
             run_id: what.run,
             place: what.place,
-            verifier: verifier.expose(),
+            verifier: verifier.as_ref().map(Secret::expose),
             connection_limit: what.connection_limit,
             admin: AdminBody::of(at),
         };
-        self.call(at, "initialize", &body, &[&verifier, what.password]).await
+        let secrets: Vec<&Secret> = verifier.as_ref().into_iter().chain(what.password).collect();
+        self.call(at, "initialize", &body, &secrets).await
     }
 
     /// Makes sure that the tenant's role, database and schema are gone; with a run, only if that run made them. Done
@@ -275,7 +277,7 @@ struct InitializeBody<'a> {
     run_id: RunId,
     #[serde(flatten)]
     place: &'a Place,
-    verifier: &'a str,
+    verifier: Option<&'a str>,
     connection_limit: Option<i32>,
     admin: AdminBody<'a>,
 }

@@ -27,7 +27,7 @@ pub struct Place {
     pub database: String,
     /// The schema that holds the tables.
     pub schema: String,
-    /// The login role.
+    /// The role that owns it all.
     pub role: String,
 }
 

@@ -10,6 +10,7 @@ mod helms;
 mod names;
 mod outages;
 mod paused;
+mod shared_tenant;
 mod stuck;
 mod twice;
 mod unready;

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use shared::model::DeploymentType;
 use shared::phase::{Kind, Phase, Progress, Scope};
 use shared::tenant_api::{Credentials, Strategy};
 use sqlx::Row as _;
@@ -22,7 +23,8 @@ async fn twice_applied_is_the_same_password_and_one_effect() {
         let second = world.later_run().apply().await.unwrap();
         assert_eq!(world.values().await, values);
         assert_eq!(second.secret, first.secret);
-        assert_eq!((second.created_by_run, second.secret.created_by), (world.run, Some(world.run)));
+        assert_eq!(second.created_by_run, world.run);
+        assert_eq!(second.secret.unwrap().created_by, Some(world.run));
         assert_eq!(second.created, shared::tenant_api::Created::default());
 
         let row = sqlx::query(
@@ -42,6 +44,31 @@ async fn twice_applied_is_the_same_password_and_one_effect() {
 }
 
 #[tokio::test]
+async fn a_tenant_of_the_pooled_instance_has_a_role_that_nobody_can_log_in_as_and_no_secret() {
+    with_tenant(Strategy::Schema, |mut world| async move {
+        world.tenant.deployment_type = DeploymentType::Shared;
+        for _ in 0..2 {
+            let made = world.apply().await.unwrap();
+            assert_eq!(made.secret, None);
+            assert!(world.secret().await.is_none());
+            assert_eq!(world.names().await, ["role", "schema"]);
+            let (login, connect): (bool, bool) = sqlx::query_as(
+                "SELECT rolcanlogin, has_database_privilege(oid, current_database(), 'CONNECT') \
+                 FROM pg_roles WHERE rolname = $1",
+            )
+            .bind(&made.place.role)
+            .fetch_one(&mut world.admin().await)
+            .await
+            .unwrap();
+            assert_eq!((login, connect), (false, false));
+        }
+        world.revert(Scope::Run).await.unwrap();
+        assert_eq!(world.names().await, [""; 0]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_secret_has_the_six_keys_and_nothing_else() {
     with_both(|world| async move {
         let made = world.apply().await.unwrap();
@@ -52,7 +79,7 @@ async fn the_secret_has_the_six_keys_and_nothing_else() {
         wanted.sort_unstable();
         assert_eq!(keys, wanted);
         assert_eq!(secret["type"], "Opaque");
-        assert_eq!(secret["metadata"]["uid"], made.secret.uid.as_str());
+        assert_eq!(secret["metadata"]["uid"], made.secret.unwrap().uid.as_str());
         assert_eq!(secret["metadata"]["labels"]["matih.ai/tenant-id"], world.tenant.id.to_string());
         let value = |key: &str| {
             String::from_utf8(STANDARD.decode(secret["data"][key].as_str().unwrap()).unwrap()).unwrap()

@@ -17,7 +17,7 @@ use shared::phase::{
     Checkpoints, Fence, Interrupt, Operation, OperationState, Owner, Phase, Progress, Result, Scope, Step,
     StepParts,
 };
-use shared::platform::{Platform, Region, RegionDatabase};
+use shared::platform::{Isolation, Platform, Region, RegionDatabase};
 use shared::secret::{Secret, SecretRef};
 use shared::tenant_api::{Strategy, TenantApi};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -66,6 +66,7 @@ impl World {
                 admin_password: SecretRef::Env("REGION_DATABASE_ADMIN_PASSWORD".into()),
             },
             database_cidrs: Vec::new(),
+            isolation: Isolation::Shared,
         };
         setting("REGION_DATABASE_ADMIN_PASSWORD");
         platform.regions.insert("eastus".into(), region);

@@ -30,7 +30,7 @@ async fn a_wrong_or_missing_secret_is_401() {
 async fn bad_input_is_answered_with_its_field() {
     with_tenants([Strategy::Database], async |world, [tenant]| {
         let good = tenant.initialize(&world);
-        let cases: [(&str, Value, &str); 17] = [
+        let cases: [(&str, Value, &str); 18] = [
             ("/tenantId", json!("acme"), "tenantId"),
             ("/runId", json!(7), "runId"),
             ("/strategy", json!("shared"), "strategy"),
@@ -42,6 +42,7 @@ async fn bad_input_is_answered_with_its_field() {
             ("/role", json!("pg_monitor"), "role"),
             ("/role", good["admin"]["user"].clone(), "role"),
             ("/verifier", json!("secret-in-plain-text"), "verifier"),
+            ("/verifier", Value::Null, "verifier"),
             ("/connectionLimit", json!(0), "connectionLimit"),
             ("/connectionLimit", json!("many"), "connectionLimit"),
             ("/admin/port", json!(70000), "admin.port"),

@@ -34,7 +34,7 @@ pub async fn create(
     let new = request::parse(object, &app.platform, &actor).map_err(Problem::invalid_fields)?;
     let body_hash = Sha256::new().chain_update(b"POST /api/v1/tenants\n").chain_update(&bytes).finalize();
     let key = KeyUse { actor: &actor.0, key, body_hash: &body_hash, kept: app.platform.engine.idempotency };
-    match app.store.create_tenant(&new, &key, app.platform.slug_rest, accepted).await {
+    match app.store.create_tenant(&new, &key, app.platform.slug_rest, &app.platform.domains, accepted).await {
         Ok(response) => {
             tracing::info!(tenant.slug = %new.slug, tenant.tier = %new.tier, actor = &*actor.0, "tenant recorded");
             app.announce().await;
@@ -112,6 +112,7 @@ fn refusal(error: CreateError) -> Problem {
             .with("freeAt", json!(free_at))
             .retry_after(u64::try_from(wait).unwrap_or(1))
         }
+        CreateError::DomainTaken(domain) => crate::domains::taken(&domain),
         CreateError::Key(KeyState::OtherBody) => Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "idempotency_key_reused",

@@ -2,7 +2,7 @@
 
 mod create;
 mod request;
-mod syntax;
+pub mod syntax;
 pub mod view;
 
 use axum::Json;
@@ -65,10 +65,17 @@ impl FromRequestParts<App> for Known {
         let Ok(Path(id)) = Path::<String>::from_request_parts(parts, app).await else {
             return Err(Problem::no_tenant(""));
         };
-        // Nor what is neither a UUID nor a slug; it need not be asked for.
+        Self::find(app, &id).await
+    }
+}
+
+impl Known {
+    /// The tenant with this id or slug.
+    pub async fn find(app: &App, id: &str) -> Result<Self, Problem> {
+        // What is neither a UUID nor a slug need not be asked for.
         if id.parse::<TenantId>().is_err() && id.parse::<Slug>().is_err() {
-            return Err(Problem::no_tenant(&id));
+            return Err(Problem::no_tenant(id));
         }
-        app.store.find_tenant(&id).await?.map(Self).ok_or_else(|| Problem::no_tenant(&id))
+        app.store.find_tenant(id).await?.map(Self).ok_or_else(|| Problem::no_tenant(id))
     }
 }

@@ -33,7 +33,7 @@ pub fn parse(
     let region = region(fields, platform);
     let admin_email = fields.parsed("adminEmail", "invalid_email", syntax::email);
     let admin_email = fields.required("adminEmail", admin_email);
-    let domain = domain(fields, platform);
+    let domain = syntax::own_domain(fields, platform);
     let compliance_required = fields.boolean("complianceRequired").unwrap_or(false);
     let member_count = fields.count("memberCount").unwrap_or(0);
     let monthly_api_calls = fields.count("monthlyApiCalls").unwrap_or(0);
@@ -53,6 +53,11 @@ pub fn parse(
             member_count,
             monthly_api_calls,
             region: region.as_deref().unwrap_or_default(),
+            isolation: region
+                .as_ref()
+                .and_then(|region| platform.regions.get(region))
+                .map(|region| region.isolation)
+                .unwrap_or_default(),
             requested,
         };
         match determine_deployment_type(&characteristics, &platform.deployment) {
@@ -137,20 +142,6 @@ fn region(fields: &mut Fields, platform: &Platform) -> Option<String> {
         })
     });
     fields.required("region", region)
-}
-
-/// A domain of the tenant's own. Names within the platform's domain are the platform's to give.
-fn domain(fields: &mut Fields, platform: &Platform) -> Option<String> {
-    let domain = fields.parsed("domain", "invalid_domain", syntax::domain)?;
-    if syntax::within(&domain, &platform.domain) {
-        fields.error(
-            "domain",
-            "reserved_domain",
-            format!("must be a domain of the tenant's own, not within {}", platform.domain),
-        );
-        return None;
-    }
-    Some(domain)
 }
 
 /// Where alerts go, as it is stored. Judged against a slug that is none, a reference is left to the next request.

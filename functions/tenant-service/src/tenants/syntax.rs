@@ -1,14 +1,16 @@
 //! Domains and e-mail addresses as they must be written.
 
-/// A host name of at least two labels (RFC 1123), in lower case. Internationalised names are written in their `xn--`
-/// form, which is what DNS and certificates hold.
+use shared::platform::Platform;
+
+use crate::fields::Fields;
+
+/// A host name of at least two labels (RFC 1123), in lower case; internationalised names in their `xn--` form, which is what
+/// DNS and certificates hold.
 pub fn domain(text: &str) -> Result<String, String> {
-    let text = text.trim().to_ascii_lowercase();
+    let text = idna::domain_to_ascii(text.trim())
+        .map_err(|_| "is no domain name, nor an internationalised one (IDNA)".to_owned())?;
     if text.is_empty() || text.len() > 253 {
         return Err(format!("must have 1 to 253 characters, has {}", text.len()));
-    }
-    if !text.is_ascii() {
-        return Err("must be written in ASCII (an internationalised domain in its xn-- form)".into());
     }
     let labels: Vec<&str> = text.split('.').collect();
     if labels.len() < 2 {
@@ -27,6 +29,20 @@ pub fn domain(text: &str) -> Result<String, String> {
         return Err("must not end in a number: give a name, not an address".into());
     }
     Ok(text)
+}
+
+/// The field `domain`: a domain of the tenant's own. Names within the platform's domain are the platform's to give.
+pub fn own_domain(fields: &mut Fields, platform: &Platform) -> Option<String> {
+    let domain = fields.parsed("domain", "invalid_domain", domain)?;
+    if within(&domain, &platform.domain) {
+        fields.error(
+            "domain",
+            "reserved_domain",
+            format!("must be a domain of the tenant's own, not within {}", platform.domain),
+        );
+        return None;
+    }
+    Some(domain)
 }
 
 /// Whether `domain` is `parent` or a name within it.
@@ -64,6 +80,8 @@ mod tests {
             ("example.com", "example.com"),
             ("A.Example.COM", "a.example.com"),
             ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+            ("Bücher.example", "xn--bcher-kva.example"),
+            ("bücher。example", "xn--bcher-kva.example"),
         ] {
             assert_eq!(domain(good).as_deref(), Ok(as_kept));
         }
@@ -78,7 +96,8 @@ mod tests {
             "-a.com",
             "a-.com",
             "a_b.com",
-            "bücher.example",
+            "xn--a.example",
+            "bü cher.example",
             "10.0.0.1",
             "a b.com",
             "a.com/x",

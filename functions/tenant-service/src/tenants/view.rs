@@ -13,6 +13,7 @@ pub struct Links {
     tenant: String,
     status: String,
     audit: String,
+    domains: String,
 }
 
 impl Links {
@@ -22,6 +23,7 @@ impl Links {
         Self {
             status: format!("{tenant}/provisioning/status"),
             audit: format!("{tenant}/provisioning/audit"),
+            domains: format!("{tenant}/domains"),
             tenant,
         }
     }

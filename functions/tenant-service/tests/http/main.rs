@@ -8,6 +8,7 @@
 )]
 
 mod creating;
+mod domains;
 mod reading;
 mod refusing;
 mod verbs;

@@ -101,6 +101,8 @@ pub async fn run(world: &World) -> Provisioned {
     let serving =
         tokio::spawn(tenant_api::serve(listener, tenant_api::Config { secrets }, std::future::pending()));
     let mut platform = Platform::from_env().expect("TENANTRY_CONFIG");
+    // Names that may be forgotten soon, as taking the tenant out waits for that.
+    platform.dns = tests::dns();
     for region in platform.regions.values_mut() {
         region.tenant_api_url.clone_from(&url);
     }

@@ -1,0 +1,201 @@
+//! The tenants' own domains: claimed, shown to be theirs, given up.
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use sqlx::{Connection as _, PgConnection};
+
+use super::{Store, StoreError, StoreResult, create};
+use crate::model::TenantId;
+use crate::platform::Domains;
+
+/// A tenant's domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DomainRow {
+    /// In ASCII and lower case.
+    pub domain: String,
+    /// The one that stands for the tenant.
+    pub is_primary: bool,
+    /// What the record in the domain must hold.
+    pub challenge: String,
+    /// When that was seen; none: not yet.
+    pub verified_at: Option<DateTime<Utc>>,
+    /// When it was claimed.
+    pub created_at: DateTime<Utc>,
+}
+
+/// Why a domain was not claimed. Nothing is written then.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimError {
+    /// It is another tenant's.
+    #[error("domain '{0}' belongs to another tenant")]
+    Taken(String),
+    /// The tenant has as many as it may have.
+    #[error("a tenant may have {0} domains")]
+    TooMany(i64),
+    /// The tenant is deleted, or on its way there.
+    #[error("the tenant is {0}")]
+    Leaving(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<sqlx::Error> for ClaimError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl Store {
+    /// The tenant's domains, the primary one first.
+    pub async fn domains(&self, tenant: TenantId) -> StoreResult<Vec<DomainRow>> {
+        let mut connection = self.pool.get().await?;
+        let rows = sqlx::query_as!(
+            DomainRow,
+            r#"SELECT domain, is_primary, challenge, verified_at, created_at FROM tenant_domains
+               WHERE tenant_id = $1 ORDER BY NOT is_primary, created_at, domain"#,
+            tenant.0
+        )
+        .fetch_all(&mut *connection)
+        .await;
+        connection.ended(rows)
+    }
+
+    /// Claims a domain for a living tenant. Claimed again by the same tenant, it stays as it is.
+    pub async fn claim_domain(
+        &self,
+        tenant: TenantId,
+        domain: &str,
+        rules: &Domains,
+        actor: &str,
+    ) -> Result<DomainRow, ClaimError> {
+        let mut connection = self.pool.get().await?;
+        let mut transaction = connection.begin().await?;
+        // The tenant's row is locked: its domains are counted and its end begins one after the other.
+        let status = sqlx::query_scalar!("SELECT status FROM tenants WHERE id = $1 FOR UPDATE", tenant.0)
+            .fetch_one(&mut *transaction)
+            .await?;
+        if matches!(status.as_str(), "DEPROVISIONING" | "DELETED") {
+            return Err(ClaimError::Leaving(status));
+        }
+        let claimed = claim(&mut transaction, tenant, domain, rules).await?;
+        if claimed {
+            let count = sqlx::query_scalar!(
+                r#"SELECT count(*) AS "count!" FROM tenant_domains WHERE tenant_id = $1"#,
+                tenant.0
+            )
+            .fetch_one(&mut *transaction)
+            .await?;
+            if count > rules.per_tenant {
+                return Err(ClaimError::TooMany(rules.per_tenant));
+            }
+            let detail = json!({ "domain": domain });
+            create::audit(&mut transaction, tenant, None, "DOMAIN_CLAIMED", actor, &detail).await?;
+        }
+        let row = one(&mut transaction, tenant, domain).await?;
+        let row = row.ok_or_else(|| StoreError::unreadable("no row for the domain just claimed"))?;
+        let committed = transaction.commit().await;
+        connection.ended(committed)?;
+        Ok(row)
+    }
+
+    /// Writes that the domain was seen to be the tenant's; none when the tenant has not claimed it. A second call changes
+    /// nothing.
+    pub async fn domain_verified(
+        &self,
+        tenant: TenantId,
+        domain: &str,
+        actor: &str,
+    ) -> StoreResult<Option<DomainRow>> {
+        let mut connection = self.pool.get().await?;
+        let mut transaction = connection.begin().await?;
+        let done = sqlx::query!(
+            r#"UPDATE tenant_domains SET verified_at = clock_timestamp()
+               WHERE tenant_id = $1 AND domain = $2 AND verified_at IS NULL"#,
+            tenant.0,
+            domain
+        )
+        .execute(&mut *transaction)
+        .await?;
+        if done.rows_affected() == 1 {
+            let detail = json!({ "domain": domain });
+            create::audit(&mut transaction, tenant, None, "DOMAIN_VERIFIED", actor, &detail).await?;
+        }
+        let row = one(&mut transaction, tenant, domain).await?;
+        let committed = transaction.commit().await;
+        connection.ended(committed)?;
+        Ok(row)
+    }
+
+    /// Gives a domain up. False when the tenant has not claimed it.
+    pub async fn give_up_domain(&self, tenant: TenantId, domain: &str, actor: &str) -> StoreResult<bool> {
+        let mut connection = self.pool.get().await?;
+        let mut transaction = connection.begin().await?;
+        let done =
+            sqlx::query!("DELETE FROM tenant_domains WHERE tenant_id = $1 AND domain = $2", tenant.0, domain)
+                .execute(&mut *transaction)
+                .await?;
+        let given_up = done.rows_affected() == 1;
+        if given_up {
+            let detail = json!({ "domain": domain });
+            create::audit(&mut transaction, tenant, None, "DOMAIN_GIVEN_UP", actor, &detail).await?;
+        }
+        let committed = transaction.commit().await;
+        connection.ended(committed)?;
+        Ok(given_up)
+    }
+}
+
+/// Claims a domain that is free, the tenant's first as its primary one: true when this call did it, false when the tenant
+/// has it already.
+pub(super) async fn claim(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    domain: &str,
+    rules: &Domains,
+) -> Result<bool, ClaimError> {
+    sqlx::query!(
+        r#"DELETE FROM tenant_domains d USING tenants t
+           WHERE d.domain = $1 AND d.tenant_id <> $2 AND t.id = d.tenant_id
+             AND (t.deleted_at IS NOT NULL
+                  OR d.verified_at IS NULL AND d.created_at + make_interval(secs => $3) < clock_timestamp())"#,
+        domain,
+        tenant.0,
+        rules.claim_within.0
+    )
+    .execute(&mut *connection)
+    .await?;
+    // The index on the domain decides between two that claim it at once.
+    let claimed = sqlx::query!(
+        r#"INSERT INTO tenant_domains (tenant_id, domain, is_primary)
+           VALUES ($1, $2, NOT EXISTS (SELECT FROM tenant_domains WHERE tenant_id = $1 AND is_primary))
+           ON CONFLICT DO NOTHING"#,
+        tenant.0,
+        domain
+    )
+    .execute(&mut *connection)
+    .await?;
+    if claimed.rows_affected() == 1 {
+        return Ok(true);
+    }
+    match one(connection, tenant, domain).await? {
+        Some(_) => Ok(false),
+        None => Err(ClaimError::Taken(domain.to_owned())),
+    }
+}
+
+async fn one(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    domain: &str,
+) -> StoreResult<Option<DomainRow>> {
+    Ok(sqlx::query_as!(
+        DomainRow,
+        r#"SELECT domain, is_primary, challenge, verified_at, created_at FROM tenant_domains
+           WHERE tenant_id = $1 AND domain = $2"#,
+        tenant.0,
+        domain
+    )
+    .fetch_optional(connection)
+    .await?)
+}
