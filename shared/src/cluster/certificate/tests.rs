@@ -88,6 +88,10 @@ fn the_deepest_reason_is_shown_with_the_time_of_the_next_attempt() {
         words(&issuing, &request, &order, &[valid, waiting.clone()]),
         "challenge for acme.matih.ai is pending: Waiting for propagation"
     );
+    let reason = "DNS update failed: dns: bad authentication";
+    let unwritten = challenge("a", false, &json!({ "state": "pending", "reason": reason }));
+    let said = words(&issuing, &request, &order, &[unwritten]);
+    assert!(said.contains(&format!("is pending: {reason}; see that the parent zone delegates")), "{said}");
     let refused = challenge("c", true, &json!({ "state": "invalid", "reason": "no TXT record" }));
     assert_eq!(
         words(&failed(), &request, &order, &[waiting, refused]),

@@ -9,6 +9,12 @@ use super::{Certificate, ISSUING, Issuance, READY};
 /// Challenges that are named; the rest say the same.
 const NAMED: usize = 2;
 
+/// How cert-manager begins what it says of an update that a DNS server has refused.
+const UPDATE_FAILED: &str = "DNS update failed";
+
+/// What an operator does about that.
+const LOOK_AT_THE_ZONE: &str = "see that the parent zone delegates to the tenant's, and that the tenant's takes updates by the issuer's key";
+
 /// How long cert-manager waits after failed attempts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Backoff {
@@ -80,7 +86,11 @@ fn of_challenges(order: &DynamicObject, challenges: &[DynamicObject]) -> Option<
         open.push((!refused, format!("challenge for {wildcard}{host} is {state}{reason}")));
     }
     open.sort();
-    let words: Vec<String> = open.into_iter().take(NAMED).map(|(_, words)| words).collect();
+    let mut words: Vec<String> = open.into_iter().take(NAMED).map(|(_, words)| words).collect();
+    // cert-manager updates whatever zone it finds above the name, and only says how that one's server refused.
+    if words.iter().any(|words| words.contains(UPDATE_FAILED)) {
+        words.push(LOOK_AT_THE_ZONE.to_owned());
+    }
     (!words.is_empty()).then(|| words.join("; "))
 }
 
