@@ -11,8 +11,8 @@ use shared::decide::phases;
 use shared::decide::verbs::Verb;
 use shared::model::{DeploymentType, PhaseName, TenantId, Tier};
 use shared::platform::{
-    Certificates, Charts, Dns, DnsProviderKind, Engine, Platform, PowerDnsSettings, Region, RegionDatabase,
-    Seconds,
+    Certificates, Charts, Dns, DnsProviderKind, Engine, License, Platform, PowerDnsSettings, Region,
+    RegionDatabase, Seconds,
 };
 use shared::runtime::Runner;
 use shared::secret::SecretRef;
@@ -247,6 +247,7 @@ fn platform(tenant_api_url: &str, engine: Engine) -> Platform {
         charts: Charts { repository_url: required("CHART_REPOSITORY_URL"), ..Charts::default() },
         dns: dns(),
         certificates: Certificates { issuer: ISSUER.into(), ..Certificates::default() },
+        license: license(),
         simulated_nodes: true,
         engine: Engine {
             // Helm is slow on a small machine that runs several at once, and a worker late by that is not lost.
@@ -278,6 +279,21 @@ pub fn dns() -> Dns {
             kind: "Native".into(),
         }),
         ..Dns::default()
+    }
+}
+
+/// The stack's licence keys.
+pub fn license() -> License {
+    let key = |id: &str, variable: &str| {
+        required(variable);
+        [(id.to_owned(), SecretRef::Env(variable.into()))].into()
+    };
+    License {
+        sign_with: "local".into(),
+        seal_with: "local".into(),
+        signing_keys: key("local", "LICENSE_SIGNING_KEY"),
+        key_encryption_keys: key("local", "LICENSE_KEY_ENCRYPTION_KEY"),
+        ..License::default()
     }
 }
 

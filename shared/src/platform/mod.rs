@@ -4,6 +4,7 @@
 mod certificates;
 mod dns;
 mod ingress;
+mod license;
 mod monitoring;
 mod observability;
 mod relay;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use certificates::{Certificates, IssuerKind};
 pub use dns::{AzureCredential, AzureDnsSettings, Dns, DnsProviderKind, PowerDnsSettings};
 pub use ingress::{Controller, Ingress};
+pub use license::{License, Limits};
 pub use monitoring::{Chart, ClusterMetrics, Mail, Monitoring};
 pub use observability::{Backend, Kept, Observability};
 pub use relay::{Delivery, Events, Letters};
@@ -112,6 +114,8 @@ pub struct Platform {
     pub events: Events,
     /// The letters to the tenants' administrators and the platform's operators.
     pub mail: Letters,
+    /// The tenants' licences.
+    pub license: License,
 }
 
 /// A region: the unit of residency.
@@ -229,6 +233,7 @@ impl Default for Platform {
             engine: Engine::default(),
             events: Events::default(),
             mail: Letters::default(),
+            license: License::default(),
         }
     }
 }
@@ -280,6 +285,7 @@ impl Platform {
         platform.certificates.check().map_err(|wrong| in_section("certificates", wrong))?;
         platform.events.check().map_err(|wrong| in_section("events", wrong))?;
         platform.mail.check().map_err(|wrong| in_section("mail", wrong))?;
+        platform.license.check().map_err(|wrong| in_section("license", wrong))?;
         Ok(platform)
     }
 
