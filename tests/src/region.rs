@@ -303,6 +303,6 @@ async fn serve_tenant_api() -> String {
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let secrets =
         tenant_api::InternalSecrets::new([required("TENANT_API_INTERNAL_SECRET")]).expect("a secret");
-    tokio::spawn(tenant_api::serve(listener, tenant_api::Config { secrets }, std::future::pending()));
+    tokio::spawn(tenant_api::serve(listener, tenant_api::Config::new(secrets), std::future::pending()));
     url
 }
