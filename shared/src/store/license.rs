@@ -107,7 +107,8 @@ impl Store {
     }
 
     /// Undoes [`Store::store_license`] as far as `owner` may: a rollback takes away what its own run has stored and restores
-    /// (and tells of) what was current before; a deprovisioning takes away all. How many went; none if nothing was there.
+    /// (and tells of) what was current before; a deprovisioning takes away all. A data plane that was told of the removed one
+    /// keeps that as the newer: whoever undoes a change of a tenant in use issues anew. How many went; none if nothing was there.
     /// `None` when the run is no longer the caller's.
     pub async fn remove_license(&self, owner: &Owner) -> StoreResult<Option<u64>> {
         let mut connection = self.pool.get().await?;
