@@ -42,7 +42,9 @@ class Ours(Part):
         return f"127.0.0.1:{self.port(self.listens)}"
 
     def environment(self):
-        return told(self.stack) | {"LISTEN": self.address()}
+        """Without what makes and opens licences, which few need."""
+        known = {name: value for name, value in told(self.stack).items() if name not in KEYS}
+        return known | {"LISTEN": self.address()}
 
     def command(self):
         return [self.binary()]
@@ -61,10 +63,8 @@ class TenantApi(Ours):
                 "LICENSE_PUBLIC_KEYS": f"local={pki.ed25519_public(key(self.stack, 'license_signing'))}"}
 
     def environment(self):
-        """No key that signs or seals: the data plane checks licences, and cannot make any."""
-        own = {name: value for name, value in told(self.stack).items() if name not in KEYS}
-        return own | {"LISTEN": self.address(), "LICENSE_PUBLIC_KEYS": self.stack.values["LICENSE_PUBLIC_KEYS"],
-                      "LICENSE_DIR": self.home / "licenses"}
+        return super().environment() | {"LICENSE_PUBLIC_KEYS": self.stack.values["LICENSE_PUBLIC_KEYS"],
+                                        "LICENSE_DIR": self.home / "licenses"}
 
 
 class Dispatcher(Ours):

@@ -93,6 +93,27 @@ async fn rewraps_run_beside_each_other_and_beside_runs() {
 }
 
 #[tokio::test]
+async fn a_rewrap_that_comes_late_changes_nothing() {
+    World::run(async |world| {
+        let (life, gone) = (world.tenant().await, world.tenant().await);
+        world.apply(&life).await.unwrap();
+        world.apply(&gone).await.unwrap();
+        let read = world.store.license(life.tenant.id).await.unwrap().unwrap();
+        let read_of_gone = world.store.license(gone.tenant.id).await.unwrap().unwrap();
+        world.seal_with("k2");
+        rewrap(&world.store, &license::seals(&world.platform.license).unwrap()).await.unwrap();
+        world.revert(&gone, gone.run, Scope::Run).await;
+        for late in [&read, &read_of_gone] {
+            assert!(!world.store.rewrap_license(late, &late.wrapped_key, "k1").await.unwrap());
+        }
+        world.platform.license.key_encryption_keys.remove("k1");
+        world.claims(&life).await.unwrap();
+        assert_eq!(world.licenses(&gone).await, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_does_not_open_is_named_and_stays_as_it_is() {
     World::run(async |world| {
         let (lost, good) = (world.tenant().await, world.tenant().await);
