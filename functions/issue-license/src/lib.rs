@@ -207,8 +207,8 @@ fn checkpoint(license: &StoredLicense, instead_of: Option<Uuid>) -> Checkpoint {
     }
 }
 
-fn of_store(error: StoreError) -> Error {
-    Error::retryable("license_store", error.to_string())
+fn of_store(error: impl Into<StoreError>) -> Error {
+    Error::retryable("license_store", error.into().to_string())
         .next("See that the control plane's database is up; it is tried again.")
 }
 

@@ -120,7 +120,7 @@ async fn run<F: Future<Output = ()>>(test: impl FnOnce(Station, Platform, String
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_licence_reaches_a_data_plane_that_was_down_and_one_that_forgot() {
-    run(|mut station, platform, address| async move {
+    Box::pin(run(|mut station, platform, address| async move {
         let tenant = station.world.tenant(&fresh_slug("licensed"), &["ONE"]).await;
         issue(&station, &platform, tenant).await;
         let relay = station.relay().await;
@@ -161,13 +161,13 @@ async fn a_licence_reaches_a_data_plane_that_was_down_and_one_that_forgot() {
                 assert!(!place.contains(secret), "{place}");
             }
         }
-    })
+    }))
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_licence_that_a_data_plane_refuses_is_set_aside_and_one_it_has_no_key_for_waits() {
-    run(|station, platform, address| async move {
+    Box::pin(run(|station, platform, address| async move {
         // Another's public key under our key's id: every licence looks altered. Any 32 bytes make a signing key.
         let mut foreign = platform.license.clone();
         let other_key = SecretRef::Env("LICENSE_KEY_ENCRYPTION_KEY".into());
@@ -187,6 +187,6 @@ async fn a_licence_that_a_data_plane_refuses_is_set_aside_and_one_it_has_no_key_
         let shown = station.command(&["refused", "list"]).await;
         assert!(shown.contains("license_altered"), "{shown}");
         assert_eq!(holds(&address, tenant).await, None);
-    })
+    }))
     .await;
 }

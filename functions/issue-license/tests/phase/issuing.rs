@@ -66,7 +66,7 @@ async fn one_that_no_longer_holds_is_followed_by_another() {
         for case in ["expired", "limits", "signing key gone", "another tenant's", "altered"] {
             let mut later = Duration::ZERO;
             match case {
-                "expired" => later = Duration::from_secs(366 * 24 * 3600),
+                "expired" => later = Duration::from_hours(366 * 24),
                 "limits" => {
                     world.platform.license.limits.insert(Tier::Free, Limits::default());
                 }
