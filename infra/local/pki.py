@@ -1,5 +1,6 @@
 """Private certificates of the stack's own servers."""
 
+import base64
 import os
 import subprocess
 
@@ -36,6 +37,19 @@ def openssl(folder, *words):
     done = subprocess.run(["openssl", *words], cwd=folder, env=env, capture_output=True, text=True, umask=0o077)
     if done.returncode:
         raise SystemExit(f"openssl {words[0]} failed: {done.stderr.strip()}")
+
+
+def ed25519_public(seed):
+    """The public half of an Ed25519 key; both are 32 bytes in base64. Empty without openssl, which `needs` tells of."""
+    if not installed()[0]:
+        return ""
+    # RFC 8410: the seed within PKCS #8. By standard input: arguments can be read by everybody.
+    private = bytes.fromhex("302e020100300506032b657004220420") + base64.b64decode(seed)
+    done = subprocess.run(["openssl", "pkey", "-inform", "DER", "-pubout", "-outform", "DER"], input=private,
+                          capture_output=True)
+    if done.returncode:
+        raise SystemExit(f"openssl pkey failed: {done.stderr.decode().strip()}")
+    return base64.b64encode(done.stdout[-32:]).decode()
 
 
 def installed():

@@ -17,5 +17,7 @@ pub mod cluster;
 pub mod dns;
 #[cfg(feature = "helm")]
 pub mod helm;
+#[cfg(feature = "license")]
+pub mod license;
 #[cfg(feature = "tenant_api")]
 pub mod tenant_api;

@@ -6,8 +6,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use subtle::ConstantTimeEq;
+use zeroize::Zeroize as _;
 
-/// A value that must not be seen.
+/// A value that must not be seen. It is wiped from memory when dropped.
 #[derive(Clone)]
 pub struct Secret(String);
 
@@ -25,6 +26,12 @@ impl Secret {
     /// Whether `other` is the same, in a time that does not tell how much of it is.
     pub fn matches(&self, other: &str) -> bool {
         self.0.as_bytes().ct_eq(other.as_bytes()).into()
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }
 
@@ -83,7 +90,11 @@ impl SecretRef {
                 _ => Err(SecretError::Env(name.clone())),
             },
             Self::File(path) => match std::fs::read_to_string(path) {
-                Ok(value) => Ok(Secret::new(value.trim_end_matches(['\r', '\n']))),
+                Ok(mut value) => {
+                    // In place: a copy would leave the first one in memory.
+                    value.truncate(value.trim_end_matches(['\r', '\n']).len());
+                    Ok(Secret::new(value))
+                }
                 Err(source) => Err(SecretError::File { path: path.clone(), source }),
             },
             Self::Kubernetes { .. } => Err(SecretError::NeedsCluster(self.to_string())),

@@ -34,7 +34,7 @@ pub use look::Outside;
 pub use phases::{Act, Attempt, Scripted};
 pub use private::{Private, Server};
 pub use proxy::Proxy;
-pub use region::{RegionWorld, dns, slug};
+pub use region::{RegionWorld, dns, license, slug};
 pub use site::{Api, Site, calm, fresh_slug, hasty};
 pub use worker::Worker;
 pub use world::{Engine, World, eventually, seconds};

@@ -11,8 +11,8 @@ use shared::decide::phases;
 use shared::decide::verbs::Verb;
 use shared::model::{DeploymentType, PhaseName, TenantId, Tier};
 use shared::platform::{
-    Certificates, Charts, Dns, DnsProviderKind, Engine, Isolation, Platform, PowerDnsSettings, Region,
-    RegionDatabase, Seconds,
+    Certificates, Charts, Dns, DnsProviderKind, Engine, Isolation, License, Platform, PowerDnsSettings,
+    Region, RegionDatabase, Seconds,
 };
 use shared::runtime::Runner;
 use shared::secret::SecretRef;
@@ -265,6 +265,7 @@ fn platform(tenant_api_url: &str, engine: Engine) -> Platform {
         charts: Charts { repository_url: required("CHART_REPOSITORY_URL"), ..Charts::default() },
         dns: dns(),
         certificates: Certificates { issuer: ISSUER.into(), ..Certificates::default() },
+        license: license(),
         simulated_nodes: true,
         engine: Engine {
             // Helm is slow on a small machine that runs several at once, and a worker late by that is not lost.
@@ -299,12 +300,27 @@ pub fn dns() -> Dns {
     }
 }
 
+/// The stack's licence keys.
+pub fn license() -> License {
+    let key = |id: &str, variable: &str| {
+        required(variable);
+        [(id.to_owned(), SecretRef::Env(variable.into()))].into()
+    };
+    License {
+        sign_with: "local".into(),
+        seal_with: "local".into(),
+        signing_keys: key("local", "LICENSE_SIGNING_KEY"),
+        key_encryption_keys: key("local", "LICENSE_KEY_ENCRYPTION_KEY"),
+        ..License::default()
+    }
+}
+
 /// A tenant-api in this process; it ends with the test.
 async fn serve_tenant_api() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let secrets =
         tenant_api::InternalSecrets::new([required("TENANT_API_INTERNAL_SECRET")]).expect("a secret");
-    tokio::spawn(tenant_api::serve(listener, tenant_api::Config { secrets }, std::future::pending()));
+    tokio::spawn(tenant_api::serve(listener, tenant_api::Config::new(secrets), std::future::pending()));
     url
 }

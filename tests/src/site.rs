@@ -59,6 +59,9 @@ impl Site {
             "REGION_DATABASE_ADMIN_PASSWORD",
             "ADMIN_TOKEN",
             "PDNS_API_KEY",
+            "LICENSE_SIGNING_KEY",
+            "LICENSE_KEY_ENCRYPTION_KEY",
+            "LICENSE_PUBLIC_KEYS",
         ];
         let mut variables: Variables =
             passed.into_iter().map(|name| (name.to_owned(), required(name))).collect();

@@ -6,6 +6,7 @@
 
 mod command;
 mod health;
+mod license;
 pub mod registry;
 mod settings;
 

@@ -10,6 +10,7 @@ use deploy_core_services::DeployCoreServices;
 use deploy_data_services::DeployDataServices;
 use deploy_ingress_controller::DeployIngressController;
 use deploy_monitoring::DeployMonitoring;
+use issue_license::IssueLicense;
 use setup_database::SetupDatabase;
 use setup_observability::SetupObservability;
 use shared::platform::Platform;
@@ -21,6 +22,8 @@ use take_inventory::TakeInventory;
 pub async fn runner(store: Store, platform: Arc<Platform>) -> shared::phase::Result<Runner> {
     Runner::new(store, platform)
         .with::<CreateNamespace>()
+        .await?
+        .with::<IssueLicense>()
         .await?
         .with::<SetupDatabase>()
         .await?

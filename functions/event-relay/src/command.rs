@@ -18,11 +18,11 @@ use crate::lane::Lane;
 use crate::settings;
 
 /// Connections to the control plane's database: one for each loop and one for what its deliveries write, and one for health.
-const CONNECTIONS: u32 = 6;
+const CONNECTIONS: u32 = 9;
 
 fn arguments() -> Command {
     Command::new("event-relay")
-        .about("Delivers the outbox to Kafka and by e-mail")
+        .about("Delivers the outbox to Kafka, by e-mail and to the data plane")
         .subcommand(Command::new("run").about("Deliver until told to stop (the default)"))
         .subcommand(Command::new("once").about("Deliver what is due, and end"))
         .subcommand(

@@ -11,6 +11,7 @@ use shared::store::{Sink, Store};
 
 use crate::kafka::Kafka;
 use crate::lane::Lane;
+use crate::license::Licenses;
 use crate::mail::Mail;
 use crate::smtp::Server;
 
@@ -73,5 +74,12 @@ pub(crate) fn lanes(platform: &Platform, store: &Store) -> anyhow::Result<Vec<Ar
         Lane::new(Sink::Kafka, store.clone(), events.delivery.clone(), None, Box::new(kafka)),
         letters(Sink::Email),
         letters(Sink::Operators),
+        Lane::new(
+            Sink::License,
+            store.clone(),
+            platform.license.delivery.clone(),
+            Some(platform.license.refusals),
+            Box::new(Licenses::new(platform, store)?),
+        ),
     ])
 }

@@ -64,7 +64,7 @@ async fn plan() -> Plan {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let secrets = tenant_api::InternalSecrets::new([INTERNAL_SECRET.to_owned()]).unwrap();
-    tokio::spawn(tenant_api::serve(listener, tenant_api::Config { secrets }, std::future::pending()));
+    tokio::spawn(tenant_api::serve(listener, tenant_api::Config::new(secrets), std::future::pending()));
     setting("REGION_DATABASE_ADMIN_PASSWORD");
     let file = std::env::temp_dir().join(format!("take-inventory-{}", RunId::generate()));
     std::fs::write(&file, INTERNAL_SECRET).unwrap();

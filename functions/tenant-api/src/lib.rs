@@ -3,18 +3,23 @@
 //! - `POST /internal/database/initialize`: role, database or schema, migrations and seed data of one tenant.
 //! - `POST /internal/database/drop`: takes away what `initialize` made.
 //! - `POST /internal/database/inventory`: what a Postgres server holds of one tenant.
+//! - `POST /internal/license/refresh`: a tenant's licence, as the control plane has signed it.
+//! - `GET /internal/license/{tenant}`: what the licence that holds says.
 //! - `GET /healthz`, `GET /readyz`: the process answers.
 //!
-//! Every internal call carries the header `x-internal-secret` and the credentials of a database administrator, who is
-//! known for that one call only. Calls may be repeated, run at once, and follow a call that died half-way: what is
+//! Every internal call carries the header `x-internal-secret`, and one about a database the credentials of its administrator,
+//! who is known for that one call only. Calls may be repeated, run at once, and follow a call that died half-way: what is
 //! there and ours is kept, what is missing is made, and what belongs to somebody else is refused with 409.
 //! Errors are problem+json with a stable `code`: `invalid_request`, `unauthorized`, `foreign_role`,
-//! `foreign_database`, `foreign_schema`, `database_unavailable` (try again), `database_error` (look at it).
+//! `foreign_database`, `foreign_schema`, `database_unavailable` (try again), `database_error` (look at it), and of licences `license_malformed`,
+//! `license_key_unknown`, `license_altered`, `license_foreign`, `license_expired`, `license_not_yet_valid`,
+//! `license_unkept` (try again), `license_missing`.
 
 mod auth;
 mod drop;
 mod initialize;
 mod inventory;
+mod license;
 mod ownership;
 mod problem;
 mod request;
@@ -23,5 +28,6 @@ mod server;
 mod sql;
 
 pub use auth::InternalSecrets;
+pub use license::Licenses;
 pub use problem::Problem;
 pub use server::{Config, main, router, serve};

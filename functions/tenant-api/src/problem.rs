@@ -56,7 +56,7 @@ impl Problem {
             StatusCode::METHOD_NOT_ALLOWED,
             "method_not_allowed",
             "The resource does not know this method",
-            "internal calls are POST, health checks GET".to_owned(),
+            "changes are POST, reading and health checks GET".to_owned(),
         )
     }
 
@@ -73,6 +73,29 @@ impl Problem {
     pub(crate) fn foreign_schema(name: &str, owner: &str) -> Self {
         let detail = format!("schema {name} exists and belongs to {owner}; nothing was changed");
         Self::new(StatusCode::CONFLICT, "foreign_schema", "The schema belongs to somebody else", detail)
+    }
+
+    /// 422: a licence that is not taken.
+    pub(crate) fn license(code: &'static str, detail: String) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, "The licence is not accepted", detail)
+    }
+
+    pub(crate) fn license_unkept(reason: &str) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "license_unkept",
+            "The licence cannot be kept now",
+            format!("LICENSE_DIR: {reason}"),
+        )
+    }
+
+    pub(crate) fn license_missing() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "license_missing",
+            "The tenant has no licence that holds",
+            "none was delivered here, or it has expired".to_owned(),
+        )
     }
 
     pub(crate) fn unavailable(doing: &str, reason: &str) -> Self {

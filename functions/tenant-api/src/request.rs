@@ -280,13 +280,19 @@ fn place(
 
 /// Reads a body. The answer to a bad one names the field and repeats no value, which could be a secret.
 pub fn parse<T: Asked>(body: &[u8]) -> Result<T, Problem> {
+    let asked: T = decode(body)?;
+    asked.validate()?;
+    Ok(asked)
+}
+
+/// As [`parse`], as far as its types go.
+pub fn decode<T: de::DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut reader = serde_json::Deserializer::from_slice(body);
     let asked: T = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
         explain(&path, &error.into_inner())
     })?;
     reader.end().map_err(|_| Problem::invalid("", "there is more than one JSON value"))?;
-    asked.validate()?;
     Ok(asked)
 }
 

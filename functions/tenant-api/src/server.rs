@@ -1,6 +1,7 @@
 //! The process: its settings, its routes, its logs.
 
 use crate::auth::{self, InternalSecrets};
+use crate::license::{self, Licenses};
 use crate::problem::Problem;
 use crate::request::{self, Operation};
 use axum::body::Bytes;
@@ -10,8 +11,10 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
+use shared::license::PublicKeys;
 use std::future::Future;
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 use tokio::net::TcpListener;
@@ -26,12 +29,23 @@ const BODY_LIMIT: usize = 64 * 1024;
 pub struct Config {
     /// The secrets a caller may present.
     pub secrets: InternalSecrets,
+    /// Where the tenants' licences are kept, and whose are accepted.
+    pub licenses: Licenses,
+}
+
+impl Config {
+    /// With these secrets, accepting no licence.
+    pub fn new(secrets: InternalSecrets) -> Self {
+        Self { secrets, licenses: Licenses::default() }
+    }
 }
 
 /// Runs the process until SIGTERM or SIGINT, after which calls under way are finished.
 ///
-/// Settings: `TENANT_API_INTERNAL_SECRET` (required), `LISTEN` (`127.0.0.1:8090`), `RUST_LOG` (`info`). A bad one is
-/// named in one line on standard error, with exit code 1.
+/// Settings: `TENANT_API_INTERNAL_SECRET` (required), `LISTEN` (`127.0.0.1:8090`), `LICENSE_PUBLIC_KEYS`
+/// (`id=BASE64,id=BASE64`; without it no licence is accepted), `LICENSE_DIR` (where licences outlast the process; without it
+/// they are told again), `TENANT_ID` (the one tenant that this instance serves), `RUST_LOG` (`info`). A bad one is named in
+/// one line on standard error, with exit code 1.
 pub fn main() -> ExitCode {
     match start() {
         Ok(()) => ExitCode::SUCCESS,
@@ -51,7 +65,15 @@ fn start() -> Result<(), String> {
         Ok(value) => value,
         Err(_) => "127.0.0.1:8090".to_owned(),
     };
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let keys = PublicKeys::parse(&set("LICENSE_PUBLIC_KEYS").unwrap_or_default())
+        .map_err(|error| format!("LICENSE_PUBLIC_KEYS: {error}"))?;
+    let pinned = set("TENANT_ID")
+        .map(|id| id.parse().map_err(|_| format!("TENANT_ID is '{id}', which is no uuid")))
+        .transpose()?;
     log_to_stdout();
+    let folder = set("LICENSE_DIR").map(PathBuf::from);
+    let licenses = Licenses::open(keys, pinned, folder).map_err(|error| format!("LICENSE_DIR: {error}"))?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("cannot start: {error}"))?;
     runtime.block_on(async {
         let listener = TcpListener::bind(&listen)
@@ -66,7 +88,7 @@ fn start() -> Result<(), String> {
             }
         };
         tracing::info!(listen, "tenant-api is ready");
-        serve(listener, Config { secrets }, stop).await.map_err(|error| format!("stopped: {error}"))
+        serve(listener, Config { secrets, licenses }, stop).await.map_err(|error| format!("stopped: {error}"))
     })
 }
 
@@ -96,6 +118,9 @@ pub fn router(config: &Config) -> Router {
         .route("/internal/database/initialize", post(call::<request::Initialize>))
         .route("/internal/database/drop", post(call::<request::Drop>))
         .route("/internal/database/inventory", post(call::<request::Inventory>))
+        .route("/internal/license/refresh", post(license::refresh))
+        .route("/internal/license/{tenant}", get(license::read))
+        .with_state(config.licenses.clone())
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .route_layer(middleware::from_fn_with_state(config.secrets.clone(), auth::require));
     Router::new()

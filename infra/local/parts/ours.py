@@ -1,8 +1,11 @@
 """Our own servers as plain processes: tenant-api, dispatcher, event-relay, tenant-service; and what all our programs are told."""
 
+import base64
+import hashlib
 import os
 import subprocess
 
+import pki
 from part import Part, serves
 from supervisor import MARK
 
@@ -39,7 +42,9 @@ class Ours(Part):
         return f"127.0.0.1:{self.port(self.listens)}"
 
     def environment(self):
-        return told(self.stack) | {"LISTEN": self.address()}
+        """Without what makes and opens licences, which few need."""
+        known = {name: value for name, value in told(self.stack).items() if name not in KEYS}
+        return known | {"LISTEN": self.address()}
 
     def command(self):
         return [self.binary()]
@@ -54,7 +59,12 @@ class TenantApi(Ours):
 
     def exports(self):
         return {"TENANT_API_URL": f"http://{self.address()}",
-                "TENANT_API_INTERNAL_SECRET": self.stack.secret("tenant_api_internal")}
+                "TENANT_API_INTERNAL_SECRET": self.stack.secret("tenant_api_internal"),
+                "LICENSE_PUBLIC_KEYS": f"local={pki.ed25519_public(key(self.stack, 'license_signing'))}"}
+
+    def environment(self):
+        return super().environment() | {"LICENSE_PUBLIC_KEYS": self.stack.values["LICENSE_PUBLIC_KEYS"],
+                                        "LICENSE_DIR": self.home / "licenses"}
 
 
 class Dispatcher(Ours):
@@ -65,6 +75,10 @@ class Dispatcher(Ours):
     def environment(self):
         environment = told(self.stack) | {"HEALTH_LISTEN": self.address(), "AMQP_URL": self.stack.values["AMQP_URL"]}
         return environment
+
+    def exports(self):
+        return {"LICENSE_SIGNING_KEY": key(self.stack, "license_signing"),
+                "LICENSE_KEY_ENCRYPTION_KEY": key(self.stack, "license_key_encryption")}
 
     def migrate(self):
         """Brings the control plane's schema up to date, before any server starts."""
@@ -85,7 +99,8 @@ class EventRelay(Ours):
 
     def environment(self):
         values, known = self.stack.values, told(self.stack)
-        mine = ("DATABASE_URL", "DATABASE_DIRECT_URL", "TENANTRY_CONFIG", "PATH", "RUST_LOG")
+        mine = ("DATABASE_URL", "DATABASE_DIRECT_URL", "TENANTRY_CONFIG", "PATH", "RUST_LOG",
+                "TENANT_API_INTERNAL_SECRET", "LICENSE_KEY_ENCRYPTION_KEY")
         return {name: known[name] for name in mine} | {
             "HEALTH_LISTEN": self.address(), "KAFKA_BROKERS": values["KAFKA_BROKERS"], "SMTP_URL": values["SMTP_URL"],
         }
@@ -100,6 +115,15 @@ class TenantService(Ours):
         return {"API_URL": f"http://{self.address()}", "ADMIN_TOKEN": self.stack.secret("admin_token")}
 
 
+# What makes licences, and opens them.
+KEYS = ("LICENSE_SIGNING_KEY", "LICENSE_KEY_ENCRYPTION_KEY")
+
+
+def key(stack, name):
+    """32 bytes in base64, from a generated secret."""
+    return base64.b64encode(hashlib.sha256(stack.secret(name).encode()).digest()).decode()
+
+
 def told(stack):
     """The environment of every program of ours. Only the dispatcher is told of RabbitMQ."""
     values = stack.values
@@ -112,6 +136,7 @@ def told(stack):
         "REGION_DATABASE_ADMIN_PASSWORD": values["REGION_DATABASE_ADMIN_PASSWORD"],
         "ADMIN_TOKEN": values["ADMIN_TOKEN"],
         "PDNS_API_KEY": values["PDNS_API_KEY"],
+        **{name: values[name] for name in KEYS},
         "INVOKER": stack.invoker(),
         "LAMBDA_ENDPOINT": values["LAMBDA_ENDPOINT"],
         "PATH": f"{stack.bin}:{os.environ['PATH']}",

@@ -28,9 +28,10 @@ const fn phase(
 }
 
 /// Every phase, in the order of a `container_per_tenant` run.
-pub static PHASES: [PhaseFacts; 10] = [
+pub static PHASES: [PhaseFacts; 11] = [
     // The database's undo needs nothing of the namespace, but everything else lives in it.
     phase("CREATE_NAMESPACE", (5, 30), false, true, &["cluster"]),
+    phase("ISSUE_LICENSE", (1, 5), false, false, &[]),
     phase("SETUP_DATABASE", (30, 120), false, true, &["cluster", "tenant-api"]),
     phase("DEPLOY_CORE_SERVICES", (60, 300), false, false, &["cluster", "chart-repository"]),
     phase("CONFIGURE_NETWORKING", (10, 30), false, false, &["cluster"]),
@@ -51,7 +52,7 @@ pub fn plan(deployment: DeploymentType) -> Vec<PhaseName> {
         DeploymentType::ContainerPerTenant => PHASES.iter().map(|phase| phase.name.clone()).collect(),
         DeploymentType::Shared => PHASES
             .iter()
-            .filter(|phase| phase.name.as_str() == "SETUP_DATABASE")
+            .filter(|phase| matches!(phase.name.as_str(), "ISSUE_LICENSE" | "SETUP_DATABASE"))
             .map(|phase| phase.name.clone())
             .collect(),
     }
@@ -74,6 +75,7 @@ mod tests {
             names,
             [
                 "CREATE_NAMESPACE",
+                "ISSUE_LICENSE",
                 "SETUP_DATABASE",
                 "DEPLOY_CORE_SERVICES",
                 "CONFIGURE_NETWORKING",
@@ -85,5 +87,11 @@ mod tests {
                 "SETUP_OBSERVABILITY",
             ]
         );
+    }
+
+    #[test]
+    fn a_shared_tenant_begins_with_its_licence() {
+        let names: Vec<String> = plan(DeploymentType::Shared).iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["ISSUE_LICENSE", "SETUP_DATABASE"]);
     }
 }

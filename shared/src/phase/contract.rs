@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::{Error, Result, Step};
 use crate::model::{PhaseName, Tenant};
 use crate::platform::Platform;
+use crate::store::Store;
 
 /// One phase of a run: what it will do, doing it, and undoing it.
 ///
@@ -30,6 +31,15 @@ pub trait Phase: Send + Sync + 'static {
     fn connect(platform: &Platform) -> impl Future<Output = Result<Self>> + Send
     where
         Self: Sized;
+
+    /// As [`Phase::connect`], beside the runtime's own connection to the control plane's database: for a phase whose effect
+    /// is a row there, so that a function's sandbox still holds one connection.
+    fn connect_beside(platform: &Platform, _store: &Store) -> impl Future<Output = Result<Self>> + Send
+    where
+        Self: Sized,
+    {
+        Self::connect(platform)
+    }
 
     /// Decides what to do. Pure: no I/O, the same answer for the same input.
     fn plan(&self, tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<Self::Plan>;

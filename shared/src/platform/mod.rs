@@ -5,6 +5,7 @@ mod certificates;
 mod dns;
 mod domains;
 mod ingress;
+mod license;
 mod monitoring;
 mod observability;
 mod relay;
@@ -19,6 +20,7 @@ pub use certificates::{Certificates, IssuerKind};
 pub use dns::{AzureCredential, AzureDnsSettings, Dns, DnsProviderKind, PowerDnsSettings};
 pub use domains::Domains;
 pub use ingress::{Controller, Ingress};
+pub use license::{License, Limits};
 pub use monitoring::{Chart, ClusterMetrics, Mail, Monitoring};
 pub use observability::{Backend, Kept, Observability};
 pub use relay::{Delivery, Events, Letters};
@@ -116,6 +118,8 @@ pub struct Platform {
     pub domains: Domains,
     /// The letters to the tenants' administrators and the platform's operators.
     pub mail: Letters,
+    /// The tenants' licences.
+    pub license: License,
 }
 
 /// A region: the unit of residency.
@@ -248,6 +252,7 @@ impl Default for Platform {
             events: Events::default(),
             domains: Domains::default(),
             mail: Letters::default(),
+            license: License::default(),
         }
     }
 }
@@ -299,6 +304,7 @@ impl Platform {
         platform.certificates.check().map_err(|wrong| in_section("certificates", wrong))?;
         platform.events.check().map_err(|wrong| in_section("events", wrong))?;
         platform.mail.check().map_err(|wrong| in_section("mail", wrong))?;
+        platform.license.check().map_err(|wrong| in_section("license", wrong))?;
         Ok(platform)
     }
 

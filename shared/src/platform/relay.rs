@@ -132,7 +132,7 @@ impl Letters {
 }
 
 impl Delivery {
-    fn check(&self) -> Result<(), (String, String)> {
+    pub(super) fn check(&self) -> Result<(), (String, String)> {
         for (key, value) in [
             ("timeout", self.timeout),
             ("claim", self.claim),

@@ -48,7 +48,7 @@ impl Runner {
 
     /// Connects a phase and adds it.
     pub async fn with<P: Phase>(mut self) -> crate::phase::Result<Self> {
-        let phase = P::connect(&self.platform).await?;
+        let phase = P::connect_beside(&self.platform, &self.store).await?;
         self.phases.insert(P::NAME, Arc::new(Loaded(phase)));
         Ok(self)
     }

@@ -21,6 +21,8 @@ crate::model::names!(
         Email = "email",
         /// Letters to the platform's operators.
         Operators = "operators",
+        /// Licences to the data plane.
+        License = "license",
     }
 );
 

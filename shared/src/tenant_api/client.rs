@@ -125,24 +125,27 @@ impl TenantApi {
         body: &(impl Serialize + Sync),
         secrets: &[&Secret],
     ) -> Result<T> {
-        let answer = self.send(at, operation, body).await;
+        let path = format!("database/{operation}");
+        let answer = self.send(&at.server, &at.internal_secret, &path, body).await;
         answer.map_err(|error| {
             let secrets = secrets.iter().copied().chain([&at.internal_secret, &at.admin_password]);
             without(error, secrets)
         })
     }
 
-    async fn send<T: DeserializeOwned>(
+    /// Sends `body` to `/internal/<path>`. Errors may quote what the server says.
+    pub(super) async fn send<T: DeserializeOwned>(
         &self,
-        at: &Access,
-        operation: &str,
+        server: &Server,
+        internal_secret: &Secret,
+        path: &str,
         body: &(impl Serialize + Sync),
     ) -> Result<T> {
-        let server = &at.server;
-        let url = address(server, operation)?;
+        let url = address(server, path)?;
         // The origin alone: a URL may carry credentials.
+        let operation = path.strip_prefix("database/").unwrap_or(path);
         let doing = format!("{operation} at {}", url.origin().ascii_serialization());
-        let mut internal_secret = HeaderValue::from_str(at.internal_secret.expose()).map_err(|_| {
+        let mut internal_secret = HeaderValue::from_str(internal_secret.expose()).map_err(|_| {
             let message = format!("{}: the secret cannot be sent in a header", setting(server));
             Error::fatal("tenant_api_config", message).next("Use visible ASCII characters only.")
         })?;
@@ -187,8 +190,8 @@ fn setting(server: &Server) -> String {
     format!("regions.{}.internal_secret ({})", server.region, server.internal_secret)
 }
 
-fn address(server: &Server, operation: &str) -> Result<Url> {
-    let whole = format!("{}/internal/database/{operation}", server.endpoint.trim_end_matches('/'));
+fn address(server: &Server, path: &str) -> Result<Url> {
+    let whole = format!("{}/internal/{path}", server.endpoint.trim_end_matches('/'));
     let why = match Url::parse(&whole) {
         Ok(url) if matches!(url.scheme(), "http" | "https") => return Ok(url),
         Ok(_) => "it is neither http nor https".to_owned(),
@@ -220,6 +223,12 @@ fn refused(doing: &str, server: &Server, status: StatusCode, text: &[u8]) -> Err
             Error::fatal(code, message)
                 .next("Find out whose it is and rename or remove it, then start the tenant again.")
         }
+        // It is told of keys, and its clock is set, by others.
+        422 if matches!(problem.code.as_str(), "license_key_unknown" | "license_not_yet_valid") => {
+            Error::retryable("tenant_api_not_ready", message).next(
+                "Give the region's tenant-api the public key (LICENSE_PUBLIC_KEYS), and look at its clock.",
+            )
+        }
         400 | 413 | 415 | 422 => Error::fatal("tenant_api_refused", message)
             .next("Check the region's database settings in the platform file, and that the versions fit."),
         429 | 502..=504 => unavailable(message),
@@ -249,7 +258,7 @@ impl Problem {
 }
 
 /// The same error with every secret blotted out: a server may quote what it was sent.
-fn without<'a>(mut error: Error, secrets: impl Iterator<Item = &'a Secret>) -> Error {
+pub(super) fn without<'a>(mut error: Error, secrets: impl Iterator<Item = &'a Secret>) -> Error {
     for secret in secrets.map(Secret::expose).filter(|secret| !secret.is_empty()) {
         error.message = error.message.replace(secret, "***");
     }

@@ -4,6 +4,7 @@
 mod answer;
 mod client;
 mod credentials;
+mod license;
 mod login;
 mod server;
 

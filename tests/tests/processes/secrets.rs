@@ -107,6 +107,8 @@ async fn no_secret_is_where_it_could_be_read() {
             ("the internal secret", required("TENANT_API_INTERNAL_SECRET")),
             ("the admin token", required("ADMIN_TOKEN")),
             ("the DNS servers' key", required("PDNS_API_KEY")),
+            ("the licences' signing key", required("LICENSE_SIGNING_KEY")),
+            ("the licences' key-encryption key", required("LICENSE_KEY_ENCRYPTION_KEY")),
             ("the broker's password", password_in(&site.world.amqp_url)),
             ("the control plane's database password", password_in(&site.world.database_url)),
         ];

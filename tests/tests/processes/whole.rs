@@ -3,8 +3,9 @@
 use tests::{Api, Site, calm, fresh_slug, outside};
 
 /// The phases of a container_per_tenant run, in order.
-pub const PHASES: [&str; 10] = [
+pub const PHASES: [&str; 11] = [
     "CREATE_NAMESPACE",
+    "ISSUE_LICENSE",
     "SETUP_DATABASE",
     "DEPLOY_CORE_SERVICES",
     "CONFIGURE_NETWORKING",

@@ -4,6 +4,7 @@
 
 mod delivering;
 mod killing;
+mod license;
 mod outages;
 mod post;
 mod refusing;

@@ -1,6 +1,7 @@
 //! A world with a topic of its own, in which relays run.
 
 use std::future::Future;
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -82,14 +83,24 @@ impl Station {
         Relay { process, url: format!("http://{address}/metrics") }
     }
 
+    /// A folder that goes with the station.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Runs a command of the relay to its end.
     pub async fn command(&self, words: &[&str]) -> String {
-        let mut command = Command::new(program("event-relay"));
+        self.run_program("event-relay", words).await
+    }
+
+    /// Runs a command of one of our programs to its end.
+    pub async fn run_program(&self, name: &str, words: &[&str]) -> String {
+        let mut command = Command::new(program(name));
         command.args(words);
-        let mut process = Process::start("event-relay", command, &self.variables, self.folder.path());
+        let mut process = Process::start(name, command, &self.variables, self.folder.path());
         let status = process.end().await;
         let log = process.log();
-        assert!(status.success(), "event-relay {words:?}: {status}\n{log}");
+        assert!(status.success(), "{name} {words:?}: {status}\n{log}");
         log
     }
 

@@ -246,7 +246,7 @@ async fn serve_tenant_api() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let secrets = tenant_api::InternalSecrets::new([INTERNAL_SECRET.to_owned()]).unwrap();
-    tokio::spawn(tenant_api::serve(listener, tenant_api::Config { secrets }, std::future::pending()));
+    tokio::spawn(tenant_api::serve(listener, tenant_api::Config::new(secrets), std::future::pending()));
     url
 }
 

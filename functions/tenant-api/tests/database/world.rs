@@ -33,7 +33,7 @@ impl World {
     pub async fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let config = Config { secrets: InternalSecrets::new([SECRET.to_owned()]).unwrap() };
+        let config = Config::new(InternalSecrets::new([SECRET.to_owned()]).unwrap());
         tokio::spawn(tenant_api::serve(listener, config, std::future::pending()));
         Self {
             url,

@@ -99,7 +99,7 @@ pub async fn run(world: &World) -> Provisioned {
     let secret = required("TENANT_API_INTERNAL_SECRET");
     let secrets = tenant_api::InternalSecrets::new([secret]).expect("a secret");
     let serving =
-        tokio::spawn(tenant_api::serve(listener, tenant_api::Config { secrets }, std::future::pending()));
+        tokio::spawn(tenant_api::serve(listener, tenant_api::Config::new(secrets), std::future::pending()));
     let mut platform = Platform::from_env().expect("TENANTRY_CONFIG");
     // Names that may be forgotten soon, as taking the tenant out waits for that.
     platform.dns = tests::dns();

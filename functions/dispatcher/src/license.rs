@@ -1,0 +1,62 @@
+//! What is done to licences by hand: beside dispatchers, relays and runs that are at work.
+
+use anyhow::{Context as _, bail};
+use clap::{Arg, ArgMatches, Command};
+use serde_json::json;
+use shared::license;
+use shared::platform::Platform;
+use shared::store::Store;
+
+pub(crate) fn arguments() -> Command {
+    Command::new("license")
+        .about("The tenants' licences and their keys")
+        .subcommand_required(true)
+        .subcommand(Command::new("rewrap").about(
+            "Wrap all data keys with license.seal_with, so that older keys can be removed; may be run again",
+        ))
+        .subcommand(
+            Command::new("announce")
+                .about("Tell the data plane of all current licences again")
+                .arg(Arg::new("region").long("region").help("Only this region's")),
+        )
+        .subcommand(
+            Command::new("public-keys").about(
+                "Print the public keys of license.signing_keys, as a tenant-api's LICENSE_PUBLIC_KEYS",
+            ),
+        )
+}
+
+#[expect(clippy::print_stdout, reason = "the command's answer")]
+pub(crate) async fn execute(matches: &ArgMatches) -> anyhow::Result<()> {
+    let platform = Platform::from_env()?;
+    match matches.subcommand() {
+        Some(("rewrap", _)) => return rewrap(&platform).await,
+        Some(("announce", announce)) => {
+            let region = announce.get_one::<String>("region").map(String::as_str);
+            if let Some(unknown) = region.filter(|region| !platform.regions.contains_key(*region)) {
+                bail!("there is no region '{unknown}' in the platform's configuration");
+            }
+            let notices = Store::connect(1)?.announce_licenses(region).await?;
+            println!("{}", json!({ "notices": notices }));
+        }
+        _ => println!("{}", license::signer(&platform.license)?.public_keys().text()),
+    }
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the command's answer")]
+async fn rewrap(platform: &Platform) -> anyhow::Result<()> {
+    let seals = license::seals(&platform.license)?;
+    let done = license::rewrap(&Store::connect(1)?, &seals).await.context("the rewrap has not ended")?;
+    println!(
+        "{}",
+        json!({ "keyEncryptionKey": seals.key_id(), "rewrapped": done.rewrapped, "unopened": done.unopened.len() })
+    );
+    for (stored, why) in &done.unopened {
+        tracing::warn!(license.id = %stored.id, tenant.id = %stored.tenant_id, %why, "does not open, and stays as it is");
+    }
+    if !done.unopened.is_empty() {
+        bail!("{} licences do not open; no key that they need may be removed", done.unopened.len());
+    }
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! The sink `license`: a tenant's licence to the tenant-api that serves it. A row only says that there is something to tell;
+//! what is sent is the licence that is current when it is sent, opened for the length of the call.
+
+use async_trait::async_trait;
+use shared::license::{Sealed, seals};
+use shared::phase::Error;
+use shared::platform::Platform;
+use shared::secret::Secret;
+use shared::store::{Outgoing, Store};
+use shared::tenant_api::{Server, TenantApi};
+
+use crate::lane::{Deliver, Failure};
+
+/// The tenant-apis of all regions.
+pub(crate) struct Licenses {
+    store: Store,
+    platform: Platform,
+    tenant_api: TenantApi,
+}
+
+impl Licenses {
+    /// Sends nothing yet. Keys and secrets are read when they are needed, so that a relay without licences needs none.
+    pub(crate) fn new(platform: &Platform, store: &Store) -> anyhow::Result<Self> {
+        let within = platform.license.delivery.timeout.duration();
+        let tenant_api = TenantApi::connect()?.answering_within(within);
+        Ok(Self { store: store.clone(), platform: platform.clone(), tenant_api })
+    }
+}
+
+#[async_trait]
+impl Deliver for Licenses {
+    async fn deliver(&self, row: &Outgoing) -> Result<Option<String>, Failure> {
+        let found = self.store.license(row.tenant_id).await.map_err(later)?;
+        let Some(stored) = found else {
+            return Ok(Some("the tenant has no licence any more: there is nothing to tell".into()));
+        };
+        let region = row.payload["region"].as_str().unwrap_or_default();
+        let server = Server::of(&self.platform, region).map_err(later)?;
+        let internal_secret = server
+            .internal_secret
+            .resolve()
+            .map_err(|error| Failure::Later(format!("regions.{region}.internal_secret: {error}")))?;
+        let license = {
+            let seals = seals(&self.platform.license).map_err(later)?;
+            let text = seals.open(row.tenant_id, &Sealed::from(&stored)).map_err(later)?;
+            Secret::new(text.as_str())
+        };
+        let told = self.tenant_api.refresh_license(&server, &internal_secret, row.tenant_id, &license).await;
+        let holds = told.map_err(failure)?.license_id;
+        Ok((holds != stored.id).then(|| format!("the tenant-api goes by licence {holds}, which is newer")))
+    }
+}
+
+/// A licence that the tenant-api will not take is refused; everything else may go well later.
+fn failure(error: Error) -> Failure {
+    if error.code == "tenant_api_refused" { Failure::Refused(error.message) } else { later(error) }
+}
+
+fn later(error: impl std::fmt::Display) -> Failure {
+    Failure::Later(error.to_string())
+}

@@ -1,0 +1,218 @@
+//! ISSUE_LICENSE: the tenant's licence, signed, sealed and stored, and the notice that tells the data plane of it.
+//!
+//! In: the tenant's tier, the platform's keys. Out: which licence holds, until when. Fails with `license_key` when a key is
+//! missing or wrong (nothing is stored then), `license_unreadable` when what was stored does not open or is not what was
+//! signed. A valid licence of the tenant that is there is kept. Rollback: deletes the licence that this run made; one that
+//! it has taken the place of is current again.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use shared::license::{self, Claims, KeyError, Sealed, Seals, Signer};
+use shared::model::{PhaseName, RunId, Tenant, TenantId, Tier};
+use shared::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
+use shared::platform::{License, Limits, Platform, Seconds};
+use shared::store::{LicenseStored, Store, StoreError, StoredLicense};
+use uuid::Uuid;
+
+/// The phase.
+#[derive(Debug)]
+pub struct IssueLicense {
+    store: Store,
+    /// Read anew for every step: keys may change while a plan waits.
+    settings: License,
+}
+
+/// What will be issued.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// Whose.
+    pub tenant_id: TenantId,
+    /// What the tenant pays for.
+    pub plan: Tier,
+    /// What that allows.
+    pub limits: Limits,
+    /// How long it holds, in seconds.
+    pub validity: Seconds,
+}
+
+/// The licence that holds, without what it opens with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Checkpoint {
+    /// Its id.
+    pub license_id: Uuid,
+    /// When it was issued.
+    pub issued_at: DateTime<Utc>,
+    /// When it expires.
+    pub expires_at: DateTime<Utc>,
+    /// Id of the key that signed it.
+    pub signing_key: String,
+    /// Id of the key-encryption key that it was sealed with; a rewrap changes that.
+    pub key_encryption_key: String,
+    /// The run that made it.
+    pub created_by_run: RunId,
+    /// What it has taken the place of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instead_of: Option<Uuid>,
+}
+
+/// The keys, for as long as one operation takes.
+struct Keys {
+    signer: Signer,
+    seals: Seals,
+}
+
+impl Phase for IssueLicense {
+    const NAME: PhaseName = PhaseName::new("ISSUE_LICENSE");
+    type Plan = Plan;
+    type Checkpoint = Checkpoint;
+
+    async fn connect(platform: &Platform) -> Result<Self> {
+        Self::connect_beside(platform, &Store::connect(1).map_err(of_store)?).await
+    }
+
+    async fn connect_beside(platform: &Platform, store: &Store) -> Result<Self> {
+        Ok(Self { store: store.clone(), settings: platform.license.clone() })
+    }
+
+    fn plan(&self, tenant: &Tenant, platform: &Platform, _: &Checkpoints) -> Result<Plan> {
+        Ok(Plan {
+            tenant_id: tenant.id,
+            plan: tenant.tier,
+            limits: platform.license.limits(tenant.tier),
+            validity: platform.license.validity,
+        })
+    }
+
+    async fn apply(&self, plan: &Plan, step: &Step) -> Result<Progress<Checkpoint>> {
+        let held = step.operation("issue license", Box::pin(self.issue(plan, step))).await?;
+        step.operation("verify license", Box::pin(self.check(plan, step))).await?;
+        Ok(Progress::Done(held))
+    }
+
+    async fn revert(&self, _: &Plan, _: Option<&Checkpoint>, step: &Step) -> Result<Progress<()>> {
+        let removed = Box::pin(async {
+            let removed = self.store.remove_license(step.owner()).await.map_err(of_store)?;
+            removed.ok_or_else(overtaken)
+        });
+        step.operation("delete license", removed).await?;
+        Ok(Progress::Done(()))
+    }
+}
+
+impl IssueLicense {
+    /// Keeps the tenant's licence if it is as planned and still valid, and issues another otherwise.
+    async fn issue(&self, plan: &Plan, step: &Step) -> Result<Checkpoint> {
+        // First of all, so that a wrong key leaves nothing.
+        let keys = self.keys()?;
+        let now = step.now();
+        let found = self.store.license(plan.tenant_id).await.map_err(of_store)?;
+        if let Some(found) = &found
+            && let Some(claims) = keys.valid(found, now)
+            && (claims.plan, claims.limits) == (plan.plan, plan.limits)
+        {
+            return Ok(checkpoint(found, None));
+        }
+        let made = keys.make(plan, step.owner().run_id, now)?;
+        let instead_of = found.map(|found| found.id);
+        match self.store.store_license(step.owner(), &made, instead_of).await.map_err(of_store)? {
+            LicenseStored::Current => Ok(checkpoint(&made, instead_of)),
+            LicenseStored::Overtaken | LicenseStored::Fenced => Err(overtaken()),
+        }
+    }
+
+    /// Reads back what is stored: a licence that does not open is none.
+    async fn check(&self, plan: &Plan, step: &Step) -> Result<Claims> {
+        let keys = self.keys()?;
+        let found = self.store.license(plan.tenant_id).await.map_err(of_store)?.ok_or_else(|| {
+            Error::retryable("license_missing", "the licence that was stored is not there")
+                .next("It was removed by hand; retry makes a new one.")
+        })?;
+        keys.open(&found, step.now()).map_err(|why| {
+            Error::retryable("license_unreadable", format!("licence {}: {why}", found.id)).next(
+                "See that the keys under [license] are the ones it was made with; retry makes a new one.",
+            )
+        })
+    }
+
+    fn keys(&self) -> Result<Keys> {
+        let wrong = |error: KeyError| {
+            Error::fatal("license_key", error.to_string()).next(
+                "Correct [license] in the platform's configuration or the secret it names, and start again.",
+            )
+        };
+        Ok(Keys {
+            signer: license::signer(&self.settings).map_err(wrong)?,
+            seals: license::seals(&self.settings).map_err(wrong)?,
+        })
+    }
+}
+
+impl Keys {
+    fn make(&self, plan: &Plan, run: RunId, now: DateTime<Utc>) -> Result<StoredLicense> {
+        let fault = |why: String| {
+            Error::retryable("license_unmade", why).next("This is a fault in the phase's code; report it.")
+        };
+        let time = |seconds| {
+            DateTime::from_timestamp(seconds, 0).ok_or_else(|| fault(format!("{seconds} s is no time")))
+        };
+        let issued = now.timestamp();
+        let validity = i64::try_from(plan.validity.duration().as_secs()).unwrap_or(i64::MAX);
+        let expires = issued.saturating_add(validity);
+        let (issued_at, expires_at) = (time(issued)?, time(expires)?);
+        let signed = self
+            .signer
+            .issue(plan.tenant_id, plan.plan, plan.limits, issued, expires)
+            .ok_or_else(|| fault("no key to sign with".into()))?;
+        let sealed =
+            self.seals.seal(plan.tenant_id, &signed.text).map_err(|error| fault(error.to_string()))?;
+        Ok(StoredLicense {
+            id: signed.claims.id,
+            tenant_id: plan.tenant_id,
+            sealed: sealed.license,
+            wrapped_key: sealed.data_key,
+            kek_id: sealed.key_id,
+            signing_key_id: signed.claims.key_id.clone(),
+            issued_at,
+            expires_at,
+            created_by_run: run,
+        })
+    }
+
+    /// What a stored licence says, if it opens, is the tenant's, and holds now.
+    fn open(&self, stored: &StoredLicense, now: DateTime<Utc>) -> std::result::Result<Claims, String> {
+        let text =
+            self.seals.open(stored.tenant_id, &Sealed::from(stored)).map_err(|error| error.to_string())?;
+        let public = self.signer.public_keys();
+        public.verify(&text, stored.tenant_id, now.timestamp()).map_err(|refused| refused.to_string())
+    }
+
+    fn valid(&self, stored: &StoredLicense, now: DateTime<Utc>) -> Option<Claims> {
+        self.open(stored, now)
+            .inspect_err(|why| tracing::info!(license.id = %stored.id, %why, "another licence is issued"))
+            .ok()
+    }
+}
+
+fn checkpoint(license: &StoredLicense, instead_of: Option<Uuid>) -> Checkpoint {
+    Checkpoint {
+        license_id: license.id,
+        issued_at: license.issued_at,
+        expires_at: license.expires_at,
+        signing_key: license.signing_key_id.clone(),
+        key_encryption_key: license.kek_id.clone(),
+        created_by_run: license.created_by_run,
+        instead_of,
+    }
+}
+
+fn of_store(error: impl Into<StoreError>) -> Error {
+    Error::retryable("license_store", error.into().to_string())
+        .next("See that the control plane's database is up; it is tried again.")
+}
+
+fn overtaken() -> Error {
+    Error::retryable("license_overtaken", "another worker has changed the tenant's licence meanwhile")
+        .next("Nothing needs to be done: it is tried again.")
+}

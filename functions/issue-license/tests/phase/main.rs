@@ -1,0 +1,10 @@
+//! ISSUE_LICENSE on a real Postgres: a database of each test's own, keys in files. Needs `DATABASE_URL`, as a role that may
+//! create databases, which `make test` gives.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod failing;
+mod issuing;
+mod rotating;
+mod undoing;
+mod world;

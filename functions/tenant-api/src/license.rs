@@ -1,0 +1,175 @@
+//! The tenants' licences, as the control plane has signed them.
+//!
+//! Only public keys are known here: a licence can be checked and not made. The newest of each tenant is held in memory and,
+//! where `LICENSE_DIR` is set, in a file of its own, which is checked like any other licence when the process starts. A
+//! tenant's database is no place for it: its credentials are known during a call only, and what a tenant can write is no
+//! authority over it. Where the folder is lost, the control plane tells all of them again (`dispatcher license announce`).
+
+use crate::problem::Problem;
+use crate::request;
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use shared::license::{Claims, PublicKeys, Refused};
+use shared::model::TenantId;
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{self, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The newest licence of every tenant that is served here. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Licenses(Arc<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    keys: PublicKeys,
+    pinned: Option<TenantId>,
+    folder: Option<PathBuf>,
+    held: Mutex<HashMap<TenantId, Claims>>,
+}
+
+/// Body of `POST /internal/license/refresh`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Refresh {
+    tenant_id: TenantId,
+    license: String,
+}
+
+/// The licence that holds.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Holds {
+    license_id: String,
+    #[serde(flatten)]
+    claims: Claims,
+}
+
+impl Licenses {
+    /// Accepts what `keys` have signed; with `pinned`, only that tenant's. Reads what `folder` holds, made if it is not
+    /// there; a file of it that is no valid licence is logged and left out.
+    pub fn open(keys: PublicKeys, pinned: Option<TenantId>, folder: Option<PathBuf>) -> io::Result<Self> {
+        let licenses = Self(Arc::new(Kept { keys, pinned, folder, held: Mutex::default() }));
+        if let Some(folder) = &licenses.0.folder {
+            fs::create_dir_all(folder)?;
+            for entry in fs::read_dir(folder)? {
+                licenses.load(&entry?.path())?;
+            }
+        }
+        Ok(licenses)
+    }
+
+    fn load(&self, path: &path::Path) -> io::Result<()> {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let Some(tenant) = name.strip_suffix(".license").and_then(|id| id.parse().ok()) else {
+            return Ok(());
+        };
+        match self.accepted(tenant, fs::read_to_string(path)?.trim_end()) {
+            Ok(claims) => {
+                self.held().insert(tenant, claims);
+            }
+            Err(problem) => tracing::warn!(tenant.id = %tenant, problem.code = problem.code(),
+                problem.detail = problem.detail(), "a kept licence is left out"),
+        }
+        Ok(())
+    }
+
+    /// Takes a tenant's licence, unless a newer one is held; the one that is held afterwards.
+    fn take(&self, tenant: TenantId, license: &str) -> Result<Claims, Problem> {
+        let claims = self.accepted(tenant, license)?;
+        let mut held = self.held();
+        if let Some(known) = held.get(&tenant).filter(|known| !claims.newer_than(known)) {
+            return Ok(known.clone());
+        }
+        // On disk before it counts: what was acknowledged is not told again.
+        self.write(tenant, license).map_err(|error| Problem::license_unkept(&error.to_string()))?;
+        held.insert(tenant, claims.clone());
+        Ok(claims)
+    }
+
+    fn accepted(&self, tenant: TenantId, license: &str) -> Result<Claims, Problem> {
+        if self.0.pinned.is_some_and(|own| own != tenant) {
+            let detail = format!("this instance serves another tenant than {tenant}");
+            return Err(Problem::license("license_foreign", detail));
+        }
+        self.0.keys.verify(license, tenant, now()).map_err(|refused| {
+            let code = match refused {
+                Refused::Malformed => "license_malformed",
+                Refused::UnknownKey(_) => "license_key_unknown",
+                Refused::Altered => "license_altered",
+                Refused::Foreign(_) => "license_foreign",
+                Refused::Expired(_) => "license_expired",
+                Refused::NotYet(_) => "license_not_yet_valid",
+            };
+            Problem::license(code, refused.to_string())
+        })
+    }
+
+    /// What the tenant's licence says, while it holds.
+    pub fn of(&self, tenant: TenantId) -> Option<Claims> {
+        self.held().get(&tenant).filter(|claims| claims.expires > now()).cloned()
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, HashMap<TenantId, Claims>> {
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replaces the tenant's file at once; it is on disk when this returns.
+    fn write(&self, tenant: TenantId, license: &str) -> io::Result<()> {
+        let Some(folder) = &self.0.folder else { return Ok(()) };
+        let fresh = folder.join(format!("{tenant}.new"));
+        let mut file =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+        writeln!(file, "{license}")?;
+        file.sync_all()?;
+        fs::rename(&fresh, folder.join(format!("{tenant}.license")))?;
+        File::open(folder)?.sync_all()
+    }
+}
+
+/// `POST /internal/license/refresh`. The licence itself is in no log and no answer.
+pub async fn refresh(State(licenses): State<Licenses>, body: Result<Bytes, BytesRejection>) -> Response {
+    let taken = async {
+        let body = body.map_err(|rejection| Problem::invalid("", rejection.body_text()))?;
+        let asked: Refresh = request::decode(&body)?;
+        let tenant = asked.tenant_id;
+        let claims = tokio::task::spawn_blocking(move || licenses.take(tenant, &asked.license))
+            .await
+            .map_err(|error| Problem::license_unkept(&error.to_string()))?;
+        claims.inspect_err(|problem| {
+            tracing::warn!(operation = "license", tenant.id = %tenant, problem.code = problem.code(),
+                problem.detail = problem.detail(), "refused");
+        })
+    };
+    match taken.await {
+        Ok(claims) => {
+            tracing::info!(operation = "license", tenant.id = %claims.tenant, license.id = %claims.id, "holds");
+            answer(claims)
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// `GET /internal/license/{tenant}`.
+pub async fn read(State(licenses): State<Licenses>, Path(tenant): Path<String>) -> Response {
+    let Ok(tenant) = tenant.parse() else {
+        return Problem::invalid("tenant", "must be a uuid").into_response();
+    };
+    licenses.of(tenant).map_or_else(|| Problem::license_missing().into_response(), answer)
+}
+
+fn answer(claims: Claims) -> Response {
+    Json(Holds { license_id: claims.id.to_string(), claims }).into_response()
+}
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,193 @@
+//! The notice of a licence: from the outbox to a tenant-api, whatever is down meanwhile.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+use shared::license::{seals, signer};
+use shared::model::{RunId, TenantId, Tier};
+use shared::phase::{Owner, Scope};
+use shared::platform::{Delivery, Limits, Platform, Region, RegionDatabase, Seconds};
+use shared::secret::SecretRef;
+use shared::store::{LicenseStored, StoredLicense};
+use tests::process::{Process, Variables, free_port, program};
+use tests::{fresh_slug, license, required};
+use uuid::Uuid;
+
+use crate::station::Station;
+
+/// A region whose tenant-api is at `address`, whether it is up or not.
+fn with_region(platform: &mut Platform, address: &str) {
+    let region = Region {
+        tenant_api_url: format!("http://{address}"),
+        internal_secret: SecretRef::Env("TENANT_API_INTERNAL_SECRET".into()),
+        database: RegionDatabase {
+            host: "127.0.0.1".into(),
+            port: 1,
+            shared_database: "none".into(),
+            admin_user: "nobody".into(),
+            admin_password: SecretRef::Env("REGION_DATABASE_ADMIN_PASSWORD".into()),
+        },
+        database_cidrs: Vec::new(),
+        isolation: shared::platform::Isolation::Shared,
+    };
+    platform.regions = [("eastus".to_owned(), region)].into();
+    platform.license = license();
+    platform.license.refusals = 2;
+    platform.license.delivery = Delivery {
+        backoff: Seconds(0.2),
+        backoff_cap: Seconds(1.0),
+        poll: Seconds(0.2),
+        ..Delivery::default()
+    };
+}
+
+/// Stores a licence as the phase does.
+async fn issue(station: &Station, platform: &Platform, tenant: TenantId) -> Uuid {
+    let row = station.world.status(tenant).await;
+    let owner = Owner {
+        tenant_id: tenant,
+        slug: row.tenant.slug.parse().unwrap(),
+        run_id: RunId(row.run.id),
+        epoch: 1,
+        scope: Scope::Run,
+    };
+    let now = chrono::Utc::now();
+    let expires_at = now + chrono::Duration::days(1);
+    let signed = signer(&platform.license)
+        .unwrap()
+        .issue(tenant, Tier::Free, Limits::default(), now.timestamp(), expires_at.timestamp())
+        .unwrap();
+    let sealed = seals(&platform.license).unwrap().seal(tenant, &signed.text).unwrap();
+    let current = station.world.store.license(tenant).await.unwrap().map(|license| license.id);
+    let stored = StoredLicense {
+        id: signed.claims.id,
+        tenant_id: tenant,
+        sealed: sealed.license,
+        wrapped_key: sealed.data_key,
+        kek_id: sealed.key_id,
+        signing_key_id: signed.claims.key_id.clone(),
+        issued_at: now,
+        expires_at,
+        created_by_run: owner.run_id,
+    };
+    let done = station.world.store.store_license(&owner, &stored, current).await.unwrap();
+    assert_eq!(done, LicenseStored::Current);
+    signed.claims.id
+}
+
+/// Starts a tenant-api that accepts these keys.
+async fn tenant_api(station: &Station, address: &str, keys: &str) -> Process {
+    let mut variables: Variables = [("PATH", required("PATH")), ("RUST_LOG", "debug".into())]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into();
+    variables.insert("TENANT_API_INTERNAL_SECRET".into(), required("TENANT_API_INTERNAL_SECRET"));
+    variables.insert("LICENSE_PUBLIC_KEYS".into(), keys.to_owned());
+    variables.insert("LISTEN".into(), address.to_owned());
+    let command = Command::new(program("tenant-api"));
+    let mut process = Process::start("tenant-api", command, &variables, station.folder());
+    process.serves(&format!("http://{address}/readyz")).await;
+    process
+}
+
+/// The licence that a tenant-api goes by.
+async fn holds(address: &str, tenant: TenantId) -> Option<Value> {
+    let answer = reqwest::Client::new()
+        .get(format!("http://{address}/internal/license/{tenant}"))
+        .header("x-internal-secret", required("TENANT_API_INTERNAL_SECRET"))
+        .send()
+        .await
+        .unwrap();
+    let found = answer.status() == 200;
+    let body: Value = answer.json().await.unwrap();
+    found.then(|| body["licenseId"].clone())
+}
+
+/// The region's tenant-api, and the relay's part of the stack's secrets.
+async fn run<F: Future<Output = ()>>(test: impl FnOnce(Station, Platform, String) -> F) {
+    let address = format!("127.0.0.1:{}", free_port());
+    let mut platform = Platform::default();
+    with_region(&mut platform, &address);
+    Station::run(
+        |platform| with_region(platform, &address),
+        |mut station| async {
+            for name in ["TENANT_API_INTERNAL_SECRET", "LICENSE_KEY_ENCRYPTION_KEY"] {
+                station.variables.insert(name.into(), required(name));
+            }
+            test(station, platform, address.clone()).await;
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_licence_reaches_a_data_plane_that_was_down_and_one_that_forgot() {
+    Box::pin(run(|mut station, platform, address| async move {
+        let tenant = station.world.tenant(&fresh_slug("licensed"), &["ONE"]).await;
+        issue(&station, &platform, tenant).await;
+        let relay = station.relay().await;
+        relay.until("tenantry_relay_failures_total", "license", 2).await;
+        assert_eq!(relay.measure("tenantry_outbox_failing", "license").await, 1);
+        // Followed by another before the first was told.
+        let current = issue(&station, &platform, tenant).await;
+        assert_eq!(
+            relay.measure("tenantry_outbox_set_aside", "license").await,
+            0,
+            "being down is no refusal"
+        );
+
+        let keys = required("LICENSE_PUBLIC_KEYS");
+        let mut data_plane = tenant_api(&station, &address, &keys).await;
+        relay.until_drained("license").await;
+        assert_eq!(holds(&address, tenant).await, Some(json!(current)));
+
+        // One without a folder to keep them in is told again.
+        data_plane.signal(nix::sys::signal::Signal::SIGTERM);
+        data_plane.end().await;
+        let again = tenant_api(&station, &address, &keys).await;
+        assert_eq!(holds(&address, tenant).await, None);
+        station.variables.insert("LICENSE_SIGNING_KEY".into(), required("LICENSE_SIGNING_KEY"));
+        station.run_program("dispatcher", &["license", "announce", "--region", "eastus"]).await;
+        relay.until("tenantry_relay_delivered_total", "license", 3).await;
+        assert_eq!(holds(&address, tenant).await, Some(json!(current)));
+
+        let logs = [relay.process.log(), data_plane.log(), again.log()].concat();
+        assert!(logs.contains(&current.to_string()), "the logs say which licence: {logs}");
+        let outbox: Vec<String> = sqlx::query_scalar("SELECT row_to_json(o)::text FROM outbox o")
+            .fetch_all(&station.world.pool)
+            .await
+            .unwrap();
+        for place in [logs, outbox.concat()] {
+            for secret in ["tl1.", &required("LICENSE_KEY_ENCRYPTION_KEY"), &required("LICENSE_SIGNING_KEY")]
+            {
+                assert!(!place.contains(secret), "{place}");
+            }
+        }
+    }))
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_licence_that_a_data_plane_refuses_is_set_aside_and_one_it_has_no_key_for_waits() {
+    Box::pin(run(|station, platform, address| async move {
+        // Another's public key under our key's id: every licence looks altered. Any 32 bytes make a signing key.
+        let mut foreign = platform.license.clone();
+        let other_key = SecretRef::Env("LICENSE_KEY_ENCRYPTION_KEY".into());
+        foreign.signing_keys.insert("local".into(), other_key);
+        let other = signer(&foreign).unwrap().public_keys().text();
+        let tenant = station.world.tenant(&fresh_slug("refused"), &["ONE"]).await;
+        issue(&station, &platform, tenant).await;
+        let mut data_plane = tenant_api(&station, &address, &other.replace("local=", "other=")).await;
+        let relay = station.relay().await;
+        relay.until("tenantry_relay_failures_total", "license", 4).await;
+        assert_eq!(relay.measure("tenantry_outbox_set_aside", "license").await, 0, "a key may still come");
+        data_plane.signal(nix::sys::signal::Signal::SIGTERM);
+        data_plane.end().await;
+
+        let _data_plane = tenant_api(&station, &address, &other).await;
+        relay.until("tenantry_outbox_set_aside", "license", 1).await;
+        let shown = station.command(&["refused", "list"]).await;
+        assert!(shown.contains("license_altered"), "{shown}");
+        assert_eq!(holds(&address, tenant).await, None);
+    }))
+    .await;
+}
