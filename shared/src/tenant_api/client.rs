@@ -397,7 +397,7 @@ mod tests {
                 error.message.contains("regions.eastus.tenant_api_url") && !error.message.contains("hunter2")
             );
         }
-        let url = address(&server("http://h:1/"), "drop").unwrap();
+        let url = address(&server("http://h:1/"), "database/drop").unwrap();
         assert_eq!(url.as_str(), "http://h:1/internal/database/drop");
     }
 
