@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt as _;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicCancelOptions};
+use lapin::{Channel, Consumer};
 use shared::model::{RunId, TenantId};
 use shared::phase::queue_name;
 use tokio_util::sync::CancellationToken;
@@ -158,19 +159,43 @@ impl Consumers {
                 None => break Ok(true),
             }
         };
-        let broker = self.broker.clone();
+        let consumers = self.clone();
         self.tasks.spawn(async move {
             if channel.status().connected() {
-                // No more messages; the steps under way still ack on this channel. Without an answer: when the queue
-                // is being deleted, RabbitMQ answers twice, and lapin closes the connection over the second.
-                let options = BasicCancelOptions { nowait: true };
-                drop(bounded(channel.basic_cancel(consumer.tag(), options)).await);
-                steps.close();
-                steps.wait().await;
+                consumers.finish(tenant, &channel, &mut consumer, &steps).await;
             }
-            broker.done_with(channel).await;
+            consumers.broker.done_with(channel).await;
         });
         ended
+    }
+
+    /// Waits for the steps under way, which still ack on this channel.
+    async fn finish(
+        &self,
+        tenant: TenantId,
+        channel: &Channel,
+        consumer: &mut Consumer,
+        steps: &TaskTracker,
+    ) {
+        steps.close();
+        if self.stop.is_cancelled() {
+            // No more messages. Without an answer: when the queue is being deleted, RabbitMQ answers twice, and lapin closes
+            // the connection over the second.
+            let options = BasicCancelOptions { nowait: true };
+            drop(bounded(channel.basic_cancel(consumer.tag(), options)).await);
+            return steps.wait().await;
+        }
+        // The run has ended, and another dispatcher may be deleting the queue: RabbitMQ 3 closes the whole connection over a
+        // cancellation that meets that. What may still come is handled; the channel's end gives back the rest.
+        loop {
+            tokio::select! {
+                () = steps.wait() => return,
+                delivery = consumer.next() => match delivery {
+                    Some(Ok(delivery)) => self.spawn(steps, tenant, delivery),
+                    _ => return steps.wait().await,
+                },
+            }
+        }
     }
 
     fn spawn(&self, steps: &TaskTracker, tenant: TenantId, delivery: Delivery) {
