@@ -65,14 +65,7 @@ pub static PHASES: [PhaseFacts; 11] = [
         &[Reads::Tier, Reads::Suspension],
     ),
     // The tenant's DNS names point at its address.
-    phase(
-        "DEPLOY_INGRESS_CONTROLLER",
-        (30, 120),
-        false,
-        false,
-        &["cluster", "chart-repository"],
-        &[],
-    ),
+    phase("DEPLOY_INGRESS_CONTROLLER", (30, 120), false, false, &["cluster", "chart-repository"], &[]),
     // Its undo waits until no resolver remembers the address, which the undo before it gives back.
     phase("CREATE_DNS_ZONE", (10, 60), false, true, &["dns"], &[]),
     // Its undo takes the challenges' records out of the zone.
