@@ -15,7 +15,7 @@ use crate::domains::Names;
 use crate::measure::Measures;
 use crate::problem::Problem;
 use crate::status::History;
-use crate::{auth, body, domains, frame, health, status, tenants, verbs};
+use crate::{auth, body, domains, frame, health, invitations, status, tenants, verbs};
 
 /// What every request can reach. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -72,6 +72,7 @@ fn api() -> Vec<(&'static str, &'static str, MethodRouter<App>)> {
         ("post", "/api/v1/tenants/{id}/domains", post(domains::add)),
         ("delete", "/api/v1/tenants/{id}/domains/{domain}", delete(domains::remove)),
         ("post", "/api/v1/tenants/{id}/domains/{domain}/verify", post(domains::verify)),
+        ("post", "/api/v1/tenants/{id}/bootstrap-user/invitations", post(invitations::renew)),
     ]);
     let verbs = [
         (Verb::Retry, "/api/v1/tenants/{id}/provisioning/retry"),

@@ -28,11 +28,12 @@ const fn phase(
 }
 
 /// Every phase, in the order of a `container_per_tenant` run.
-pub static PHASES: [PhaseFacts; 11] = [
+pub static PHASES: [PhaseFacts; 12] = [
     // The database's undo needs nothing of the namespace, but everything else lives in it.
     phase("CREATE_NAMESPACE", (5, 30), false, true, &["cluster"]),
     phase("ISSUE_LICENSE", (1, 5), false, false, &[]),
     phase("SETUP_DATABASE", (30, 120), false, true, &["cluster", "tenant-api"]),
+    phase("CREATE_BOOTSTRAP_USER", (1, 5), false, false, &["tenant-api"]),
     phase("DEPLOY_CORE_SERVICES", (60, 300), false, false, &["cluster", "chart-repository"]),
     phase("CONFIGURE_NETWORKING", (10, 30), false, false, &["cluster"]),
     phase("DEPLOY_DATA_SERVICES", (60, 300), true, false, &["cluster", "chart-repository"]),
@@ -46,13 +47,16 @@ pub static PHASES: [PhaseFacts; 11] = [
     phase("SETUP_OBSERVABILITY", (10, 30), true, false, &["cluster", "chart-repository"]),
 ];
 
+/// Those of a tenant of the pooled instance: what touches no cluster.
+const SHARED: [&str; 3] = ["ISSUE_LICENSE", "SETUP_DATABASE", "CREATE_BOOTSTRAP_USER"];
+
 /// The phases of a new tenant's run, frozen into the run when it is made.
 pub fn plan(deployment: DeploymentType) -> Vec<PhaseName> {
     match deployment {
         DeploymentType::ContainerPerTenant => PHASES.iter().map(|phase| phase.name.clone()).collect(),
         DeploymentType::Shared => PHASES
             .iter()
-            .filter(|phase| matches!(phase.name.as_str(), "ISSUE_LICENSE" | "SETUP_DATABASE"))
+            .filter(|phase| SHARED.contains(&phase.name.as_str()))
             .map(|phase| phase.name.clone())
             .collect(),
     }
@@ -77,6 +81,7 @@ mod tests {
                 "CREATE_NAMESPACE",
                 "ISSUE_LICENSE",
                 "SETUP_DATABASE",
+                "CREATE_BOOTSTRAP_USER",
                 "DEPLOY_CORE_SERVICES",
                 "CONFIGURE_NETWORKING",
                 "DEPLOY_DATA_SERVICES",
@@ -90,8 +95,8 @@ mod tests {
     }
 
     #[test]
-    fn a_shared_tenant_begins_with_its_licence() {
+    fn a_shared_tenant_gets_what_touches_no_cluster() {
         let names: Vec<String> = plan(DeploymentType::Shared).iter().map(ToString::to_string).collect();
-        assert_eq!(names, ["ISSUE_LICENSE", "SETUP_DATABASE"]);
+        assert_eq!(names, SHARED);
     }
 }

@@ -9,6 +9,7 @@
 
 mod creating;
 mod domains;
+mod inviting;
 mod reading;
 mod refusing;
 mod verbs;
