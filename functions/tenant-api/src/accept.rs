@@ -55,8 +55,12 @@ pub async fn accept(State(tables): State<Tables>, body: Result<Bytes, BytesRejec
             Json(json!({ "tenantId": token.tenant(), "userId": user })).into_response()
         }
         Err(problem) => {
-            tracing::info!(problem.code = problem.code(), "an invitation was not accepted");
-            problem.into_response()
+            tracing::info!(
+                problem.code = problem.code(),
+                problem.detail = problem.detail(),
+                "an invitation was not accepted"
+            );
+            problem.for_the_public().into_response()
         }
     }
 }

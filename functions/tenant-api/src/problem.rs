@@ -187,6 +187,11 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "It cannot be done now", reason.to_owned())
     }
 
+    /// As a stranger may see it: what is ours to mend is named in the log only.
+    pub(crate) fn for_the_public(self) -> Self {
+        if self.status.is_server_error() { Self::busy("try again in a moment") } else { self }
+    }
+
     /// This instance may not act as the tenant, or as none.
     pub(crate) fn is_forbidden(&self) -> bool {
         matches!(self.code, "database_forbidden" | "login_not_configured")
@@ -226,9 +231,10 @@ impl Problem {
                     Self::broken(doing, &reason)
                 }
             }
-            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => {
-                Self::unavailable(doing, &error.to_string())
-            }
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut => Self::unavailable(doing, &error.to_string()),
             other => Self::broken(doing, &other.to_string()),
         }
     }

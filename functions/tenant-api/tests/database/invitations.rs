@@ -227,6 +227,8 @@ async fn a_pinned_instance_works_by_its_tenants_own_login_and_for_no_other() {
         let (status, answer) = pinned.bootstrap(&other).await;
         assert_eq!((status, &answer["code"]), (404, &json!("tenant_not_here")), "{answer}");
         pinned.refuses(&other.token(), 404, "invitation_unknown").await;
+        let unable = World::serving(Tables::default()).await;
+        unable.refuses(&token, 503, "busy").await;
         assert_eq!(pinned.accept(token.expose(), PASSWORD).await.0, 200);
         let mut session = tenant.login(&world).await.unwrap();
         assert_eq!(number(&mut session, "SELECT count(password_hash) FROM users").await, 1);
