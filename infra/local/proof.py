@@ -4,6 +4,8 @@ tables, and each thing is proved only where the tenant's plan has the phase that
 
 import base64
 import json
+import os
+import shutil
 import subprocess
 import tempfile
 import time
@@ -12,6 +14,7 @@ from pathlib import Path
 from part import ask
 
 DOMAIN = "matih.ai"
+LABEL = "matih.ai/tenant-id"
 BOUND = 60  # seconds for what arrives after the tenant is ACTIVE
 
 
@@ -32,7 +35,12 @@ class Proof:
             found += [self.referral, self.addresses]
         if "CREATE_TENANT_INGRESS" in phases:
             found.append(self.certificate)
-        return [*found, self.event, self.letter]
+        if "CREATE_NAMESPACE" not in phases:
+            found.append(self.nothing_in_the_cluster)
+        found += [self.event, self.letter]
+        if "CREATE_BOOTSTRAP_USER" in phases:
+            found.append(self.invitation)
+        return found
 
     def referral(self):
         answer = self.dig("PARENT_DNS_ADDR", self.name)
@@ -96,20 +104,55 @@ class Proof:
         yield "Kafka's topic tenantry.tenants holds the event tenant.provisioned with the tenant's id"
 
     def letter(self):
+        return self.arrived("is ready")
+
+    def invitation(self):
+        return self.arrived(f"https://{self.name}/invitation/")
+
+    def arrived(self, word):
         if not (mailbox := self.values.get("MAILBOX_URL")):
             yield "the e-mail is not looked at: SMTP_URL is given without MAILBOX_URL"
             return
         address = self.tenant["adminEmail"]
 
-        def arrived():
+        def found():
             status, text = ask(mailbox + "/email")
             letters = json.loads(text) if status == 200 else []
             return [letter["subject"] for letter in letters
                     if any(to["address"] == address for to in letter["envelope"]["to"])
-                    and self.tenant["slug"] in (letter["subject"] + (letter.get("text") or "")).lower()]
+                    and self.tenant["slug"] in (letter["subject"] + (letter.get("text") or "")).lower()
+                    and word in letter["subject"] + (letter.get("text") or "")]
 
-        subjects = until(arrived, f"no e-mail to {address} in {mailbox}")
+        subjects = until(found, f"no e-mail with '{word}' to {address} in {mailbox}")
         yield f"the mailbox holds \"{subjects[-1]}\" to {address}"
+
+    def nothing_in_the_cluster(self):
+        kinds = self.kubectl("api-resources", "--verbs=list", "--output=name").split()
+        found = self.kubectl("get", ",".join(kinds), "--all-namespaces", f"--selector={LABEL}={self.tenant['id']}",
+                             "--ignore-not-found", "--output=name").split()
+        if found:
+            raise NotProved(f"the cluster holds {', '.join(found)} of {self.tenant['slug']}")
+        yield f"the cluster holds no object of {self.tenant['slug']}, of {len(kinds)} kinds"
+
+    def home(self):
+        """Where the tenant lives, as Postgres and the cluster say: its database, its schema, its namespace."""
+        role = f"'\"tenant_{self.tenant['id']}\"'::regrole"
+        shared = "region_" + self.tenant["region"].replace("-", "_")
+        told = self.sql(shared, f"SELECT current_database(), nspname FROM pg_namespace WHERE nspowner = {role} "
+                                f"UNION ALL SELECT datname, 'public' FROM pg_database WHERE datdba = {role}")
+        places = [line.split("|") for line in told.splitlines()]
+        spaces = self.kubectl("get", "namespaces", f"--selector={LABEL}={self.tenant['id']}",
+                              "--output=jsonpath={.items[*].metadata.name}")
+        if len(places) != 1:
+            raise NotProved(f"{self.tenant['slug']} has {len(places)} places in Postgres: {told.strip() or 'none'}")
+        return (*places[0], spaces.strip() or "none")
+
+    def sql(self, database, query):
+        """The rows of a query as the regions' administrator, a line each. The password goes by the environment."""
+        at = {name: str(self.values[f"REGION_DATABASE_{name}"]) for name in ("HOST", "PORT", "ADMIN_USER")}
+        known = os.environ | {"PGPASSWORD": self.values["REGION_DATABASE_ADMIN_PASSWORD"], "PGCONNECT_TIMEOUT": "5"}
+        return self.run(psql(), "-X", "-At", "-h", at["HOST"], "-p", at["PORT"], "-U", at["ADMIN_USER"], "-d", database,
+                        "-c", query, env=known)
 
     def dig(self, server, name, recurse=False):
         """Flags and the records of each section, as lists of words."""
@@ -121,11 +164,16 @@ class Proof:
     def kubectl(self, *words):
         return self.run(self.stack.bin / "kubectl", f"--kubeconfig={self.values['KUBECONFIG']}", *words)
 
-    def run(self, *command):
-        done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    def run(self, *command, env=None):
+        done = subprocess.run([str(word) for word in command], capture_output=True, text=True, env=env)
         if done.returncode:
             raise NotProved(f"{' '.join(map(str, command))}: {(done.stderr or done.stdout).strip()[-500:]}")
         return done.stdout
+
+
+def psql():
+    """Debian's own front end, or the newest version's program."""
+    return shutil.which("psql") or max(Path("/usr/lib/postgresql").glob("*/bin/psql"), default="psql")
 
 
 def sections(told):

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Provisions the tenant acme on the running local stack, shows its progress and each phase's time, and then proves from
-outside what the phases have made.
+"""Provisions the tenants acme (in a container of its own) and globex (of the pooled instance) on the running local stack,
+shows their progress and each phase's time, proves from outside what the phases have made, and says where each tenant lives.
 
-Exit status 0: acme is ACTIVE (also when it was before), and the proof holds. 1: it is not and will not be without help, or
-the proof fails; the error and what to do next are printed. A run under way is followed, not started again.
+Exit status 0: both are ACTIVE (also when they were before), and the proofs hold. 1: one is not and will not be without help,
+or a proof fails; the error and what to do next are printed. A run under way is followed, not started again.
 """
 
 import json
@@ -23,6 +23,7 @@ ACME = {
     "slug": "acme", "name": "Acme", "tier": "professional", "region": "eastus", "adminEmail": "admin@acme.example",
     "deploymentType": "container_per_tenant",
 }
+GLOBEX = {"slug": "globex", "name": "Globex", "tier": "free", "region": "za-north", "adminEmail": "admin@globex.example"}
 POLL = 0.3  # seconds
 SILENCE = 60  # seconds without any answer of the API until we give up
 # Run states in which nothing goes on by itself.
@@ -168,7 +169,7 @@ def instant(text):
 def farewell(stack, values, phases):
     broker = urllib.parse.urlsplit(values.get("RABBITMQ_MANAGEMENT_URL", ""))
     print(f"""
-API            {values['API_URL']}/api/v1/tenants/acme  (OpenAPI: {values['API_URL']}/openapi.json)
+API            {values['API_URL']}/api/v1/tenants/acme, …/globex  (OpenAPI: {values['API_URL']}/openapi.json)
 progress       {values['API_URL']}/api/v1/tenants/acme/provisioning/status
 RabbitMQ       {f'http://{broker.hostname}:{broker.port}' if broker.hostname else '(given by AMQP_URL)'}
 Kafka          {values['KAFKA_BROKERS']}, topic tenantry.tenants
@@ -199,32 +200,67 @@ def simulated(stack, phases):
         yield "E-mail stays in the local mailbox."
 
 
+def provision(api, wanted):
+    """Brings a tenant to ACTIVE; None, or why it is not."""
+    slug, found = wanted["slug"], find_or_create(api, wanted)
+    if found == "ACTIVE":
+        print(f"{slug} is ACTIVE")
+        return None
+    print(f"provisioning {slug}" if found == "CREATED" else f"{slug} is {found}: following its run", flush=True)
+    began = time.monotonic()
+    if failed := follow(api, slug):
+        return failed
+    print(f"{slug} is ACTIVE ({time.monotonic() - began:.1f} s)", flush=True)
+    return None
+
+
+def took(tenant):
+    """How long the tenant's provisioning took, in words."""
+    began, ended = instant(tenant.get("provisioningStartedAt")), instant(tenant.get("provisioningCompletedAt"))
+    return f"{(ended - began).total_seconds():.1f} s" if began and ended else "–"
+
+
+def table(rows):
+    """Rows of texts as lines, each column as wide as it must be; the first row is the heading."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        yield "  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip()
+
+
 def main():
     stack = Stack()
     values = read_env(stack.env_file)
     if "API_URL" not in values:
         raise SystemExit(f"{stack.env_file} is not there yet: start the stack first (make run)")
     api = Api(values["API_URL"], values["ADMIN_TOKEN"])
-    found = find_or_create(api)
-    if found == "ACTIVE":
-        print("acme is ACTIVE")
-    else:
-        print("provisioning acme" if found == "CREATED" else f"acme is {found}: following its run", flush=True)
-        began = time.monotonic()
-        if failed := follow(api):
+    for wanted in (ACME, GLOBEX):
+        if failed := provision(api, wanted):
             print(failed, file=sys.stderr)
             return 1
-        print(f"acme is ACTIVE ({time.monotonic() - began:.1f} s)")
-    tenant, status = look(api, "/tenants/acme"), look(api, "/tenants/acme/provisioning/status")
-    print("\ntime by phase:")
-    for line in times(status):
+    failures, everything = [], set()
+    homes = [("tenant", "tier", "region", "deployment", "database", "schema", "namespace", "took")]
+    for wanted in (ACME, GLOBEX):
+        slug = wanted["slug"]
+        tenant, status = look(api, f"/tenants/{slug}"), look(api, f"/tenants/{slug}/provisioning/status")
+        print(f"\n{slug}, time by phase:")
+        for line in times(status):
+            print(f"  {line}")
+        phases = {phase.get("name") for phase in status.get("phases") or []}
+        everything |= phases
+        failures.append(proof.prove(stack, values, tenant, phases, sys.stdout))
+        try:
+            home = proof.Proof(stack, values, tenant).home()
+        except (proof.NotProved, OSError) as problem:
+            failures.append(f"NOT proved: {problem}")
+            home = ("?", "?", "?")
+        homes.append((slug, tenant["tier"], tenant["region"], tenant["deploymentType"], *home, took(tenant)))
+    print("\nwhere they live, as Postgres and the cluster say:")
+    for line in table(homes):
         print(f"  {line}")
-    phases = {phase.get("name") for phase in status.get("phases") or []}
-    failed = proof.prove(stack, values, tenant, phases, sys.stdout)
-    farewell(stack, values, phases)
-    if failed:
+    farewell(stack, values, everything)
+    for failed in filter(None, failures):
         print(failed, file=sys.stderr)
-    return 1 if failed else 0
+    return 1 if any(failures) else 0
 
 
 def look(api, path):

@@ -17,7 +17,11 @@ pub mod cluster;
 pub mod dns;
 #[cfg(feature = "helm")]
 pub mod helm;
+#[cfg(feature = "invitation")]
+pub mod invitation;
 #[cfg(feature = "license")]
 pub mod license;
+#[cfg(feature = "seal")]
+pub mod seal;
 #[cfg(feature = "tenant_api")]
 pub mod tenant_api;

@@ -333,6 +333,12 @@ async fn serve_tenant_api() -> String {
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let secrets =
         tenant_api::InternalSecrets::new([required("TENANT_API_INTERNAL_SECRET")]).expect("a secret");
-    tokio::spawn(tenant_api::serve(listener, tenant_api::Config::new(secrets), std::future::pending()));
+    required("POOL_DATABASE_URL");
+    let login = SecretRef::Env("POOL_DATABASE_URL".into());
+    let config = tenant_api::Config {
+        tables: tenant_api::Tables::new(Some(login), None, true),
+        ..tenant_api::Config::new(secrets)
+    };
+    tokio::spawn(tenant_api::serve(listener, config, std::future::pending()));
     url
 }

@@ -62,6 +62,7 @@ impl Site {
             "LICENSE_SIGNING_KEY",
             "LICENSE_KEY_ENCRYPTION_KEY",
             "LICENSE_PUBLIC_KEYS",
+            "POOL_DATABASE_URL",
         ];
         let mut variables: Variables =
             passed.into_iter().map(|name| (name.to_owned(), required(name))).collect();
@@ -72,6 +73,7 @@ impl Site {
         // As talkative as can be: the test of secrets reads what it says.
         let mut talkative = variables.clone();
         talkative.insert("RUST_LOG".into(), "debug".into());
+        talkative.insert("STAND_IN".into(), "true".into());
         let (tenant_api, url) = serve("tenant-api", &talkative, folder.path(), "/healthz").await;
         let mut platform =
             Platform::read(Path::new(&required("TENANTRY_CONFIG"))).expect("the stack's platform file");
@@ -133,6 +135,24 @@ impl Site {
     pub async fn tenant_service(&self) -> (Process, Api) {
         let (process, url) = serve("tenant-service", &self.variables, self.folder.path(), "/healthz").await;
         (process, Api::new(url))
+    }
+
+    /// Where the tenant-api answers.
+    pub fn tenant_api_url(&self) -> String {
+        self.world.platform.regions["eastus"].tenant_api_url.clone()
+    }
+
+    /// Starts a relay that sends its letters to `smtp_url`, and waits until it serves; where it tells its measures.
+    pub async fn relay(&self, smtp_url: &str) -> (Process, String) {
+        let address = format!("127.0.0.1:{}", free_port());
+        let mut variables = self.variables.clone();
+        variables.insert("KAFKA_BROKERS".into(), required("KAFKA_BROKERS"));
+        variables.insert("SMTP_URL".into(), smtp_url.to_owned());
+        variables.insert("HEALTH_LISTEN".into(), address.clone());
+        let command = Command::new(program("event-relay"));
+        let mut process = Process::start("event-relay", command, &variables, self.folder.path());
+        process.serves(&format!("http://{address}/readyz")).await;
+        (process, format!("http://{address}/metrics"))
     }
 
     /// Starts `cargo lambda watch` for all functions, and says where it listens.
@@ -231,13 +251,30 @@ impl Api {
             "slug": slug, "name": slug, "tier": "professional", "region": "eastus",
             "adminEmail": format!("admin@{slug}.example"), "deploymentType": "container_per_tenant",
         });
-        let request = self
-            .http
-            .post(format!("{}/api/v1/tenants", self.url))
-            .header("Idempotency-Key", uuid::Uuid::new_v4().to_string())
-            .json(&body);
-        let tenant = Self::accepted(request).await;
+        let tenant = Self::accepted(self.post("/api/v1/tenants").json(&body)).await;
         tenant["id"].as_str().expect("an id").parse().expect("an id")
+    }
+
+    /// Asks for a free tenant of the pooled instance; its id.
+    pub async fn create_shared(&self, slug: &str) -> TenantId {
+        let body = json!({
+            "slug": slug, "name": slug, "tier": "free", "region": "eastus",
+            "adminEmail": format!("admin@{slug}.example"),
+        });
+        let request = self.post("/api/v1/tenants").json(&body);
+        let tenant = Self::accepted(request).await;
+        assert_eq!(tenant["deploymentType"], "shared", "{tenant}");
+        tenant["id"].as_str().expect("an id").parse().expect("an id")
+    }
+
+    /// Asks for another invitation of a tenant's administrator.
+    pub async fn invite(&self, tenant: TenantId) {
+        Self::accepted(self.post(&format!("/api/v1/tenants/{tenant}/bootstrap-user/invitations"))).await;
+    }
+
+    fn post(&self, path: &str) -> reqwest::RequestBuilder {
+        let key = uuid::Uuid::new_v4().to_string();
+        self.http.post(format!("{}{path}", self.url)).header("Idempotency-Key", key)
     }
 
     /// Asks for a tenant's end.

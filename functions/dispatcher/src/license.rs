@@ -12,7 +12,7 @@ pub(crate) fn arguments() -> Command {
         .about("The tenants' licences and their keys")
         .subcommand_required(true)
         .subcommand(Command::new("rewrap").about(
-            "Wrap all data keys with license.seal_with, so that older keys can be removed; may be run again",
+            "Wrap all data keys, of waiting invitations too, with license.seal_with, so that older keys can be removed; may be run again",
         ))
         .subcommand(
             Command::new("announce")
@@ -52,11 +52,15 @@ async fn rewrap(platform: &Platform) -> anyhow::Result<()> {
         "{}",
         json!({ "keyEncryptionKey": seals.key_id(), "rewrapped": done.rewrapped, "unopened": done.unopened.len() })
     );
-    for (stored, why) in &done.unopened {
-        tracing::warn!(license.id = %stored.id, tenant.id = %stored.tenant_id, %why, "does not open, and stays as it is");
+    for found in &done.unopened {
+        tracing::warn!(what = found.what, id = %found.id, tenant.id = %found.tenant_id, why = found.why,
+            "does not open, and stays as it is");
     }
     if !done.unopened.is_empty() {
-        bail!("{} licences do not open; no key that they need may be removed", done.unopened.len());
+        bail!(
+            "{} licences or invitations do not open; no key that they need may be removed",
+            done.unopened.len()
+        );
     }
     Ok(())
 }

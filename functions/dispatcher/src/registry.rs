@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use configure_networking::ConfigureNetworking;
+use create_bootstrap_user::CreateBootstrapUser;
 use create_dns_zone::CreateDnsZone;
 use create_namespace::CreateNamespace;
 use create_tenant_ingress::CreateTenantIngress;
@@ -26,6 +27,8 @@ pub async fn runner(store: Store, platform: Arc<Platform>) -> shared::phase::Res
         .with::<IssueLicense>()
         .await?
         .with::<SetupDatabase>()
+        .await?
+        .with::<CreateBootstrapUser>()
         .await?
         .with::<DeployCoreServices>()
         .await?

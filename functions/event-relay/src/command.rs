@@ -18,7 +18,7 @@ use crate::lane::Lane;
 use crate::settings;
 
 /// Connections to the control plane's database: one for each loop and one for what its deliveries write, and one for health.
-const CONNECTIONS: u32 = 9;
+const CONNECTIONS: u32 = 11;
 
 fn arguments() -> Command {
     Command::new("event-relay")

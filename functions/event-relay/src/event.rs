@@ -43,10 +43,12 @@ mod tests {
     fn an_event_has_the_rows_id_and_no_address() {
         let row = Outgoing {
             id: Uuid::from_u128(7),
+            number: 1,
             tenant_id: TenantId(Uuid::from_u128(8)),
             kind: "tenant.provisioned".into(),
             payload: json!({ "tenantId": Uuid::from_u128(8), "slug": "acme", "name": "Acme", "tier": "free",
                 "region": "eastus", "adminEmail": "admin@acme.example", "error": null }),
+            sealed: None,
             created_at: DateTime::UNIX_EPOCH,
             attempts: 3,
             refusals: 0,

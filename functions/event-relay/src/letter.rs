@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use shared::phase::ErrorRecord;
 use shared::store::{Outgoing, Sink};
@@ -22,6 +23,8 @@ pub(crate) struct Letter {
 struct Told {
     slug: String,
     name: String,
+    /// Of letters about a run.
+    #[serde(default)]
     tier: String,
     region: String,
     admin_email: String,
@@ -39,8 +42,7 @@ enum Block {
 
 /// The letter of a row. An error says what the row lacks.
 pub(crate) fn letter(sink: Sink, row: &Outgoing, domain: &str) -> Result<Letter, String> {
-    let told: Told = serde_json::from_value(row.payload.clone())
-        .map_err(|error| format!("the payload of {} is no letter's: {error}", row.kind))?;
+    let told = told(row)?;
     let name = plain(&told.name);
     let (subject, blocks) = match (sink, row.kind.as_str()) {
         (Sink::Email, "tenant.provisioned") => ready(&told, &name, domain),
@@ -52,6 +54,11 @@ pub(crate) fn letter(sink: Sink, row: &Outgoing, domain: &str) -> Result<Letter,
     };
     let (text, html) = (text(&blocks), html(&subject, &blocks));
     Ok(Letter { admin_email: told.admin_email, subject, text, html })
+}
+
+fn told(row: &Outgoing) -> Result<Told, String> {
+    serde_json::from_value(row.payload.clone())
+        .map_err(|error| format!("the payload of {} is no letter's: {error}", row.kind))
 }
 
 fn ready(told: &Told, name: &str, domain: &str) -> (String, Vec<Block>) {
@@ -66,6 +73,26 @@ fn ready(told: &Told, name: &str, domain: &str) -> (String, Vec<Block>) {
         Block::Facts(vec![("Plan", told.tier.clone()), ("Region", told.region.clone())]),
     ];
     (format!("{name} is ready"), blocks)
+}
+
+/// The letter of an invitation. Whoever reads it can come in: it is made when it is sent, and kept nowhere.
+pub(crate) fn invitation(row: &Outgoing, link: &str, expires_at: DateTime<Utc>) -> Result<Letter, String> {
+    let told = told(row)?;
+    let name = plain(&told.name);
+    let until = expires_at.format("%-d %B %Y, %H:%M UTC");
+    let blocks = [
+        Block::Paragraph("Hello,".into()),
+        Block::Paragraph(format!("You are the administrator of {name} ({}).", told.slug)),
+        Block::Paragraph(format!("Choose your password by this link. It works once, until {until}.")),
+        Block::Links(vec![("Your invitation", link.to_owned())]),
+        Block::Paragraph(
+            "Whoever has the link can use it: pass it on to nobody. An earlier one does not work any more."
+                .into(),
+        ),
+    ];
+    let subject = format!("Your invitation to {name}");
+    let (text, html) = (text(&blocks), html(&subject, &blocks));
+    Ok(Letter { admin_email: told.admin_email, subject, text, html })
 }
 
 /// The cause is the operators' to read: it names parts of the platform.
@@ -182,7 +209,6 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use chrono::DateTime;
     use serde_json::{Value, json};
     use shared::model::TenantId;
     use uuid::Uuid;
@@ -192,10 +218,12 @@ mod tests {
     fn row(kind: &str, name: &str, error: &Value) -> Outgoing {
         Outgoing {
             id: Uuid::from_u128(7),
+            number: 1,
             tenant_id: TenantId(Uuid::from_u128(8)),
             kind: kind.into(),
             payload: json!({ "tenantId": Uuid::from_u128(8), "slug": "acme", "name": name, "tier": "free",
                 "region": "eastus", "adminEmail": "admin@acme.example", "error": error }),
+            sealed: None,
             created_at: DateTime::UNIX_EPOCH,
             attempts: 1,
             refusals: 0,
@@ -216,6 +244,22 @@ mod tests {
         assert_eq!(letter.admin_email, "admin@acme.example");
         assert!(letter.text.contains("\nYour address: https://acme.matih.ai\n"), "{}", letter.text);
         assert!(letter.html.contains("<a href=\"https://bi.acme.matih.ai\">"), "{}", letter.html);
+    }
+
+    #[test]
+    fn an_invitation_says_where_and_until_when() {
+        let row = row("user.invited", "Acme & Sons", &Value::Null);
+        let until = "2026-02-12T10:05:00Z".parse().unwrap();
+        let letter = invitation(&row, "https://acme.matih.ai/invitation/T", until).unwrap();
+        assert_eq!(letter.subject, "Your invitation to Acme & Sons");
+        assert!(letter.text.contains("until 12 February 2026, 10:05 UTC"), "{}", letter.text);
+        assert!(
+            letter.text.contains("\nYour invitation: https://acme.matih.ai/invitation/T\n"),
+            "{}",
+            letter.text
+        );
+        assert!(letter.html.contains("<a href=\"https://acme.matih.ai/invitation/T\">"), "{}", letter.html);
+        assert!(letter.html.contains("Acme &amp; Sons"), "{}", letter.html);
     }
 
     #[test]

@@ -2,9 +2,10 @@
 //! what is sent is the licence that is current when it is sent, opened for the length of the call.
 
 use async_trait::async_trait;
-use shared::license::{Sealed, seals};
+use shared::license::seals;
 use shared::phase::Error;
 use shared::platform::Platform;
+use shared::seal::{Purpose, Sealed};
 use shared::secret::Secret;
 use shared::store::{Outgoing, Store};
 use shared::tenant_api::{Server, TenantApi};
@@ -42,8 +43,8 @@ impl Deliver for Licenses {
             .map_err(|error| Failure::Later(format!("regions.{region}.internal_secret: {error}")))?;
         let license = {
             let seals = seals(&self.platform.license).map_err(later)?;
-            let text = seals.open(row.tenant_id, &Sealed::from(&stored)).map_err(later)?;
-            Secret::new(text.as_str())
+            let text = seals.open(Purpose::License, row.tenant_id, &Sealed::from(&stored));
+            Secret::new(text.map_err(later)?.as_str())
         };
         let told = self.tenant_api.refresh_license(&server, &internal_secret, row.tenant_id, &license).await;
         let holds = told.map_err(failure)?.license_id;

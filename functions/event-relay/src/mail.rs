@@ -1,4 +1,4 @@
-//! The sinks `email` and `operators`.
+//! The sinks `email` and `operators`, and the sending of every letter.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -33,12 +33,22 @@ impl Deliver for Mail {
                 Failure::Refused(format!("'{}' is no address to send to: {error}", letter.admin_email))
             })?],
         };
-        let message = self.message(row, letter, &to).map_err(|error| Failure::Refused(error.to_string()))?;
-        self.server.send(&self.from.email, &to, &message.formatted()).await
+        self.send(row, letter, &to).await
     }
 }
 
 impl Mail {
+    /// Sends a letter; returns once the server has taken it over, with the recipients it has refused.
+    pub(crate) async fn send(
+        &self,
+        row: &Outgoing,
+        letter: Letter,
+        to: &[Address],
+    ) -> Result<Option<String>, Failure> {
+        let message = self.message(row, letter, to).map_err(|error| Failure::Refused(error.to_string()))?;
+        self.server.send(&self.from.email, to, &message.formatted()).await
+    }
+
     fn message(
         &self,
         row: &Outgoing,

@@ -9,6 +9,7 @@ use lettre::message::Mailbox;
 use shared::platform::Platform;
 use shared::store::{Sink, Store};
 
+use crate::invitation::{self, Invitations};
 use crate::kafka::Kafka;
 use crate::lane::Lane;
 use crate::license::Licenses;
@@ -54,14 +55,15 @@ pub(crate) fn lanes(platform: &Platform, store: &Store) -> anyhow::Result<Vec<Ar
                 .with_context(|| format!("mail.operators has '{text}', which is no e-mail address"))
         })
         .collect::<anyhow::Result<_>>()?;
+    let by = |sink, server: &Arc<Server>| Mail {
+        sink,
+        server: server.clone(),
+        from: from.clone(),
+        operators: operators.clone(),
+        domain: platform.domain.clone(),
+    };
     let letters = |sink| {
-        let mail = Mail {
-            sink,
-            server: server.clone(),
-            from: from.clone(),
-            operators: operators.clone(),
-            domain: platform.domain.clone(),
-        };
+        let mail = by(sink, &server);
         Lane::new(
             sink,
             store.clone(),
@@ -70,6 +72,9 @@ pub(crate) fn lanes(platform: &Platform, store: &Store) -> anyhow::Result<Vec<Ar
             Box::new(mail),
         )
     };
+    let invitations =
+        Server::new(&url, invitation::half(platform)).with_context(|| format!("mail.url ({})", mail.url))?;
+    let invitations = Invitations::new(platform, by(Sink::Invitation, &Arc::new(invitations)))?;
     Ok(vec![
         Lane::new(Sink::Kafka, store.clone(), events.delivery.clone(), None, Box::new(kafka)),
         letters(Sink::Email),
@@ -80,6 +85,13 @@ pub(crate) fn lanes(platform: &Platform, store: &Store) -> anyhow::Result<Vec<Ar
             platform.license.delivery.clone(),
             Some(platform.license.refusals),
             Box::new(Licenses::new(platform, store)?),
+        ),
+        Lane::new(
+            Sink::Invitation,
+            store.clone(),
+            platform.invitations.delivery.clone(),
+            Some(platform.invitations.refusals),
+            Box::new(invitations),
         ),
     ])
 }

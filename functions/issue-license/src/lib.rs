@@ -7,11 +7,12 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use shared::license::{self, Claims, KeyError, Sealed, Seals, Signer, Terms};
+use shared::license::{self, Claims, KeyError, Signer, Terms};
 use shared::model::{PhaseName, RunId, Tenant, TenantId, Tier};
 use shared::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
 use shared::platform::{License, Limits, Platform, Seconds};
-use shared::store::{LicenseStored, Store, StoreError, StoredLicense};
+use shared::seal::{Purpose, Seals};
+use shared::store::{LicenseStored, Sealed, Store, StoreError, StoredLicense};
 use uuid::Uuid;
 
 /// The phase.
@@ -175,12 +176,12 @@ impl Keys {
             .signer
             .issue(plan.tenant_id, plan.terms(), issued, expires)
             .ok_or_else(|| fault("no key to sign with".into()))?;
-        let sealed =
-            self.seals.seal(plan.tenant_id, &signed.text).map_err(|error| fault(error.to_string()))?;
+        let sealed = self.seals.seal(Purpose::License, plan.tenant_id, &signed.text);
+        let sealed = sealed.map_err(|error| fault(error.to_string()))?;
         Ok(StoredLicense {
             id: signed.claims.id,
             tenant_id: plan.tenant_id,
-            sealed: sealed.license,
+            sealed: sealed.text,
             wrapped_key: sealed.data_key,
             kek_id: sealed.key_id,
             signing_key_id: signed.claims.key_id.clone(),
@@ -192,8 +193,8 @@ impl Keys {
 
     /// What a stored licence says, if it opens, is the tenant's, and holds now.
     fn open(&self, stored: &StoredLicense, now: DateTime<Utc>) -> std::result::Result<Claims, String> {
-        let text =
-            self.seals.open(stored.tenant_id, &Sealed::from(stored)).map_err(|error| error.to_string())?;
+        let text = self.seals.open(Purpose::License, stored.tenant_id, &Sealed::from(stored));
+        let text = text.map_err(|error| error.to_string())?;
         let public = self.signer.public_keys();
         public.verify(&text, stored.tenant_id, now.timestamp()).map_err(|refused| refused.to_string())
     }

@@ -6,6 +6,7 @@ use crate::ownership::{self, Role};
 use crate::problem::Problem;
 use crate::request::{Drop, Operation, Strategy};
 use crate::sql;
+use crate::tables::Tables;
 use serde::Serialize;
 use sqlx::postgres::PgConnection;
 use std::collections::BTreeSet;
@@ -30,7 +31,7 @@ impl Operation for Drop {
     const NAME: &'static str = "drop";
     type Answer = Answer;
 
-    async fn perform(&self) -> Result<Answer, Problem> {
+    async fn perform(&self, _: &Tables) -> Result<Answer, Problem> {
         let mut admin = sql::connect_locked(&self.admin, self.tenant_id).await?;
         let outcome = steps(self, &mut admin).await;
         sql::close(admin).await;

@@ -8,6 +8,7 @@ use crate::problem::Problem;
 use crate::request::{Identifier, Initialize, Operation, Strategy};
 use crate::schema::{self, Migration, Seeded};
 use crate::sql;
+use crate::tables::Tables;
 use serde::Serialize;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
@@ -41,15 +42,20 @@ impl Operation for Initialize {
     const NAME: &'static str = "initialize";
     type Answer = Answer;
 
-    async fn perform(&self) -> Result<Answer, Problem> {
+    async fn perform(&self, tables: &Tables) -> Result<Answer, Problem> {
+        let member = tables.member(self.verifier.is_some()).await?;
         let mut admin = sql::connect_locked(&self.admin, self.tenant_id).await?;
-        let outcome = steps(self, &mut admin).await;
+        let outcome = steps(self, member.as_deref(), &mut admin).await;
         sql::close(admin).await;
         outcome
     }
 }
 
-async fn steps(asked: &Initialize, admin: &mut PgConnection) -> Result<Answer, Problem> {
+async fn steps(
+    asked: &Initialize,
+    member: Option<&str>,
+    admin: &mut PgConnection,
+) -> Result<Answer, Problem> {
     let found = ownership::role(admin, &asked.role, asked.tenant_id).await?;
     match asked.strategy {
         Strategy::Database => {
@@ -58,7 +64,8 @@ async fn steps(asked: &Initialize, admin: &mut PgConnection) -> Result<Answer, P
             ownership::join(admin, &asked.role).await?;
             let created = database(asked, admin, &role).await?;
             let place = sql::connect_place(&asked.admin, asked.database.as_str(), asked.tenant_id).await?;
-            fill(asked, admin, place, role, Created { role: made, database: created, schema: false }).await
+            let created = Created { role: made, database: created, schema: false };
+            fill(asked, member, admin, place, role, created).await
         }
         Strategy::Schema => {
             if ownership::database(admin, &asked.database).await?.is_none() {
@@ -69,7 +76,7 @@ async fn steps(asked: &Initialize, admin: &mut PgConnection) -> Result<Answer, P
             ownership::own_schema(&mut place, &asked.schema, found.as_ref(), asked.strategy).await?;
             let (role, made) = role(asked, admin, found).await?;
             ownership::join(admin, &asked.role).await?;
-            fill(asked, admin, place, role, Created { role: made, ..Created::default() }).await
+            fill(asked, member, admin, place, role, Created { role: made, ..Created::default() }).await
         }
     }
 }
@@ -77,6 +84,7 @@ async fn steps(asked: &Initialize, admin: &mut PgConnection) -> Result<Answer, P
 /// Everything after role and database: the same for both strategies.
 async fn fill(
     asked: &Initialize,
+    member: Option<&str>,
     admin: &mut PgConnection,
     mut place: PgConnection,
     role: Role,
@@ -85,6 +93,9 @@ async fn fill(
     created.schema = schema_of(asked, &mut place, &role).await?;
     if asked.strategy == Strategy::Schema {
         share(asked, &mut place, &role).await?;
+    }
+    if let Some(member) = member {
+        admit(asked, &mut place, member).await?;
     }
     let unprotected = close_doors(asked, admin).await?;
     // Once a role can log in, its tables may carry triggers and defaults of its own making, which would run with the
@@ -185,6 +196,34 @@ async fn share(asked: &Initialize, place: &mut PgConnection, role: &Role) -> Res
         sql::run_on_shared(place, "admitting the role to the database", &statement).await?;
     }
     Ok(())
+}
+
+/// Lets this instance's own login into the database, and act as the tenant's role there. It must have no right by itself, or
+/// it would have every tenant's at once.
+async fn admit(asked: &Initialize, place: &mut PgConnection, member: &str) -> Result<(), Problem> {
+    let (inherits, admitted): (bool, bool) = sqlx::query_as(
+        "SELECT rolsuper OR rolinherit AND current_setting('server_version_num')::int < 160000, \
+                has_database_privilege(oid, current_database(), 'CONNECT') \
+         FROM pg_roles WHERE rolname = $1",
+    )
+    .bind(member)
+    .fetch_one(&mut *place)
+    .await
+    .map_err(|error| Problem::from_sql("reading the rights of this instance's login", &error))?;
+    if inherits {
+        return Err(Problem::login_inherits(member));
+    }
+    let member = format!("\"{}\"", member.replace('"', "\"\""));
+    if !admitted {
+        let statement = format!("GRANT CONNECT ON DATABASE {} TO {member}", asked.database.quoted());
+        sql::run_on_shared(place, "admitting this instance's login to the database", &statement).await?;
+    }
+    let options = match place.server_version_num() {
+        Some(version) if version >= 160_000 => " WITH INHERIT FALSE, SET TRUE",
+        _ => "",
+    };
+    let statement = format!("GRANT {} TO {member}{options}", asked.role.quoted());
+    sql::run(place, "letting this instance's login act as the role", statement).await
 }
 
 /// Takes from PUBLIC the right to connect to any database of the server, where the administrator may do that; answers

@@ -4,6 +4,7 @@ use crate::ownership::Mark;
 use crate::problem::Problem;
 use crate::request::{Inventory, Operation};
 use crate::sql;
+use crate::tables::Tables;
 use serde::Serialize;
 use sqlx::postgres::PgConnection;
 use sqlx::postgres::types::Oid;
@@ -23,7 +24,7 @@ impl Operation for Inventory {
     const NAME: &'static str = "inventory";
     type Answer = Answer;
 
-    async fn perform(&self) -> Result<Answer, Problem> {
+    async fn perform(&self, _: &Tables) -> Result<Answer, Problem> {
         let mut admin = sql::connect(&self.admin, &self.admin.database).await?;
         let outcome = look(self, &mut admin).await;
         sql::close(admin).await;

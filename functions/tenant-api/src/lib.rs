@@ -5,6 +5,8 @@
 //! - `POST /internal/database/inventory`: what a Postgres server holds of one tenant.
 //! - `POST /internal/license/refresh`: a tenant's licence, as the control plane has signed it.
 //! - `GET /internal/license/{tenant}`: what the licence that holds says.
+//! - `POST /internal/users/bootstrap`, `invite`, `remove`: a tenant's administrator and the hash of their invitation.
+//! - `POST /api/v1/invitations/accept`: public; whoever has an invitation's token chooses a password.
 //! - `GET /healthz`, `GET /readyz`: the process answers.
 //!
 //! Every internal call carries the header `x-internal-secret`, and one about a database the credentials of its administrator,
@@ -13,8 +15,11 @@
 //! Errors are problem+json with a stable `code`: `invalid_request`, `unauthorized`, `foreign_role`,
 //! `foreign_database`, `foreign_schema`, `database_unavailable` (try again), `database_error` (look at it), and of licences `license_malformed`,
 //! `license_key_unknown`, `license_altered`, `license_foreign`, `license_expired`, `license_not_yet_valid`,
-//! `license_unkept` (try again), `license_missing`.
+//! `license_unkept` (try again), `license_missing`; of users `tenant_not_here`, `user_not_found`, `bootstrap_user_exists`,
+//! `login_not_configured`, `login_not_usable`, `login_inherits`, `database_forbidden`; of invitations `invitation_unknown`,
+//! `invitation_used`, `invitation_void`, `invitation_expired`, `password_not_accepted`, `busy` (try again).
 
+mod accept;
 mod auth;
 mod drop;
 mod initialize;
@@ -26,8 +31,11 @@ mod request;
 mod schema;
 mod server;
 mod sql;
+mod tables;
+mod users;
 
 pub use auth::InternalSecrets;
 pub use license::Licenses;
 pub use problem::Problem;
 pub use server::{Config, main, router, serve};
+pub use tables::Tables;

@@ -107,6 +107,105 @@ impl Problem {
         )
     }
 
+    /// 503: there is no login to work in tables by.
+    pub(crate) fn no_login() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "login_not_configured",
+            "This instance cannot work in tenants' tables",
+            "set POOL_DATABASE_URL, or of a pinned instance DATABASE_URL or DATABASE_URL_FILE".to_owned(),
+        )
+    }
+
+    /// 503: it is there and cannot be used. `reason` names the setting and not its value.
+    pub(crate) fn login_unusable(reason: &str) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "login_not_usable",
+            "This instance cannot work in tenants' tables",
+            reason.to_owned(),
+        )
+    }
+
+    /// 500: the pooled login would have every tenant's rights at once.
+    pub(crate) fn login_inherits(name: &str) -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "login_inherits",
+            "The login of this instance has too many rights",
+            format!(
+                "{name} is a superuser or inherits the rights of its roles: ALTER ROLE … NOSUPERUSER NOINHERIT"
+            ),
+        )
+    }
+
+    pub(crate) fn no_tables(tenant: impl std::fmt::Display) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "tenant_not_here",
+            "The tenant has no tables here",
+            format!("tenant {tenant} was not initialized, or is served by another instance"),
+        )
+    }
+
+    pub(crate) fn no_user() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "user_not_found",
+            "There is no such user",
+            "nobody of the tenant has this address".to_owned(),
+        )
+    }
+
+    pub(crate) fn bootstrap_user_exists() -> Self {
+        Self::new(
+            StatusCode::CONFLICT,
+            "bootstrap_user_exists",
+            "The tenant has another administrator",
+            "the control plane has made one with another address; nothing was changed".to_owned(),
+        )
+    }
+
+    pub(crate) fn no_invitation() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "invitation_unknown",
+            "There is no such invitation",
+            "open the link as it stands in the e-mail".to_owned(),
+        )
+    }
+
+    /// 410: an invitation that held once.
+    pub(crate) fn invitation_gone(code: &'static str, why: &str) -> Self {
+        let detail = format!("{why}; ask for another one");
+        Self::new(StatusCode::GONE, code, "The invitation does not hold any more", detail)
+    }
+
+    pub(crate) fn password(length: std::ops::RangeInclusive<usize>) -> Self {
+        let mut problem = Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "password_not_accepted",
+            "The password is not accepted",
+            format!("must have {} to {} characters", length.start(), length.end()),
+        );
+        problem.field = Some("password".to_owned());
+        problem
+    }
+
+    pub(crate) fn busy(reason: &str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "It cannot be done now", reason.to_owned())
+    }
+
+    /// As a stranger may see it: what is ours to mend is named in the log only.
+    pub(crate) fn for_the_public(self) -> Self {
+        if self.status.is_server_error() { Self::busy("try again in a moment") } else { self }
+    }
+
+    /// This instance may not act as the tenant, or as none.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        matches!(self.code, "database_forbidden" | "login_not_configured")
+    }
+
     pub(crate) fn unavailable(doing: &str, reason: &str) -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -131,15 +230,20 @@ impl Problem {
             sqlx::Error::Database(answer) => {
                 let state = answer.code().unwrap_or_default();
                 let reason = format!("{} (SQLSTATE {state})", answer.message());
-                if passes_by_itself(&state) {
+                if state == "42501" {
+                    let mut problem = Self::broken(doing, &reason);
+                    problem.code = "database_forbidden";
+                    problem
+                } else if passes_by_itself(&state) {
                     Self::unavailable(doing, &reason)
                 } else {
                     Self::broken(doing, &reason)
                 }
             }
-            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => {
-                Self::unavailable(doing, &error.to_string())
-            }
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut => Self::unavailable(doing, &error.to_string()),
             other => Self::broken(doing, &other.to_string()),
         }
     }

@@ -1,6 +1,7 @@
 //! What a caller may send, parsed once and strictly: a value of these types is safe to put into a statement.
 
 use crate::problem::Problem;
+use crate::tables::Tables;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize, de};
@@ -122,6 +123,20 @@ impl Admin {
 impl fmt::Debug for Admin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Admin({}@{}:{}/{}, password ***)", self.user, self.host, self.port, self.database)
+    }
+}
+
+/// 32 bytes, as base64.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Bytes32(pub [u8; 32]);
+
+impl TryFrom<String> for Bytes32 {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let bytes = STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
+        bytes.map(Self).ok_or("must be 32 bytes in base64")
     }
 }
 
@@ -248,7 +263,7 @@ pub trait Operation: Asked + Send + Sync + 'static {
     type Answer: Serialize + Send;
     /// Does it. May be called again after any failure, and at once with itself. Dropping the future closes its
     /// connections, which ends its locks.
-    fn perform(&self) -> impl Future<Output = Result<Self::Answer, Problem>> + Send;
+    fn perform(&self, tables: &Tables) -> impl Future<Output = Result<Self::Answer, Problem>> + Send;
 }
 
 fn place(

@@ -4,14 +4,17 @@ use crate::auth::{self, InternalSecrets};
 use crate::license::{self, Licenses};
 use crate::problem::Problem;
 use crate::request::{self, Operation};
+use crate::tables::Tables;
+use crate::{accept, users};
 use axum::body::Bytes;
-use axum::extract::DefaultBodyLimit;
 use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, FromRef, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use shared::license::PublicKeys;
+use shared::secret::SecretRef;
 use std::future::Future;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -24,19 +27,43 @@ use tracing_subscriber::EnvFilter;
 /// Largest body accepted, in bytes; a real one is under 2 KB.
 const BODY_LIMIT: usize = 64 * 1024;
 
-/// What the process needs to know. Database credentials are not part of it: they come with each call.
+/// Largest body of the public call, in bytes.
+const PUBLIC_BODY_LIMIT: usize = 4 * 1024;
+
+/// What the process needs to know. An administrator's credentials are not part of it: they come with each call.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The secrets a caller may present.
     pub secrets: InternalSecrets,
     /// Where the tenants' licences are kept, and whose are accepted.
     pub licenses: Licenses,
+    /// How it works in the tenants' tables by itself.
+    pub tables: Tables,
 }
 
 impl Config {
-    /// With these secrets, accepting no licence.
+    /// With these secrets, accepting no licence, and with no login of its own.
     pub fn new(secrets: InternalSecrets) -> Self {
-        Self { secrets, licenses: Licenses::default() }
+        Self { secrets, licenses: Licenses::default(), tables: Tables::default() }
+    }
+}
+
+/// What the routes reach.
+#[derive(Clone)]
+struct App {
+    licenses: Licenses,
+    tables: Tables,
+}
+
+impl FromRef<App> for Licenses {
+    fn from_ref(app: &App) -> Self {
+        app.licenses.clone()
+    }
+}
+
+impl FromRef<App> for Tables {
+    fn from_ref(app: &App) -> Self {
+        app.tables.clone()
     }
 }
 
@@ -46,6 +73,10 @@ impl Config {
 /// (`id=BASE64,id=BASE64`; without it no licence is accepted), `LICENSE_DIR` (where licences outlast the process; without it
 /// they are told again), `TENANT_ID` (the one tenant that this instance serves), `RUST_LOG` (`info`). A bad one is named in
 /// one line on standard error, with exit code 1.
+///
+/// The login to tenants' tables: with `TENANT_ID`, `DATABASE_URL` or a file named by `DATABASE_URL_FILE`, as the tenant's own
+/// role; without, `POOL_DATABASE_URL`, as a role with `NOINHERIT` and no rights, which `initialize` makes a member of each
+/// pooled tenant's role. `STAND_IN=true`: of each tenant's role, as one process stands in for the tenants' own instances.
 pub fn main() -> ExitCode {
     match start() {
         Ok(()) => ExitCode::SUCCESS,
@@ -74,6 +105,12 @@ fn start() -> Result<(), String> {
     log_to_stdout();
     let folder = set("LICENSE_DIR").map(PathBuf::from);
     let licenses = Licenses::open(keys, pinned, folder).map_err(|error| format!("LICENSE_DIR: {error}"))?;
+    let named = |name: &str| set(name).map(|_| SecretRef::Env(name.to_owned()));
+    let login = match pinned {
+        Some(_) => named("DATABASE_URL").or_else(|| set("DATABASE_URL_FILE").map(SecretRef::File)),
+        None => named("POOL_DATABASE_URL"),
+    };
+    let tables = Tables::new(login, pinned, set("STAND_IN").as_deref() == Some("true"));
     let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("cannot start: {error}"))?;
     runtime.block_on(async {
         let listener = TcpListener::bind(&listen)
@@ -88,7 +125,9 @@ fn start() -> Result<(), String> {
             }
         };
         tracing::info!(listen, "tenant-api is ready");
-        serve(listener, Config { secrets, licenses }, stop).await.map_err(|error| format!("stopped: {error}"))
+        serve(listener, Config { secrets, licenses, tables }, stop)
+            .await
+            .map_err(|error| format!("stopped: {error}"))
     })
 }
 
@@ -120,19 +159,26 @@ pub fn router(config: &Config) -> Router {
         .route("/internal/database/inventory", post(call::<request::Inventory>))
         .route("/internal/license/refresh", post(license::refresh))
         .route("/internal/license/{tenant}", get(license::read))
-        .with_state(config.licenses.clone())
+        .route("/internal/users/bootstrap", post(users::bootstrap))
+        .route("/internal/users/invite", post(users::invite))
+        .route("/internal/users/remove", post(users::remove))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .route_layer(middleware::from_fn_with_state(config.secrets.clone(), auth::require));
+    let public = Router::new()
+        .route("/api/v1/invitations/accept", post(accept::accept))
+        .layer(DefaultBodyLimit::max(PUBLIC_BODY_LIMIT));
     Router::new()
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(|| async { "ok" }))
         .merge(internal)
+        .merge(public)
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .fallback(|uri: Uri| async move { Problem::not_found(uri.path()) })
+        .with_state(App { licenses: config.licenses.clone(), tables: config.tables.clone() })
 }
 
 /// One internal call: parse, do, log how it went, answer.
-async fn call<O: Operation>(body: Result<Bytes, BytesRejection>) -> Response {
+async fn call<O: Operation>(State(tables): State<Tables>, body: Result<Bytes, BytesRejection>) -> Response {
     let parsed = body
         .map_err(|rejection| Problem::invalid("", rejection.body_text()))
         .and_then(|body| request::parse::<O>(&body));
@@ -144,7 +190,7 @@ async fn call<O: Operation>(body: Result<Bytes, BytesRejection>) -> Response {
         }
     };
     let begun = Instant::now();
-    let outcome = asked.perform().await.map_err(|problem| problem.without(&asked.secrets()));
+    let outcome = asked.perform(&tables).await.map_err(|problem| problem.without(&asked.secrets()));
     let elapsed = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     let (tenant, run) = (asked.tenant(), asked.run().map(tracing::field::display));
     match outcome {

@@ -16,7 +16,7 @@ use crate::domains::Names;
 use crate::measure::Measures;
 use crate::problem::Problem;
 use crate::status::History;
-use crate::{auth, body, domains, frame, health, lifecycle, status, tenants, verbs};
+use crate::{auth, body, domains, frame, health, invitations, lifecycle, status, tenants, verbs};
 
 /// What every request can reach. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -74,6 +74,7 @@ fn api() -> Vec<(&'static str, &'static str, MethodRouter<App>)> {
         ("post", "/api/v1/tenants/{id}/domains", post(domains::add)),
         ("delete", "/api/v1/tenants/{id}/domains/{domain}", delete(domains::remove)),
         ("post", "/api/v1/tenants/{id}/domains/{domain}/verify", post(domains::verify)),
+        ("post", "/api/v1/tenants/{id}/bootstrap-user/invitations", post(invitations::renew)),
     ]);
     for (status, path) in [
         (TenantStatus::Suspended, "/api/v1/tenants/{id}/suspend"),

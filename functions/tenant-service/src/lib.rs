@@ -8,6 +8,8 @@ mod domains;
 mod fields;
 mod frame;
 mod health;
+mod idempotency;
+mod invitations;
 mod lifecycle;
 mod measure;
 mod params;

@@ -63,8 +63,10 @@ class TenantApi(Ours):
                 "LICENSE_PUBLIC_KEYS": f"local={pki.ed25519_public(key(self.stack, 'license_signing'))}"}
 
     def environment(self):
+        # The tenants' own instances are simulated: this one stands in for them.
         return super().environment() | {"LICENSE_PUBLIC_KEYS": self.stack.values["LICENSE_PUBLIC_KEYS"],
-                                        "LICENSE_DIR": self.home / "licenses"}
+                                        "LICENSE_DIR": self.home / "licenses", "STAND_IN": "true",
+                                        "POOL_DATABASE_URL": self.stack.values["POOL_DATABASE_URL"]}
 
 
 class Dispatcher(Ours):
@@ -110,6 +112,11 @@ class TenantService(Ours):
     name = "tenant-service"
     listens = "API_PORT"
     after = (*Ours.after, "dispatcher")
+
+    def environment(self):
+        # It seals invitations.
+        key_encryption = told(self.stack)["LICENSE_KEY_ENCRYPTION_KEY"]
+        return super().environment() | {"LICENSE_KEY_ENCRYPTION_KEY": key_encryption}
 
     def exports(self):
         return {"API_URL": f"http://{self.address()}", "ADMIN_TOKEN": self.stack.secret("admin_token")}

@@ -14,6 +14,8 @@ from settings import REGIONS
 INSTALLED = Path("/usr/lib/postgresql")
 # The system user of Debian's package; Postgres refuses to run as root.
 USER = "postgres"
+# The pooled tenant-api's own login: no rights but those of the tenant whom it works for, taken for one transaction.
+POOL = "tenant_api"
 
 
 class Postgres(Part):
@@ -99,7 +101,7 @@ class Postgres(Part):
     def finish(self):
         # The passwords are hexadecimal, so they need no quoting; errors must not put them into the log.
         script = ["SET log_min_error_statement = panic;"]
-        for role, may in (("tenantry", "CREATEDB"), ("region_admin", "CREATEDB CREATEROLE")):
+        for role, may in (("tenantry", "CREATEDB"), ("region_admin", "CREATEDB CREATEROLE"), (POOL, "NOINHERIT")):
             script.append(f"SELECT 'CREATE ROLE {role}' WHERE to_regrole('{role}') IS NULL \\gexec")
             script.append(f"ALTER ROLE {role} LOGIN {may} PASSWORD '{self.stack.secret(role)}';")
         script.append(create("tenantry", "tenantry"))
@@ -109,6 +111,7 @@ class Postgres(Part):
         for name in ("tenantry", "postgres", "template1", *map(database, REGIONS)):
             script.append(f"REVOKE CONNECT, TEMPORARY ON DATABASE {name} FROM PUBLIC;")
         script.append("GRANT CONNECT ON DATABASE postgres TO tenantry, region_admin;")
+        script += [f"GRANT CONNECT ON DATABASE {database(region)} TO {POOL};" for region in REGIONS]
         if problem := self.sql("\n".join(script), "postgres"):
             raise SystemExit(f"preparing the databases failed: {problem}")
 
@@ -120,8 +123,13 @@ class Postgres(Part):
             raise SystemExit(f"DATABASE_URL is given, but nothing answers at {parsed.hostname}:{parsed.port or 5432}")
         if self.stack.given("REGION_DATABASE_HOST"):
             return
-        script = "\n".join(create(database(region), None) for region in REGIONS)
-        if problem := self.sql(script, parsed.path.lstrip("/"), url):
+        script = [create(database(region), None) for region in REGIONS]
+        if not self.stack.given("POOL_DATABASE_URL"):
+            # Hexadecimal, so it needs no quoting.
+            script.append(f"SELECT 'CREATE ROLE {POOL}' WHERE to_regrole('{POOL}') IS NULL \\gexec")
+            script.append(f"ALTER ROLE {POOL} LOGIN NOINHERIT PASSWORD '{self.stack.secret(POOL)}';")
+            script += [f"GRANT CONNECT ON DATABASE {database(region)} TO {POOL};" for region in REGIONS]
+        if problem := self.sql("\n".join(script), parsed.path.lstrip("/"), url):
             raise SystemExit(f"DATABASE_URL: making the regions' databases failed: {problem}")
 
     def exports(self):
@@ -133,6 +141,7 @@ class Postgres(Part):
                 "DATABASE_URL": f"postgres://tenantry:{secret('tenantry')}@127.0.0.1:{port}/tenantry",
                 "REGION_DATABASE_HOST": "127.0.0.1", "REGION_DATABASE_PORT": port,
                 "REGION_DATABASE_ADMIN_USER": "region_admin", "REGION_DATABASE_ADMIN_PASSWORD": secret("region_admin"),
+                "POOL_DATABASE_URL": pooled("127.0.0.1", port, secret(POOL)),
             }
         parsed = urllib.parse.urlsplit(url)
         region = {
@@ -140,7 +149,14 @@ class Postgres(Part):
             "REGION_DATABASE_ADMIN_USER": urllib.parse.unquote(parsed.username or ""),
             "REGION_DATABASE_ADMIN_PASSWORD": urllib.parse.unquote(parsed.password or ""),
         }
-        return {"DATABASE_URL": url} | {name: self.stack.given(name) or value for name, value in region.items()}
+        region = {name: self.stack.given(name) or value for name, value in region.items()}
+        pool = pooled(region["REGION_DATABASE_HOST"], region["REGION_DATABASE_PORT"], secret(POOL))
+        return {"DATABASE_URL": url} | region | {"POOL_DATABASE_URL": self.stack.given("POOL_DATABASE_URL") or pool}
+
+
+def pooled(host, port, password):
+    """Of the pooled tenant-api's login, at any database of its server: it finds each tenant's by the catalogue."""
+    return f"postgres://{POOL}:{password}@{host}:{port}/{database(REGIONS[0])}"
 
 
 def database(region):

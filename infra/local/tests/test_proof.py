@@ -28,7 +28,7 @@ ANSWER = """\
 acme.matih.ai.\t60\tIN\tA\t198.18.0.1
 """
 VALUES = {name: "127.0.0.1:1" for name in ("PARENT_DNS_ADDR", "DNS_ADDR", "RESOLVER_ADDR", "KAFKA_BROKERS")}
-TENANT = {"slug": "acme", "id": "1f", "adminEmail": "admin@acme.example"}
+TENANT = {"slug": "acme", "id": "1f", "region": "eastus", "adminEmail": "admin@acme.example"}
 
 
 class Proofs(unittest.TestCase):
@@ -44,8 +44,24 @@ class Proofs(unittest.TestCase):
 
     def test_only_what_the_plan_has_is_proved(self):
         self.assertEqual(self.names("CREATE_NAMESPACE"), ["event", "letter"])
-        self.assertEqual(self.names("CREATE_DNS_ZONE"), ["referral", "addresses", "event", "letter"])
-        self.assertEqual(self.names("CREATE_TENANT_INGRESS"), ["certificate", "event", "letter"])
+        self.assertEqual(self.names("CREATE_NAMESPACE", "CREATE_DNS_ZONE"), ["referral", "addresses", "event", "letter"])
+        self.assertEqual(self.names("CREATE_NAMESPACE", "CREATE_TENANT_INGRESS"), ["certificate", "event", "letter"])
+        self.assertEqual(self.names("CREATE_BOOTSTRAP_USER"), ["nothing_in_the_cluster", "event", "letter", "invitation"])
+
+    def test_an_object_in_the_cluster_is_named(self):
+        self.proof.kubectl = lambda *words: "pods\n" if words[0] == "api-resources" else "pod/mine\n"
+        with self.assertRaisesRegex(proof.NotProved, "pod/mine"):
+            next(self.proof.nothing_in_the_cluster())
+        self.proof.kubectl = lambda *words: "pods\n" if words[0] == "api-resources" else ""
+        self.assertIn("no object of acme", next(self.proof.nothing_in_the_cluster()))
+
+    def test_a_tenant_lives_in_one_place(self):
+        self.proof.kubectl = lambda *_: ""
+        self.proof.sql = lambda *_: "region_eastus|tenant_1f\n"
+        self.assertEqual(self.proof.home(), ("region_eastus", "tenant_1f", "none"))
+        self.proof.sql = lambda *_: ""
+        with self.assertRaisesRegex(proof.NotProved, "0 places"):
+            self.proof.home()
 
     def test_a_referral_names_servers_and_no_address(self):
         self.proof.run = lambda *_: REFERRAL
@@ -71,7 +87,8 @@ class Proofs(unittest.TestCase):
     def test_what_cannot_be_proved_is_told(self):
         self.proof.stack.bin = self.root / "none"
         out = io.StringIO()
-        failed = proof.prove(self.proof.stack, VALUES, TENANT, {"CREATE_TENANT_INGRESS"}, out)
+        phases = {"CREATE_NAMESPACE", "CREATE_TENANT_INGRESS"}
+        failed = proof.prove(self.proof.stack, VALUES, TENANT, phases, out)
         self.assertIn("NOT proved", failed)
 
 
@@ -80,6 +97,11 @@ class Times(unittest.TestCase):
         status = {"phases": [{"name": "A", "startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:02.500Z"},
                              {"name": "B", "startedAt": None}]}
         self.assertEqual([line.split() for line in provision.times(status)], [["2.5", "s", "A"], ["–", "B"]])
+
+    def test_a_table_is_as_wide_as_it_must_be(self):
+        self.assertEqual(list(provision.table([("a", "long"), ("longer", "b")])), ["a       long", "longer  b"])
+        times = {"provisioningStartedAt": "2026-01-01T00:00:00Z", "provisioningCompletedAt": "2026-01-01T00:00:02.500Z"}
+        self.assertEqual([provision.took(times), provision.took({})], ["2.5 s", "–"])
 
     def test_what_is_simulated_is_said_where_it_applies(self):
         ours, theirs = SimpleNamespace(given=lambda _: None), SimpleNamespace(given=lambda name: name)

@@ -41,52 +41,31 @@ const fn phase(
     PhaseFacts { name: PhaseName::new(name), typical, skippable, undo_guards, depends, reads }
 }
 
+/// Of phases that bring pods of the tenant's own.
+const PODS: &[Reads] = &[Reads::Tier, Reads::Suspension];
+
 /// Every phase, in the order of a `container_per_tenant` run.
-pub static PHASES: [PhaseFacts; 11] = [
+pub static PHASES: [PhaseFacts; 12] = [
     // The database's undo needs nothing of the namespace, but everything else lives in it.
     phase("CREATE_NAMESPACE", (5, 30), false, true, &["cluster"], &[Reads::Tier]),
     phase("ISSUE_LICENSE", (1, 5), false, false, &[], &[Reads::Tier, Reads::Suspension]),
     phase("SETUP_DATABASE", (30, 120), false, true, &["cluster", "tenant-api"], &[Reads::Tier]),
-    phase(
-        "DEPLOY_CORE_SERVICES",
-        (60, 300),
-        false,
-        false,
-        &["cluster", "chart-repository"],
-        &[Reads::Tier, Reads::Suspension],
-    ),
+    phase("CREATE_BOOTSTRAP_USER", (1, 5), false, false, &["tenant-api"], &[]),
+    phase("DEPLOY_CORE_SERVICES", (60, 300), false, false, &["cluster", "chart-repository"], PODS),
     phase("CONFIGURE_NETWORKING", (10, 30), false, false, &["cluster"], &[]),
-    phase(
-        "DEPLOY_DATA_SERVICES",
-        (60, 300),
-        true,
-        false,
-        &["cluster", "chart-repository"],
-        &[Reads::Tier, Reads::Suspension],
-    ),
+    phase("DEPLOY_DATA_SERVICES", (60, 300), true, false, &["cluster", "chart-repository"], PODS),
     // The tenant's DNS names point at its address.
     phase("DEPLOY_INGRESS_CONTROLLER", (30, 120), false, false, &["cluster", "chart-repository"], &[]),
     // Its undo waits until no resolver remembers the address, which the undo before it gives back.
     phase("CREATE_DNS_ZONE", (10, 60), false, true, &["dns"], &[]),
     // Its undo takes the challenges' records out of the zone.
     phase("CREATE_TENANT_INGRESS", (10, 30), true, true, &["cluster", "cert-manager"], &[]),
-    phase(
-        "DEPLOY_MONITORING",
-        (30, 60),
-        true,
-        false,
-        &["cluster", "chart-repository"],
-        &[Reads::Tier, Reads::Suspension],
-    ),
-    phase(
-        "SETUP_OBSERVABILITY",
-        (10, 30),
-        true,
-        false,
-        &["cluster", "chart-repository"],
-        &[Reads::Tier, Reads::Suspension],
-    ),
+    phase("DEPLOY_MONITORING", (30, 60), true, false, &["cluster", "chart-repository"], PODS),
+    phase("SETUP_OBSERVABILITY", (10, 30), true, false, &["cluster", "chart-repository"], PODS),
 ];
+
+/// Those of a tenant of the pooled instance: what touches no cluster.
+const SHARED: [&str; 3] = ["ISSUE_LICENSE", "SETUP_DATABASE", "CREATE_BOOTSTRAP_USER"];
 
 /// The phases of a new tenant's run, frozen into the run when it is made.
 pub fn plan(deployment: DeploymentType) -> Vec<PhaseName> {
@@ -94,7 +73,7 @@ pub fn plan(deployment: DeploymentType) -> Vec<PhaseName> {
         DeploymentType::ContainerPerTenant => PHASES.iter().map(|phase| phase.name.clone()).collect(),
         DeploymentType::Shared => PHASES
             .iter()
-            .filter(|phase| matches!(phase.name.as_str(), "ISSUE_LICENSE" | "SETUP_DATABASE"))
+            .filter(|phase| SHARED.contains(&phase.name.as_str()))
             .map(|phase| phase.name.clone())
             .collect(),
     }
@@ -119,6 +98,7 @@ mod tests {
                 "CREATE_NAMESPACE",
                 "ISSUE_LICENSE",
                 "SETUP_DATABASE",
+                "CREATE_BOOTSTRAP_USER",
                 "DEPLOY_CORE_SERVICES",
                 "CONFIGURE_NETWORKING",
                 "DEPLOY_DATA_SERVICES",
@@ -132,8 +112,8 @@ mod tests {
     }
 
     #[test]
-    fn a_shared_tenant_begins_with_its_licence() {
+    fn a_shared_tenant_gets_what_touches_no_cluster() {
         let names: Vec<String> = plan(DeploymentType::Shared).iter().map(ToString::to_string).collect();
-        assert_eq!(names, ["ISSUE_LICENSE", "SETUP_DATABASE"]);
+        assert_eq!(names, SHARED);
     }
 }

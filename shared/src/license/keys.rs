@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use ed25519_dalek::SigningKey;
 use zeroize::Zeroizing;
 
-use super::seal::key_bytes;
-use super::{Seals, Signer};
+use super::Signer;
 use crate::platform::License;
+use crate::seal::{Seals, key_bytes};
 use crate::secret::{SecretError, SecretRef};
 
 /// What is wrong with a key. Names the setting, never the key.

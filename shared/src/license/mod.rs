@@ -1,9 +1,9 @@
 //! Licences: what a tenant may do, signed by the control plane so that whoever holds the public key can check it.
 //!
 //! A licence is a line of text, `tl1.CLAIMS.SIGNATURE`: claims as JSON and an Ed25519 signature over `tl1.CLAIMS`, each in
-//! base64url without padding. One set of claims has one text ([`Claims`]). At rest it is sealed (`Seals`): encrypted with
-//! AES-256-GCM under a data key of its own, which a key-encryption key wraps; the tenant's id is bound to both, so that a
-//! row copied to another tenant does not open.
+//! base64url without padding. One set of claims has one text ([`Claims`]). At rest it is sealed (`seal::Seals`):
+//! encrypted with AES-256-GCM under a data key of its own, which a key-encryption key wraps; the tenant's id is bound to
+//! both, so that a row copied to another tenant does not open.
 //!
 //! The feature `license` checks licences; `license_seal` makes, seals and opens them.
 
@@ -13,8 +13,6 @@ mod keys;
 #[cfg(feature = "license_seal")]
 mod rewrap;
 #[cfg(feature = "license_seal")]
-mod seal;
-#[cfg(feature = "license_seal")]
 mod sign;
 mod verify;
 
@@ -22,9 +20,7 @@ pub use claims::{Claims, Terms};
 #[cfg(feature = "license_seal")]
 pub use keys::{KeyError, seals, signer};
 #[cfg(feature = "license_seal")]
-pub use rewrap::{Rewrapped, rewrap};
-#[cfg(feature = "license_seal")]
-pub use seal::{Sealed, Seals, Unsealable};
+pub use rewrap::{Rewrapped, Unopened, rewrap};
 #[cfg(feature = "license_seal")]
 pub use sign::{Signed, Signer};
 pub use verify::{BadPublicKeys, PublicKeys, Refused};

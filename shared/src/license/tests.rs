@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::*;
 use crate::model::{TenantId, Tier};
 use crate::platform::{License, Limits};
+use crate::seal::{Purpose, Sealed, Seals, Unsealable};
 use crate::secret::SecretRef;
 
 const NOW: i64 = 1_700_000_000;
@@ -118,30 +119,38 @@ fn public_keys_are_read_strictly() {
 fn a_sealed_licence_opens_for_its_tenant_only_and_shows_nothing() {
     let (keys, tenant) = (Keys::new(&[], &["k1"]), TenantId::generate());
     let seals = keys.seals();
-    let sealed = seals.seal(tenant, "the licence").unwrap();
-    assert_eq!(*seals.open(tenant, &sealed).unwrap(), "the licence");
-    assert!(!sealed.license.windows(3).any(|bytes| bytes == b"the"));
-    let again = seals.seal(tenant, "the licence").unwrap();
-    assert_ne!((&sealed.license, &sealed.data_key), (&again.license, &again.data_key), "a key of its own");
+    let sealed = seals.seal(Purpose::License, tenant, "the licence").unwrap();
+    assert_eq!(*seals.open(Purpose::License, tenant, &sealed).unwrap(), "the licence");
+    assert!(!sealed.text.windows(3).any(|bytes| bytes == b"the"));
+    let again = seals.seal(Purpose::License, tenant, "the licence").unwrap();
+    assert_ne!((&sealed.text, &sealed.data_key), (&again.text, &again.data_key), "a key of its own");
 
     let refused = Err(Unsealable::Refused("k1".into()));
-    assert_eq!(seals.open(TenantId::generate(), &sealed).map(drop), refused);
+    assert_eq!(seals.open(Purpose::License, TenantId::generate(), &sealed).map(drop), refused);
     let mixed = Sealed { data_key: again.data_key.clone(), ..sealed.clone() };
-    assert_eq!(seals.open(tenant, &mixed).map(drop), refused);
-    let swapped =
-        Sealed { license: sealed.data_key.clone(), data_key: sealed.license.clone(), ..sealed.clone() };
-    assert_eq!(seals.open(tenant, &swapped).map(drop), refused);
+    assert_eq!(seals.open(Purpose::License, tenant, &mixed).map(drop), refused);
+    let swapped = Sealed { text: sealed.data_key.clone(), data_key: sealed.text.clone(), ..sealed.clone() };
+    assert_eq!(seals.open(Purpose::License, tenant, &swapped).map(drop), refused);
     for part in 0..2 {
-        let length = if part == 0 { sealed.license.len() } else { sealed.data_key.len() };
+        let length = if part == 0 { sealed.text.len() } else { sealed.data_key.len() };
         for at in 0..length {
             let mut altered = sealed.clone();
-            let bytes = if part == 0 { &mut altered.license } else { &mut altered.data_key };
+            let bytes = if part == 0 { &mut altered.text } else { &mut altered.data_key };
             bytes[at] ^= 1;
-            assert_eq!(seals.open(tenant, &altered).map(drop), refused, "part {part} byte {at}");
+            assert_eq!(
+                seals.open(Purpose::License, tenant, &altered).map(drop),
+                refused,
+                "part {part} byte {at}"
+            );
         }
     }
+    let token = Purpose::Invitation;
+    assert_eq!(seals.open(token, tenant, &sealed).map(drop), refused, "nothing stands in for another");
+    let invitation = seals.seal(token, tenant, "the token").unwrap();
+    assert_eq!(*seals.open(token, tenant, &invitation).unwrap(), "the token");
+    assert_eq!(seals.open(Purpose::License, tenant, &invitation).map(drop), refused);
     let short = Sealed { data_key: vec![1; 5], ..sealed };
-    assert_eq!(seals.open(tenant, &short).map(drop), refused);
+    assert_eq!(seals.open(Purpose::License, tenant, &short).map(drop), refused);
 }
 
 #[test]
@@ -150,15 +159,18 @@ fn keys_rotate_one_after_the_other() {
     let old = Keys::new(&[], &["k1"]).seals();
     let both = Keys::new(&[], &["k1", "k2"]).seals();
     let new = Keys::new(&[], &["k2"]).seals();
-    let sealed = old.seal(tenant, "the licence").unwrap();
+    let sealed = old.seal(Purpose::License, tenant, "the licence").unwrap();
     // Old ones open, the newest seals.
-    assert_eq!(*both.open(tenant, &sealed).unwrap(), "the licence");
-    assert_eq!(both.seal(tenant, "x").unwrap().key_id, "k2");
-    assert_eq!(new.open(tenant, &sealed).map(drop), Err(Unsealable::UnknownKey("k1".into())));
-    let rewrapped = both.rewrap(tenant, &sealed).unwrap();
-    assert_eq!((&rewrapped.license, rewrapped.key_id.as_str()), (&sealed.license, "k2"));
-    assert_eq!(*new.open(tenant, &rewrapped).unwrap(), "the licence");
-    assert!(both.rewrap(TenantId::generate(), &sealed).is_err());
+    assert_eq!(*both.open(Purpose::License, tenant, &sealed).unwrap(), "the licence");
+    assert_eq!(both.seal(Purpose::License, tenant, "x").unwrap().key_id, "k2");
+    assert_eq!(
+        new.open(Purpose::License, tenant, &sealed).map(drop),
+        Err(Unsealable::UnknownKey("k1".into()))
+    );
+    let rewrapped = both.rewrap(Purpose::License, tenant, &sealed).unwrap();
+    assert_eq!((&rewrapped.text, rewrapped.key_id.as_str()), (&sealed.text, "k2"));
+    assert_eq!(*new.open(Purpose::License, tenant, &rewrapped).unwrap(), "the licence");
+    assert!(both.rewrap(Purpose::License, TenantId::generate(), &sealed).is_err());
 }
 
 #[test]

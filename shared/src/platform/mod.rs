@@ -5,6 +5,7 @@ mod certificates;
 mod dns;
 mod domains;
 mod ingress;
+mod invitations;
 mod license;
 mod monitoring;
 mod observability;
@@ -20,6 +21,7 @@ pub use certificates::{Certificates, IssuerKind};
 pub use dns::{AzureCredential, AzureDnsSettings, Dns, DnsProviderKind, PowerDnsSettings};
 pub use domains::Domains;
 pub use ingress::{Controller, Ingress};
+pub use invitations::Invitations;
 pub use license::{License, Limits};
 pub use monitoring::{Chart, ClusterMetrics, Mail, Monitoring};
 pub use observability::{Backend, Kept, Observability};
@@ -120,6 +122,8 @@ pub struct Platform {
     pub mail: Letters,
     /// The tenants' licences.
     pub license: License,
+    /// Invitations of the tenants' administrators.
+    pub invitations: Invitations,
 }
 
 /// A region: the unit of residency.
@@ -253,6 +257,7 @@ impl Default for Platform {
             domains: Domains::default(),
             mail: Letters::default(),
             license: License::default(),
+            invitations: Invitations::default(),
         }
     }
 }
@@ -276,7 +281,7 @@ impl Default for DeploymentRules {
             members: 500,
             monthly_api_calls: 1_000_000,
             default: DeploymentType::Shared,
-            available: vec![DeploymentType::ContainerPerTenant],
+            available: vec![DeploymentType::Shared, DeploymentType::ContainerPerTenant],
             tiers: vec![Tier::Free, Tier::Professional],
         }
     }
@@ -305,6 +310,7 @@ impl Platform {
         platform.events.check().map_err(|wrong| in_section("events", wrong))?;
         platform.mail.check().map_err(|wrong| in_section("mail", wrong))?;
         platform.license.check().map_err(|wrong| in_section("license", wrong))?;
+        platform.invitations.check().map_err(|wrong| in_section("invitations", wrong))?;
         Ok(platform)
     }
 

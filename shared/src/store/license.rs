@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
-use super::{Sink, Store, StoreResult};
+use super::{Sealed, Sink, Store, StoreResult};
 use crate::model::{RunId, TenantId};
 use crate::phase::{Owner, Scope};
 
@@ -29,6 +29,16 @@ pub struct StoredLicense {
     pub expires_at: DateTime<Utc>,
     /// The run that made it.
     pub created_by_run: RunId,
+}
+
+impl From<&StoredLicense> for Sealed {
+    fn from(stored: &StoredLicense) -> Self {
+        Self {
+            text: stored.sealed.clone(),
+            data_key: stored.wrapped_key.clone(),
+            key_id: stored.kek_id.clone(),
+        }
+    }
 }
 
 /// What became of a licence that was to be stored.
@@ -206,10 +216,10 @@ impl Store {
     }
 }
 
-/// Looks whether the run is still the worker's, and locks the tenant, so that its licences change one after the other. A
+/// Looks whether the run is still the worker's, and locks the tenant, so that its licences and invitations change one after the other. A
 /// run's epoch grows when control is taken from its worker, which the lock on it keeps from happening before the caller's
 /// commit. Run before tenant, as a transition does.
-async fn hold(connection: &mut PgConnection, owner: &Owner) -> sqlx::Result<bool> {
+pub(super) async fn hold(connection: &mut PgConnection, owner: &Owner) -> sqlx::Result<bool> {
     let taken = sqlx::query_scalar!(
         r#"SELECT epoch <> $2 OR finished_at IS NOT NULL AS "taken!" FROM provisioning_runs WHERE id = $1 FOR SHARE"#,
         owner.run_id.0,

@@ -9,6 +9,7 @@ mod connections;
 mod create;
 mod domains;
 mod idempotency;
+mod invitation;
 mod license;
 mod operate;
 mod outbox;
@@ -23,6 +24,7 @@ pub use claim::{Claim, Claimed, Disposition, Hold};
 pub use create::{CreateError, NewTenant};
 pub use domains::{ClaimError, DomainRow};
 pub use idempotency::{KeyState, KeyUse, StoredResponse};
+pub use invitation::{InvitationStored, InviteError, SealedRow, StoredInvitation};
 pub use license::{LicenseStored, StoredLicense};
 pub use operate::{Asked, OperateError, Operated, RunView};
 pub use outbox::{Backlog, Outgoing, SetAside, Sink, Undelivered};
@@ -37,6 +39,24 @@ pub const CHANNEL: &str = "tenantry_runs";
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: connections::Connections,
+}
+
+/// A secret of a tenant as it is stored: encrypted under a data key, which is encrypted under a key-encryption key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sealed {
+    /// The encrypted secret.
+    pub text: Vec<u8>,
+    /// The encrypted data key.
+    pub data_key: Vec<u8>,
+    /// Id of the key-encryption key.
+    pub key_id: String,
+}
+
+impl Sealed {
+    /// Of a row's three columns, which are all set or none.
+    fn of(text: Option<Vec<u8>>, data_key: Option<Vec<u8>>, key_id: Option<String>) -> Option<Self> {
+        Some(Self { text: text?, data_key: data_key?, key_id: key_id? })
+    }
 }
 
 /// Why the store did not do what it was asked.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Store, StoreResult};
+use super::{Sealed, Store, StoreResult};
 use crate::model::TenantId;
 use crate::platform::Seconds;
 
@@ -23,6 +23,8 @@ crate::model::names!(
         Operators = "operators",
         /// Licences to the data plane.
         License = "license",
+        /// Invitations of the tenants' administrators.
+        Invitation = "invitation",
     }
 );
 
@@ -31,12 +33,16 @@ crate::model::names!(
 pub struct Outgoing {
     /// The event's id: the same however often it is sent.
     pub id: Uuid,
+    /// Its place in the order of a tenant's rows.
+    pub number: i64,
     /// Whom it is about.
     pub tenant_id: TenantId,
     /// Such as `tenant.provisioned`.
     pub kind: String,
     /// What was known when it was written. Holds no secret.
     pub payload: Value,
+    /// A secret that belongs to it, until it is delivered.
+    pub sealed: Option<Sealed>,
     /// When it happened.
     pub created_at: DateTime<Utc>,
     /// How often it was claimed, this time included.
@@ -90,15 +96,18 @@ pub struct SetAside {
 
 impl Store {
     /// Claims heads of this sink whose time has come, the oldest first, at most `limit`, for as long as `hold`. Each is
-    /// claimed by one caller, however many call.
+    /// claimed by one caller, however many call. An invitation waits until its tenant is ACTIVE: before that there is nothing
+    /// to be invited to, and perhaps never will be.
     pub async fn claim_outbox(&self, sink: Sink, limit: i64, hold: Seconds) -> StoreResult<Vec<Outgoing>> {
         let claim = Uuid::new_v4();
         // The second look at each row's own columns is made after it is locked, at its newest version: another caller may
         // have claimed or delivered it since the heads were found.
         let rows = sqlx::query!(
             r#"WITH heads AS (
-                   SELECT DISTINCT ON (tenant_id) id FROM outbox
+                   SELECT DISTINCT ON (tenant_id) id FROM outbox w
                    WHERE sink = $1 AND delivered_at IS NULL AND set_aside_at IS NULL
+                     AND (sink <> 'invitation'
+                          OR EXISTS (SELECT FROM tenants t WHERE t.id = w.tenant_id AND t.status = 'ACTIVE'))
                    ORDER BY tenant_id, number
                ), due AS (
                    SELECT o.id FROM outbox o JOIN heads ON heads.id = o.id
@@ -110,7 +119,8 @@ impl Store {
                UPDATE outbox o
                SET claim = $3, claimed_until = clock_timestamp() + make_interval(secs => $4), attempts = o.attempts + 1
                FROM due WHERE o.id = due.id
-               RETURNING o.id, o.tenant_id, o.type AS kind, o.payload, o.created_at, o.attempts, o.refusals"#,
+               RETURNING o.id, o.number, o.tenant_id, o.type AS kind, o.payload, o.sealed, o.wrapped_key, o.kek_id,
+                         o.created_at, o.attempts, o.refusals"#,
             sink.as_str(),
             limit,
             claim,
@@ -122,9 +132,11 @@ impl Store {
             .into_iter()
             .map(|row| Outgoing {
                 id: row.id,
+                number: row.number,
                 tenant_id: TenantId(row.tenant_id),
                 kind: row.kind,
                 payload: row.payload,
+                sealed: Sealed::of(row.sealed, row.wrapped_key, row.kek_id),
                 created_at: row.created_at,
                 attempts: row.attempts,
                 refusals: row.refusals,
@@ -133,12 +145,13 @@ impl Store {
             .collect())
     }
 
-    /// Writes that the sink has acknowledged the row, with what it had to say besides. False when the claim is no longer
+    /// Writes that the sink has acknowledged the row, with what it had to say besides, and erases its secret. False when the claim is no longer
     /// the caller's: another may send it again.
     pub async fn outbox_delivered(&self, row: &Outgoing, note: Option<&str>) -> StoreResult<bool> {
         let done = sqlx::query!(
             r#"UPDATE outbox
-               SET delivered_at = clock_timestamp(), claim = NULL, claimed_until = NULL, last_error = $3
+               SET delivered_at = clock_timestamp(), claim = NULL, claimed_until = NULL, last_error = $3,
+                   sealed = NULL, wrapped_key = NULL, kek_id = NULL
                WHERE id = $1 AND claim = $2 AND delivered_at IS NULL"#,
             row.id,
             row.claim,
@@ -169,7 +182,7 @@ impl Store {
         Ok(done.rows_affected() == 1)
     }
 
-    /// What waits at each sink, a sink without anything included.
+    /// What waits at each sink, a sink without anything included. Invitations of tenants that are not ACTIVE are not due.
     pub async fn outbox_backlog(&self) -> StoreResult<Vec<Backlog>> {
         let sinks: Vec<String> = Sink::NAMES.iter().map(ToString::to_string).collect();
         let rows = sqlx::query!(
@@ -181,6 +194,8 @@ impl Store {
                           COALESCE(EXTRACT(EPOCH FROM clock_timestamp() - min(o.created_at)), 0)::float8 AS oldest
                    FROM outbox o
                    WHERE o.sink = s.sink AND o.delivered_at IS NULL AND o.set_aside_at IS NULL
+                     AND (o.sink <> 'invitation'
+                          OR EXISTS (SELECT FROM tenants t WHERE t.id = o.tenant_id AND t.status = 'ACTIVE'))
                ) w"#,
             &sinks
         )

@@ -218,6 +218,7 @@ fn refused(doing: &str, server: &Server, status: StatusCode, text: &[u8]) -> Err
                 "foreign_role" => "foreign_role",
                 "foreign_database" => "foreign_database",
                 "foreign_schema" => "foreign_schema",
+                "bootstrap_user_exists" => "bootstrap_user_exists",
                 _ => "foreign_object",
             };
             Error::fatal(code, message)

@@ -7,9 +7,11 @@ mod credentials;
 mod license;
 mod login;
 mod server;
+mod users;
 
 pub use answer::{Created, Dropped, Initialized, Item, Migration, Seeded};
 pub use client::{Initialize, TenantApi};
 pub use credentials::Credentials;
 pub use login::{Checked, check, check_from_env};
 pub use server::{Access, Admin, Place, Server, Strategy};
+pub use users::{BootstrapUser, Invitation, Invited};

@@ -12,10 +12,11 @@ use tests::{Site, fresh_slug, hasty, outside};
 use crate::whole::PHASES;
 
 /// An operation in the middle of each phase, and on which side of it the process dies.
-const PLACES: [(&str, &str, &str); 11] = [
+const PLACES: [(&str, &str, &str); 12] = [
     ("CREATE_NAMESPACE", "rbac", "before"),
     ("ISSUE_LICENSE", "issue license", "after"),
     ("SETUP_DATABASE", "initialize database", "after"),
+    ("CREATE_BOOTSTRAP_USER", "create administrator", "after"),
     ("DEPLOY_CORE_SERVICES", "install ai-service", "after"),
     ("CONFIGURE_NETWORKING", "allow-same-namespace", "after"),
     ("DEPLOY_DATA_SERVICES", "install ml-service", "before"),

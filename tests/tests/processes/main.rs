@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod features;
+mod inviting;
 mod killing;
 mod outages;
 mod secrets;

@@ -16,7 +16,7 @@ fn password_in(url: &str) -> String {
 }
 
 /// Everything in the control plane's database, as text.
-async fn tables(world: &World) -> String {
+pub async fn tables(world: &World) -> String {
     let names: Vec<String> =
         sqlx::query_scalar("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'")
             .fetch_all(&world.pool)

@@ -3,10 +3,11 @@
 use tests::{Api, Site, calm, fresh_slug, outside};
 
 /// The phases of a container_per_tenant run, in order.
-pub const PHASES: [&str; 11] = [
+pub const PHASES: [&str; 12] = [
     "CREATE_NAMESPACE",
     "ISSUE_LICENSE",
     "SETUP_DATABASE",
+    "CREATE_BOOTSTRAP_USER",
     "DEPLOY_CORE_SERVICES",
     "CONFIGURE_NETWORKING",
     "DEPLOY_DATA_SERVICES",

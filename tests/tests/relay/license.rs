@@ -7,6 +7,7 @@ use shared::license::{Terms, seals, signer};
 use shared::model::{RunId, TenantId, Tier};
 use shared::phase::{Owner, Scope};
 use shared::platform::{Delivery, Limits, Platform, Region, RegionDatabase, Seconds};
+use shared::seal::Purpose;
 use shared::secret::SecretRef;
 use shared::store::{LicenseStored, StoredLicense};
 use tests::process::{Process, Variables, free_port, program};
@@ -58,12 +59,12 @@ async fn issue(station: &Station, platform: &Platform, tenant: TenantId) -> Uuid
         .unwrap()
         .issue(tenant, terms, now.timestamp(), expires_at.timestamp())
         .unwrap();
-    let sealed = seals(&platform.license).unwrap().seal(tenant, &signed.text).unwrap();
+    let sealed = seals(&platform.license).unwrap().seal(Purpose::License, tenant, &signed.text).unwrap();
     let current = station.world.store.license(tenant).await.unwrap().map(|license| license.id);
     let stored = StoredLicense {
         id: signed.claims.id,
         tenant_id: tenant,
-        sealed: sealed.license,
+        sealed: sealed.text,
         wrapped_key: sealed.data_key,
         kek_id: sealed.key_id,
         signing_key_id: signed.claims.key_id.clone(),

@@ -5,13 +5,13 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use serde_json::Value;
 use shared::model::TenantId;
 use shared::phase::{Error, Progress};
 use shared::platform::{Delivery, Platform, Seconds};
 use shared::runtime::DynPhase;
 use tests::process::{Process, Variables, free_port, program};
 use tests::{World, eventually, required};
+pub use tests::{letters, mailbox};
 
 use crate::topic::{self, Record};
 
@@ -178,21 +178,4 @@ impl Relay {
 
 fn operators(topic: &str) -> String {
     format!("operators@{topic}.example")
-}
-
-/// The letters to an address in the stack's mailbox, oldest first.
-pub async fn mailbox(address: &str) -> Vec<Value> {
-    let url = format!("{}/email", required("MAILBOX_URL"));
-    let all: Vec<Value> = reqwest::get(url).await.unwrap().json().await.unwrap();
-    let is_to = |letter: &Value| {
-        letter["envelope"]["to"].as_array().is_some_and(|to| to.iter().any(|to| to["address"] == address))
-    };
-    all.into_iter().filter(is_to).collect()
-}
-
-/// Waits until there are so many letters to an address.
-pub async fn letters(address: &str, count: usize) -> Vec<Value> {
-    eventually(&format!("{count} letters to {address}"), || async { mailbox(address).await.len() >= count })
-        .await;
-    mailbox(address).await
 }

@@ -38,6 +38,7 @@ async fn a_rollback_from_the_very_end_leaves_everything_as_it_was() {
             })
             .await;
             let before = Listing::at_rest(&world.management).await;
+            a_tenant_of_the_pooled_instance_is_in_postgres_alone(&world, &before).await;
 
             let slug = slug("undone");
             failpoints.set(&slug, [&phase, "apply", last, "after"], "fatal");
@@ -73,6 +74,24 @@ async fn a_rollback_from_the_very_end_leaves_everything_as_it_was() {
         },
     )
     .await;
+}
+
+/// Compared with what was there before it, a shared tenant has a role and a schema, and nothing else anywhere.
+async fn a_tenant_of_the_pooled_instance_is_in_postgres_alone(world: &RegionWorld, before: &Listing) {
+    let slug = slug("pooled");
+    let tenant = world.provision_shared(&slug).await;
+    world.settled(tenant, "ACTIVE").await;
+    eventually("its queue goes with its run", || async { world.management.tenant_queues().await.is_empty() })
+        .await;
+    let mut found = before.differences(&Listing::at_rest(&world.management).await);
+    found.sort();
+    assert_eq!(
+        found,
+        [format!("new: role tenant_{tenant}"), format!("new: schema region_eastus.tenant_{tenant}")],
+        "what a shared tenant adds"
+    );
+    world.take_out(&slug, tenant).await;
+    assert_eq!(before.differences(&Listing::at_rest(&world.management).await), [""; 0], "and leaves");
 }
 
 /// Everybody was asked for every name until after the release, has had an address, and never one that was not the tenant's.

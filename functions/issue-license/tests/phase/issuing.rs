@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use shared::license::Sealed;
 use shared::model::{RunId, Tier};
 use shared::platform::Limits;
+use shared::seal::{Purpose, Sealed};
 
 use crate::world::World;
 
@@ -37,7 +37,7 @@ async fn what_is_stored_shows_neither_licence_nor_key() {
         let checkpoint = serde_json::to_string(&world.apply(&life).await.unwrap()).unwrap();
         let stored = world.store.license(life.tenant.id).await.unwrap().unwrap();
         let seals = shared::license::seals(&world.platform.license).unwrap();
-        let text = seals.open(life.tenant.id, &Sealed::from(&stored)).unwrap();
+        let text = seals.open(Purpose::License, life.tenant.id, &Sealed::from(&stored)).unwrap();
         assert!(text.starts_with("tl1."));
         let rows: Vec<String> = sqlx::query_scalar(
             "SELECT row_to_json(t)::text || encode(t.sealed, 'escape') || encode(t.wrapped_key, 'escape') \

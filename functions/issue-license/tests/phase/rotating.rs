@@ -126,8 +126,9 @@ async fn what_does_not_open_is_named_and_stays_as_it_is() {
         let before = world.store.license(lost.tenant.id).await.unwrap();
         let done = rewrap(&world.store, &seals).await.unwrap();
         assert_eq!((done.rewrapped, done.unopened.len()), (1, 1));
-        let (stored, why) = &done.unopened[0];
-        assert_eq!(stored.tenant_id, lost.tenant.id);
+        let unopened = &done.unopened[0];
+        assert_eq!((unopened.what, unopened.tenant_id), ("licence", lost.tenant.id));
+        let why = &unopened.why;
         assert!(why.contains("'k1' is not among license.key_encryption_keys"), "{why}");
         assert_eq!(world.store.license(lost.tenant.id).await.unwrap(), before);
         world.claims(&good).await.unwrap();

@@ -9,12 +9,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use issue_license::{Checkpoint, IssueLicense, Plan};
 use serde_json::json;
-use shared::license::{self, Claims, Sealed};
+use shared::license::{self, Claims};
 use shared::model::{RunId, Tenant, TenantId};
 use shared::phase::{
     Checkpoints, Error, Fence, Interrupt, Operation, Owner, Phase, Progress, Scope, Step, StepParts,
 };
 use shared::platform::{Platform, Seconds};
+use shared::seal::{Purpose, Sealed};
 use shared::secret::SecretRef;
 use shared::store::{KeyUse, Store, StoredResponse};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
@@ -179,7 +180,7 @@ impl World {
         let stored = self.store.license(life.tenant.id).await.unwrap()?;
         let text = license::seals(&self.platform.license)
             .unwrap()
-            .open(life.tenant.id, &Sealed::from(&stored))
+            .open(Purpose::License, life.tenant.id, &Sealed::from(&stored))
             .unwrap_or_else(|error| panic!("{error}"));
         let public = license::signer(&self.platform.license).unwrap().public_keys();
         Some(public.verify(&text, life.tenant.id, chrono::Utc::now().timestamp()).unwrap())

@@ -1,5 +1,5 @@
-//! tenant-api on a real Postgres. Needs `REGION_DATABASE_HOST`, `_PORT`, `_ADMIN_USER` and `_ADMIN_PASSWORD`, which
-//! `make test` gives.
+//! tenant-api on a real Postgres. Needs `REGION_DATABASE_HOST`, `_PORT`, `_ADMIN_USER` and `_ADMIN_PASSWORD`, and
+//! `POOL_DATABASE_URL`, which `make test` gives.
 
 #![expect(
     clippy::unwrap_used,
@@ -11,5 +11,6 @@ mod access;
 mod dropping;
 mod http;
 mod initializing;
+mod invitations;
 mod killing;
 mod world;

@@ -2,11 +2,12 @@
 
 use postgres_protocol::password::scram_sha_256;
 use serde_json::{Value, json};
+use shared::secret::SecretRef;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions};
 use std::future::Future;
 use std::time::Duration;
-use tenant_api::{Config, InternalSecrets};
+use tenant_api::{Config, InternalSecrets, Tables};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
@@ -30,10 +31,19 @@ fn setting(name: &str) -> String {
 }
 
 impl World {
+    /// With a pooled instance.
     pub async fn new() -> Self {
+        setting("POOL_DATABASE_URL");
+        let login = SecretRef::Env("POOL_DATABASE_URL".into());
+        Self::serving(Tables::new(Some(login), None, false)).await
+    }
+
+    /// With an instance that works in these tables.
+    pub async fn serving(tables: Tables) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let config = Config::new(InternalSecrets::new([SECRET.to_owned()]).unwrap());
+        let secrets = InternalSecrets::new([SECRET.to_owned()]).unwrap();
+        let config = Config { tables, ..Config::new(secrets) };
         tokio::spawn(tenant_api::serve(listener, config, std::future::pending()));
         Self {
             url,
@@ -184,6 +194,12 @@ impl Tenant {
             "database": self.database(), "schema": self.schema(), "role": self.name,
             "onlyIfRun": only_if_run, "admin": world.admin(),
         })
+    }
+
+    /// The URL of the tenant's own login.
+    pub fn url(&self, world: &World) -> String {
+        let (host, port) = (&world.host, world.port);
+        format!("postgres://{}:{}@{host}:{port}/{}", self.name, self.password, self.database())
     }
 
     /// Logs in to the tenant's database with the tenant's own password.

@@ -3,18 +3,17 @@
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Extension, State};
-use axum::http::header::{CONTENT_TYPE, HeaderName};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use serde_json::json;
-use sha2::{Digest, Sha256};
-use shared::store::{CreateError, KeyState, KeyUse, StoredResponse, TenantRow};
+use shared::store::{CreateError, KeyState, StoredResponse, TenantRow};
 
 use super::request;
 use super::view::{TenantView, location};
 use crate::app::App;
 use crate::auth::Actor;
 use crate::body;
+use crate::idempotency;
 use crate::problem::Problem;
 
 /// Seconds until the first look at the status is worth it.
@@ -29,37 +28,20 @@ pub async fn create(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let bytes = body::json_bytes(&headers, body)?;
-    let key = idempotency_key(&headers)?;
+    let key = idempotency::key(&headers)?;
     let object = body::object(&bytes)?;
     let new = request::parse(object, &app.platform, &actor).map_err(Problem::invalid_fields)?;
-    let body_hash = Sha256::new().chain_update(b"POST /api/v1/tenants\n").chain_update(&bytes).finalize();
-    let key = KeyUse { actor: &actor.0, key, body_hash: &body_hash, kept: app.platform.engine.idempotency };
+    let hash = idempotency::hash("POST /api/v1/tenants", &bytes);
+    let key = idempotency::used(&app, &actor, key, &hash);
     match app.store.create_tenant(&new, &key, app.platform.slug_rest, &app.platform.domains, accepted).await {
         Ok(response) => {
             tracing::info!(tenant.slug = %new.slug, tenant.tier = %new.tier, actor = &*actor.0, "tenant recorded");
             app.announce().await;
-            Ok(answer(&response, false))
+            Ok(idempotency::answer(&response, false))
         }
-        Err(CreateError::Key(KeyState::Answered(first))) => Ok(answer(&first, true)),
+        Err(CreateError::Key(KeyState::Answered(first))) => Ok(idempotency::answer(&first, true)),
         Err(error) => Err(refusal(error)),
     }
-}
-
-/// 1 to 255 visible ASCII characters.
-fn idempotency_key(headers: &HeaderMap) -> Result<&str, Problem> {
-    let refused = |code, detail: &str| {
-        Problem::new(StatusCode::BAD_REQUEST, code, "The Idempotency-Key is missing or unusable", detail).next(
-            "Send a header Idempotency-Key with a fresh UUID for each tenant, and the same one when you send again.",
-        )
-    };
-    let mut keys = headers.get_all("idempotency-key").iter();
-    let key =
-        keys.next().ok_or_else(|| refused("idempotency_key_required", "there is no Idempotency-Key"))?;
-    let unusable = || refused("invalid_idempotency_key", "give one key of 1 to 255 visible ASCII characters");
-    if keys.next().is_some() || !(1..=255).contains(&key.len()) {
-        return Err(unusable());
-    }
-    key.to_str().ok().filter(|key| key.bytes().all(|b| b.is_ascii_graphic())).ok_or_else(unusable)
 }
 
 /// The answer that is kept with the key.
@@ -69,24 +51,6 @@ fn accepted(row: &TenantRow) -> StoredResponse {
         body: json!(TenantView::from(row)),
         headers: json!({ "location": location(row.id), "retry-after": LOOK_AFTER.to_string() }),
     }
-}
-
-fn answer(stored: &StoredResponse, replayed: bool) -> Response {
-    let status = StatusCode::from_u16(stored.status).unwrap_or(StatusCode::ACCEPTED);
-    let mut response =
-        (status, [(CONTENT_TYPE, "application/json")], stored.body.to_string()).into_response();
-    let kept = stored.headers.as_object().into_iter().flatten();
-    for (name, value) in kept.filter_map(|(name, value)| Some((name, value.as_str()?))) {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            response.headers_mut().insert(name, value);
-        }
-    }
-    if replayed {
-        response
-            .headers_mut()
-            .insert(HeaderName::from_static("idempotency-replayed"), HeaderValue::from_static("true"));
-    }
-    response
 }
 
 fn refusal(error: CreateError) -> Problem {
@@ -113,21 +77,7 @@ fn refusal(error: CreateError) -> Problem {
             .retry_after(u64::try_from(wait).unwrap_or(1))
         }
         CreateError::DomainTaken(domain) => crate::domains::taken(&domain),
-        CreateError::Key(KeyState::OtherBody) => Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "idempotency_key_reused",
-            "The Idempotency-Key belongs to another request",
-            "this key was used with another body",
-        )
-        .next("Send a fresh key with a new request, and the same body with the same key."),
-        CreateError::Key(_) => Problem::new(
-            StatusCode::CONFLICT,
-            "idempotency_key_in_flight",
-            "A request with this Idempotency-Key is being answered",
-            "the first request with this key has no answer yet",
-        )
-        .next("Send it again in a moment.")
-        .retry_after(1),
+        CreateError::Key(state) => idempotency::refused(&state),
         CreateError::Store(error) => error.into(),
     }
 }

@@ -10,7 +10,6 @@ fn platform() -> Platform {
     for name in ["eastus", "za-north"] {
         platform.regions.insert(name.into(), serde_json::from_value(region.clone()).unwrap());
     }
-    platform.deployment.available = vec![DeploymentType::ContainerPerTenant, DeploymentType::Shared];
     platform.deployment.tiers = vec![Tier::Free, Tier::Professional, Tier::Enterprise];
     platform
 }

@@ -10,6 +10,7 @@
 mod changing;
 mod creating;
 mod domains;
+mod inviting;
 mod reading;
 mod refusing;
 mod verbs;

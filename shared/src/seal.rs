@@ -1,6 +1,6 @@
-//! A licence at rest: envelope encryption.
+//! A tenant's secret at rest: envelope encryption.
 //!
-//! Each seal has a data key of its own, so that changing the key-encryption key rewraps 32 bytes and touches no licence.
+//! Each seal has a data key of its own, so that changing the key-encryption key rewraps 32 bytes and touches no secret.
 //! Both parts are `nonce (12) || ciphertext || tag (16)`, AES-256-GCM with a random nonce; what they are and whose is bound
 //! to them as associated data.
 
@@ -14,29 +14,17 @@ use rand::rngs::OsRng;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::model::TenantId;
-use crate::store::StoredLicense;
+pub use crate::store::Sealed;
 
 const NONCE: usize = 12;
 
-/// A sealed licence, as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sealed {
-    /// The encrypted licence.
-    pub license: Vec<u8>,
-    /// The encrypted data key.
-    pub data_key: Vec<u8>,
-    /// Id of the key-encryption key.
-    pub key_id: String,
-}
-
-impl From<&StoredLicense> for Sealed {
-    fn from(stored: &StoredLicense) -> Self {
-        Self {
-            license: stored.sealed.clone(),
-            data_key: stored.wrapped_key.clone(),
-            key_id: stored.kek_id.clone(),
-        }
-    }
+/// What a secret is for, so that one cannot stand in for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A licence.
+    License,
+    /// The token of an invitation.
+    Invitation,
 }
 
 /// Why something does not open, or cannot be sealed.
@@ -67,13 +55,13 @@ pub struct Seals {
 /// What is encrypted, so that neither part can stand in for the other.
 #[derive(Clone, Copy)]
 enum Part {
-    License,
+    Text,
     DataKey,
 }
 
 impl Seals {
     /// `seal_with` is one of `keys`.
-    pub(super) fn new(seal_with: String, keys: BTreeMap<String, Zeroizing<[u8; 32]>>) -> Self {
+    pub(crate) fn new(seal_with: String, keys: BTreeMap<String, Zeroizing<[u8; 32]>>) -> Self {
         Self { seal_with, keys }
     }
 
@@ -87,32 +75,38 @@ impl Seals {
         self.keys.keys().cloned().collect()
     }
 
-    /// Seals a tenant's licence under a new data key.
-    pub fn seal(&self, tenant: TenantId, license: &str) -> Result<Sealed, Unsealable> {
+    /// Seals a secret of a tenant under a new data key.
+    pub fn seal(&self, purpose: Purpose, tenant: TenantId, text: &str) -> Result<Sealed, Unsealable> {
         let mut data_key = Zeroizing::new([0; 32]);
         random(&mut *data_key)?;
         Ok(Sealed {
-            license: encrypt(&data_key, &bound(Part::License, tenant), license.as_bytes())?,
-            data_key: self.wrap(tenant, &data_key)?,
+            text: encrypt(&data_key, &bound(purpose, Part::Text, tenant), text.as_bytes())?,
+            data_key: self.wrap(purpose, tenant, &data_key)?,
             key_id: self.seal_with.clone(),
         })
     }
 
-    /// The licence's text.
-    pub fn open(&self, tenant: TenantId, sealed: &Sealed) -> Result<Zeroizing<String>, Unsealable> {
+    /// What was sealed.
+    pub fn open(
+        &self,
+        purpose: Purpose,
+        tenant: TenantId,
+        sealed: &Sealed,
+    ) -> Result<Zeroizing<String>, Unsealable> {
         let refused = || Unsealable::Refused(sealed.key_id.clone());
-        let data_key = self.unwrap(tenant, sealed)?;
-        let bytes = decrypt(&data_key, &bound(Part::License, tenant), &sealed.license).ok_or_else(refused)?;
+        let data_key = self.unwrap(purpose, tenant, sealed)?;
+        let bytes =
+            decrypt(&data_key, &bound(purpose, Part::Text, tenant), &sealed.text).ok_or_else(refused)?;
         let text = std::str::from_utf8(&bytes).map_err(|_| refused())?;
         Ok(Zeroizing::new(text.to_owned()))
     }
 
-    /// The data key under the key that seals now; the licence stays as it is.
-    pub fn rewrap(&self, tenant: TenantId, sealed: &Sealed) -> Result<Sealed, Unsealable> {
-        let data_key = self.unwrap(tenant, sealed)?;
+    /// The data key under the key that seals now; the secret stays as it is.
+    pub fn rewrap(&self, purpose: Purpose, tenant: TenantId, sealed: &Sealed) -> Result<Sealed, Unsealable> {
+        let data_key = self.unwrap(purpose, tenant, sealed)?;
         Ok(Sealed {
-            license: sealed.license.clone(),
-            data_key: self.wrap(tenant, &data_key)?,
+            text: sealed.text.clone(),
+            data_key: self.wrap(purpose, tenant, &data_key)?,
             key_id: self.seal_with.clone(),
         })
     }
@@ -121,13 +115,18 @@ impl Seals {
         self.keys.get(id).map(|key| &**key).ok_or_else(|| Unsealable::UnknownKey(id.to_owned()))
     }
 
-    fn wrap(&self, tenant: TenantId, data_key: &[u8; 32]) -> Result<Vec<u8>, Unsealable> {
-        encrypt(self.key(&self.seal_with)?, &bound(Part::DataKey, tenant), data_key)
+    fn wrap(&self, purpose: Purpose, tenant: TenantId, data_key: &[u8; 32]) -> Result<Vec<u8>, Unsealable> {
+        encrypt(self.key(&self.seal_with)?, &bound(purpose, Part::DataKey, tenant), data_key)
     }
 
-    fn unwrap(&self, tenant: TenantId, sealed: &Sealed) -> Result<Zeroizing<[u8; 32]>, Unsealable> {
+    fn unwrap(
+        &self,
+        purpose: Purpose,
+        tenant: TenantId,
+        sealed: &Sealed,
+    ) -> Result<Zeroizing<[u8; 32]>, Unsealable> {
         let key = self.key(&sealed.key_id)?;
-        let opened = decrypt(key, &bound(Part::DataKey, tenant), &sealed.data_key);
+        let opened = decrypt(key, &bound(purpose, Part::DataKey, tenant), &sealed.data_key);
         let data_key = opened.and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok());
         data_key.map(Zeroizing::new).ok_or_else(|| Unsealable::Refused(sealed.key_id.clone()))
     }
@@ -139,10 +138,12 @@ impl fmt::Debug for Seals {
     }
 }
 
-fn bound(part: Part, tenant: TenantId) -> Vec<u8> {
-    let what: &[u8] = match part {
-        Part::License => b"tenantry-license-1",
-        Part::DataKey => b"tenantry-license-data-key-1",
+fn bound(purpose: Purpose, part: Part, tenant: TenantId) -> Vec<u8> {
+    let what: &[u8] = match (purpose, part) {
+        (Purpose::License, Part::Text) => b"tenantry-license-1",
+        (Purpose::License, Part::DataKey) => b"tenantry-license-data-key-1",
+        (Purpose::Invitation, Part::Text) => b"tenantry-invitation-1",
+        (Purpose::Invitation, Part::DataKey) => b"tenantry-invitation-data-key-1",
     };
     [what, tenant.0.as_bytes()].concat()
 }
@@ -169,7 +170,7 @@ fn decrypt(key: &[u8; 32], bound: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<
 }
 
 /// A key's bytes from its base64; none if it is not 32 of them.
-pub(super) fn key_bytes(text: &str) -> Option<Zeroizing<[u8; 32]>> {
+pub(crate) fn key_bytes(text: &str) -> Option<Zeroizing<[u8; 32]>> {
     use base64::Engine as _;
     let mut bytes = base64::engine::general_purpose::STANDARD.decode(text.trim()).ok()?;
     let key = <[u8; 32]>::try_from(bytes.as_slice()).ok().map(Zeroizing::new);

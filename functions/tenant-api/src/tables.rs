@@ -1,0 +1,139 @@
+//! How this instance works in a tenant's tables when no administrator is in the call: with that tenant's rights alone.
+//!
+//! A pinned instance logs in as its tenant's role. The pooled one has a login of its own, which owns nothing and inherits
+//! nothing; `initialize` makes it a member of each pooled tenant's role, and every transaction begins by taking that role.
+//! Which database a tenant is in is read from the catalogue, by what its role owns there.
+
+use crate::ownership;
+use crate::problem::Problem;
+use crate::request::Identifier;
+use shared::model::TenantId;
+use shared::secret::{Secret, SecretRef};
+use sqlx::postgres::types::Oid;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions as _, Postgres, Transaction};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::OnceCell;
+
+/// Sessions of this instance's own login; calls beyond wait.
+const SESSIONS: u32 = 8;
+/// Longest wait for one.
+const SESSION_WITHIN: Duration = Duration::from_secs(10);
+
+/// A session in a tenant's tables, in one transaction, with the tenant's rights.
+pub type Acting = Transaction<'static, Postgres>;
+
+/// The tables of the tenants that are served here. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Tables(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// The URL of this instance's own login; none: it works in tables by the administrator of a call only.
+    url: Option<SecretRef>,
+    pinned: Option<TenantId>,
+    /// The login may act for tenants with an instance of their own, too: where that is only simulated.
+    stand_in: bool,
+    login: OnceCell<(PgConnectOptions, PgPool)>,
+}
+
+/// Where a tenant's tables are.
+#[derive(Debug)]
+struct Place {
+    role: Identifier,
+    database: String,
+    schema: String,
+}
+
+impl Tables {
+    /// Of the login at `url`, read when it is first needed: a Secret may be mounted later. With `pinned`, it is that tenant's
+    /// own role, and no other tenant is served. With `stand_in`, it acts for tenants with an instance of their own too.
+    pub fn new(url: Option<SecretRef>, pinned: Option<TenantId>, stand_in: bool) -> Self {
+        Self(Arc::new(Inner { url, pinned, stand_in, login: OnceCell::new() }))
+    }
+
+    async fn login(&self) -> Result<&(PgConnectOptions, PgPool), Problem> {
+        self.0
+            .login
+            .get_or_try_init(async || {
+                let setting = self.0.url.as_ref().ok_or_else(Problem::no_login)?;
+                let url = setting.resolve().map_err(|error| Problem::login_unusable(&error.to_string()))?;
+                let options = options(&url)
+                    .ok_or_else(|| Problem::login_unusable(&format!("{setting} is no Postgres URL")))?;
+                let pool = pool(options.clone(), SESSIONS);
+                Ok((options, pool))
+            })
+            .await
+    }
+
+    /// The login that `initialize` makes a member of the tenant's role, if it is to act for the tenant.
+    pub async fn member(&self, with_login: bool) -> Result<Option<String>, Problem> {
+        let acts = self.0.pinned.is_none() && (!with_login || self.0.stand_in);
+        if !acts || self.0.url.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(self.login().await?.0.get_username().to_owned()))
+    }
+
+    /// Begins a transaction in the tenant's tables; none when there are none of this tenant here. What is not committed is
+    /// rolled back.
+    pub async fn act(&self, tenant: TenantId) -> Result<Option<Acting>, Problem> {
+        let failed = |error: sqlx::Error| Problem::from_sql("connecting as this instance", &error);
+        let (options, sessions) = self.login().await?;
+        if let Some(own) = self.0.pinned {
+            return if own == tenant { sessions.begin().await.map(Some).map_err(failed) } else { Ok(None) };
+        }
+        let mut session = sessions.begin().await.map_err(failed)?;
+        let Some(place) = place(&mut session, tenant).await? else { return Ok(None) };
+        if Some(place.database.as_str()) != options.get_database() {
+            session = pool(options.clone().database(&place.database), 1).begin().await.map_err(failed)?;
+        }
+        // For this transaction only: a session that is used again has no rights left from the one before.
+        let statement =
+            format!("SET LOCAL ROLE {}; SET LOCAL search_path TO \"{}\"", place.role.quoted(), place.schema);
+        crate::sql::run(&mut session, "acting as the tenant's role", statement).await?;
+        Ok(Some(session))
+    }
+}
+
+fn options(url: &Secret) -> Option<PgConnectOptions> {
+    // sqlx looks at no scheme, and its own error would quote the password.
+    let known = ["postgres://", "postgresql://"].iter().any(|scheme| url.expose().starts_with(scheme));
+    let options: PgConnectOptions = url.expose().parse().ok().filter(|_| known)?;
+    Some(
+        options
+            .application_name("tenant-api")
+            .options([("lock_timeout", "10s"), ("statement_timeout", "30s")])
+            .disable_statement_logging(),
+    )
+}
+
+fn pool(options: PgConnectOptions, sessions: u32) -> PgPool {
+    PgPoolOptions::new().max_connections(sessions).acquire_timeout(SESSION_WITHIN).connect_lazy_with(options)
+}
+
+/// Where the tenant's role owns what it owns; none when there is no such role with the tenant's mark, or it owns nothing.
+async fn place(session: &mut PgConnection, tenant: TenantId) -> Result<Option<Place>, Problem> {
+    let name = format!("tenant_{tenant}");
+    let role = Identifier::try_from(name.clone()).map_err(|why| Problem::invalid("tenantId", why))?;
+    let Some(found) = ownership::role(session, &role, tenant.0).await? else { return Ok(None) };
+    Ok(database(session, found.oid, &name).await?.map(|database| {
+        let schema = if database == name { "public".to_owned() } else { name };
+        Place { role, database, schema }
+    }))
+}
+
+/// The database with objects of this role, one of its own first.
+async fn database(session: &mut PgConnection, role: Oid, own: &str) -> Result<Option<String>, Problem> {
+    sqlx::query_scalar(
+        "SELECT d.datname::text FROM pg_shdepend s JOIN pg_database d ON d.oid = s.dbid \
+         WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = $1 AND s.deptype = 'o' \
+         ORDER BY d.datname <> $2, 1 LIMIT 1",
+    )
+    .bind(role)
+    .bind(own)
+    .fetch_optional(session)
+    .await
+    .map_err(|error| Problem::from_sql("looking for the tenant's tables", &error))
+}

@@ -1,0 +1,102 @@
+//! `POST /api/v1/tenants/{id}/bootstrap-user/invitations`: another invitation for a tenant's administrator.
+//!
+//! One transaction of the control plane writes the new invitation, its audit row and the key's answer; nobody else is asked
+//! meanwhile, so nothing can be half done. The relay does the rest, in an order in which every crash is mended by doing it
+//! again: it makes the new token the one that holds, which voids the one before, and then sends the e-mail. Until the relay
+//! comes to that, the one before holds.
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use serde_json::json;
+use shared::invitation::Token;
+use shared::license::seals;
+use shared::model::TenantId;
+use shared::seal::Purpose;
+use shared::store::{InviteError, KeyState, Sealed, StoredResponse};
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::auth::Actor;
+use crate::body;
+use crate::idempotency;
+use crate::problem::Problem;
+use crate::tenants::Known;
+use crate::tenants::view::location;
+
+/// Answers 202; the e-mail follows. A second call with the same key is answered as the first was, and sends nothing.
+pub async fn renew(
+    State(app): State<App>,
+    Extension(actor): Extension<Actor>,
+    Known(tenant): Known,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let bytes = nothing_asked(&headers, body)?;
+    let key = idempotency::key(&headers)?;
+    let request = format!("POST {}/bootstrap-user/invitations", location(tenant.0));
+    let hash = idempotency::hash(&request, &bytes);
+    let key = idempotency::used(&app, &actor, key, &hash);
+    let (id, sealed) = (Uuid::now_v7(), seal(&app, tenant)?);
+    let response = StoredResponse {
+        status: StatusCode::ACCEPTED.as_u16(),
+        body: json!({ "tenantId": tenant, "invitationId": id, "links": { "tenant": location(tenant.0) } }),
+        headers: json!({}),
+    };
+    match app.store.invite_again(tenant, id, &sealed, &actor.0, &key, response).await {
+        Ok(response) => {
+            tracing::info!(tenant.id = %tenant, invitation.id = %id, actor = &*actor.0, "invited again");
+            Ok(idempotency::answer(&response, false))
+        }
+        Err(InviteError::Key(KeyState::Answered(first))) => Ok(idempotency::answer(&first, true)),
+        Err(error) => Err(refusal(error)),
+    }
+}
+
+/// There is nothing to be said: no body, or an empty object.
+fn nothing_asked(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
+    if body.as_ref().is_ok_and(Bytes::is_empty) {
+        return Ok(Bytes::new());
+    }
+    let bytes = body::json_bytes(headers, body)?;
+    let errors = crate::fields::Fields::new(body::object(&bytes)?, "").finish();
+    if errors.is_empty() { Ok(bytes) } else { Err(Problem::invalid_fields(errors)) }
+}
+
+/// A new token, sealed: this process keeps nothing of it.
+fn seal(app: &App, tenant: TenantId) -> Result<Sealed, Problem> {
+    let unusable = |why: String| {
+        tracing::error!(error = why, "no invitation can be sealed");
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "license_key",
+            "Invitations cannot be sealed now",
+            "the platform's key for that is missing or wrong; nothing was written",
+        )
+        .next(
+            "Correct [license] in the platform's configuration or the secret it names, and send this again.",
+        )
+    };
+    let seals = seals(&app.platform.license).map_err(|error| unusable(error.to_string()))?;
+    let token = Token::generate(tenant).map_err(|error| unusable(error.to_string()))?;
+    seals.seal(Purpose::Invitation, tenant, token.expose()).map_err(|error| unusable(error.to_string()))
+}
+
+fn refusal(error: InviteError) -> Problem {
+    let conflict =
+        |code, detail: String| Problem::new(StatusCode::CONFLICT, code, "Nobody can be invited now", detail);
+    match error {
+        InviteError::NotActive(status) => conflict(
+            "tenant_not_active",
+            format!("the tenant is {status}; only an ACTIVE one's administrator is invited"),
+        )
+        .next("Wait until the tenant is ACTIVE; its first invitation is then sent by itself."),
+        InviteError::Nobody => {
+            conflict("no_bootstrap_user", "the tenant was made without an administrator".into())
+        }
+        InviteError::Key(state) => idempotency::refused(&state),
+        InviteError::Store(error) => error.into(),
+    }
+}
