@@ -5,7 +5,8 @@
 //! - `POST /internal/database/inventory`: what a Postgres server holds of one tenant.
 //! - `POST /internal/license/refresh`: a tenant's licence, as the control plane has signed it.
 //! - `GET /internal/license/{tenant}`: what the licence that holds says.
-//! - `GET /healthz`, `GET /readyz`: the process answers.
+//! - `GET /healthz`: the process answers. `GET /readyz`: it can serve; a tenant's own instance can once it logs in to the
+//!   tenant's database, whose credentials appear in `DATABASE_CREDENTIALS_DIR` while it already runs (else 503 `not_ready`).
 //!
 //! Every internal call carries the header `x-internal-secret`, and one about a database the credentials of its administrator,
 //! who is known for that one call only. Calls may be repeated, run at once, and follow a call that died half-way: what is
@@ -22,6 +23,7 @@ mod inventory;
 mod license;
 mod ownership;
 mod problem;
+mod ready;
 mod request;
 mod schema;
 mod server;
@@ -30,4 +32,5 @@ mod sql;
 pub use auth::InternalSecrets;
 pub use license::Licenses;
 pub use problem::Problem;
+pub use ready::Readiness;
 pub use server::{Config, main, router, serve};

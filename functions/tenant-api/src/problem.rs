@@ -98,6 +98,16 @@ impl Problem {
         )
     }
 
+    /// 503: alive, and not yet able to serve.
+    pub(crate) fn not_ready(why: &str) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not_ready",
+            "The instance cannot serve yet",
+            why.to_owned(),
+        )
+    }
+
     pub(crate) fn unavailable(doing: &str, reason: &str) -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,

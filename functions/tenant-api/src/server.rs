@@ -3,6 +3,7 @@
 use crate::auth::{self, InternalSecrets};
 use crate::license::{self, Licenses};
 use crate::problem::Problem;
+use crate::ready::{self, Readiness};
 use crate::request::{self, Operation};
 use axum::body::Bytes;
 use axum::extract::DefaultBodyLimit;
@@ -31,18 +32,22 @@ pub struct Config {
     pub secrets: InternalSecrets,
     /// Where the tenants' licences are kept, and whose are accepted.
     pub licenses: Licenses,
+    /// When it can serve.
+    pub readiness: Readiness,
 }
 
 impl Config {
-    /// With these secrets, accepting no licence.
+    /// With these secrets, accepting no licence, ready at once.
     pub fn new(secrets: InternalSecrets) -> Self {
-        Self { secrets, licenses: Licenses::default() }
+        Self { secrets, licenses: Licenses::default(), readiness: Readiness::at_once() }
     }
 }
 
 /// Runs the process until SIGTERM or SIGINT, after which calls under way are finished.
 ///
-/// Settings: `TENANT_API_INTERNAL_SECRET` (required), `LISTEN` (`127.0.0.1:8090`), `LICENSE_PUBLIC_KEYS`
+/// Settings: `TENANT_API_INTERNAL_SECRET`, with `TENANT_API_INTERNAL_SECRET_FORMER` beside it while callers change over, or
+/// `INTERNAL_SECRETS_DIR`, a folder whose files are all valid and read anew for every call (one of both is required),
+/// `DATABASE_CREDENTIALS_DIR` (where the login to the one tenant's database appears: not ready before), `LISTEN` (`127.0.0.1:8090`), `LICENSE_PUBLIC_KEYS`
 /// (`id=BASE64,id=BASE64`; without it no licence is accepted), `LICENSE_DIR` (where licences outlast the process; without it
 /// they are told again), `TENANT_ID` (the one tenant that this instance serves), `RUST_LOG` (`info`). A bad one is named in
 /// one line on standard error, with exit code 1.
@@ -57,15 +62,23 @@ pub fn main() -> ExitCode {
 }
 
 fn start() -> Result<(), String> {
-    let secret = std::env::var("TENANT_API_INTERNAL_SECRET").unwrap_or_default();
-    let secrets =
-        InternalSecrets::new([secret]).ok_or("TENANT_API_INTERNAL_SECRET is not set, or is empty")?;
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let secrets = if let Some(folder) = set("INTERNAL_SECRETS_DIR") {
+        InternalSecrets::in_folder(folder)
+    } else {
+        let secret = set("TENANT_API_INTERNAL_SECRET")
+            .ok_or("TENANT_API_INTERNAL_SECRET is not set, or is empty, and INTERNAL_SECRETS_DIR too")?;
+        let accepted = [Some(secret), set("TENANT_API_INTERNAL_SECRET_FORMER")];
+        InternalSecrets::new(accepted.into_iter().flatten())
+            .ok_or("TENANT_API_INTERNAL_SECRET or TENANT_API_INTERNAL_SECRET_FORMER is blank")?
+    };
+    let readiness =
+        set("DATABASE_CREDENTIALS_DIR").map_or_else(Readiness::at_once, Readiness::by_credentials_in);
     let listen = match std::env::var("LISTEN") {
         Ok(value) if value.is_empty() => return Err("LISTEN is empty; give host:port".to_owned()),
         Ok(value) => value,
         Err(_) => "127.0.0.1:8090".to_owned(),
     };
-    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let keys = PublicKeys::parse(&set("LICENSE_PUBLIC_KEYS").unwrap_or_default())
         .map_err(|error| format!("LICENSE_PUBLIC_KEYS: {error}"))?;
     let pinned = set("TENANT_ID")
@@ -88,7 +101,9 @@ fn start() -> Result<(), String> {
             }
         };
         tracing::info!(listen, "tenant-api is ready");
-        serve(listener, Config { secrets, licenses }, stop).await.map_err(|error| format!("stopped: {error}"))
+        serve(listener, Config { secrets, licenses, readiness }, stop)
+            .await
+            .map_err(|error| format!("stopped: {error}"))
     })
 }
 
@@ -125,7 +140,7 @@ pub fn router(config: &Config) -> Router {
         .route_layer(middleware::from_fn_with_state(config.secrets.clone(), auth::require));
     Router::new()
         .route("/healthz", get(|| async { "ok" }))
-        .route("/readyz", get(|| async { "ok" }))
+        .merge(Router::new().route("/readyz", get(ready::ready)).with_state(config.readiness.clone()))
         .merge(internal)
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .fallback(|uri: Uri| async move { Problem::not_found(uri.path()) })

@@ -14,6 +14,7 @@ mod delete;
 mod ensure;
 mod errors;
 mod inventory;
+mod live;
 mod owned;
 mod ready;
 mod secret;

@@ -28,9 +28,10 @@ const fn phase(
 }
 
 /// Every phase, in the order of a `container_per_tenant` run.
-pub static PHASES: [PhaseFacts; 11] = [
+pub static PHASES: [PhaseFacts; 12] = [
     // The database's undo needs nothing of the namespace, but everything else lives in it.
     phase("CREATE_NAMESPACE", (5, 30), false, true, &["cluster"]),
+    phase("PROVISION_DEPLOYMENT", (5, 60), false, false, &["cluster"]),
     phase("ISSUE_LICENSE", (1, 5), false, false, &[]),
     phase("SETUP_DATABASE", (30, 120), false, true, &["cluster", "tenant-api"]),
     phase("DEPLOY_CORE_SERVICES", (60, 300), false, false, &["cluster", "chart-repository"]),
@@ -75,6 +76,7 @@ mod tests {
             names,
             [
                 "CREATE_NAMESPACE",
+                "PROVISION_DEPLOYMENT",
                 "ISSUE_LICENSE",
                 "SETUP_DATABASE",
                 "DEPLOY_CORE_SERVICES",

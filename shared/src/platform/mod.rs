@@ -10,6 +10,7 @@ mod monitoring;
 mod observability;
 mod relay;
 mod settings;
+mod tenant_api;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,7 @@ pub use monitoring::{Chart, ClusterMetrics, Mail, Monitoring};
 pub use observability::{Backend, Kept, Observability};
 pub use relay::{Delivery, Events, Letters};
 pub use settings::{Engine, Seconds};
+pub use tenant_api::{InstanceSize, OwnTenantApi};
 
 use crate::model::{DeploymentType, Namespace, Slug, Tier};
 use crate::secret::SecretRef;
@@ -120,6 +122,8 @@ pub struct Platform {
     pub mail: Letters,
     /// The tenants' licences.
     pub license: License,
+    /// The tenants' own tenant-api.
+    pub tenant_api: OwnTenantApi,
 }
 
 /// A region: the unit of residency.
@@ -253,6 +257,7 @@ impl Default for Platform {
             domains: Domains::default(),
             mail: Letters::default(),
             license: License::default(),
+            tenant_api: OwnTenantApi::default(),
         }
     }
 }
@@ -305,6 +310,7 @@ impl Platform {
         platform.events.check().map_err(|wrong| in_section("events", wrong))?;
         platform.mail.check().map_err(|wrong| in_section("mail", wrong))?;
         platform.license.check().map_err(|wrong| in_section("license", wrong))?;
+        platform.tenant_api.check().map_err(|wrong| in_section("tenant_api", wrong))?;
         Ok(platform)
     }
 

@@ -209,7 +209,7 @@ impl Store {
 /// Looks whether the run is still the worker's, and locks the tenant, so that its licences change one after the other. A
 /// run's epoch grows when control is taken from its worker, which the lock on it keeps from happening before the caller's
 /// commit. Run before tenant, as a transition does.
-async fn hold(connection: &mut PgConnection, owner: &Owner) -> sqlx::Result<bool> {
+pub(super) async fn hold(connection: &mut PgConnection, owner: &Owner) -> sqlx::Result<bool> {
     let taken = sqlx::query_scalar!(
         r#"SELECT epoch <> $2 OR finished_at IS NOT NULL AS "taken!" FROM provisioning_runs WHERE id = $1 FOR SHARE"#,
         owner.run_id.0,

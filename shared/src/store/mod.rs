@@ -6,6 +6,7 @@
 mod claim;
 mod connections;
 mod create;
+mod deployments;
 mod domains;
 mod idempotency;
 mod license;
@@ -19,6 +20,7 @@ use sqlx::postgres::PgConnectOptions;
 
 pub use claim::{Claim, Claimed, Disposition, Hold};
 pub use create::{CreateError, NewTenant};
+pub use deployments::{DeploymentRow, NewDeployment};
 pub use domains::{ClaimError, DomainRow};
 pub use idempotency::{KeyState, KeyUse, StoredResponse};
 pub use license::{LicenseStored, StoredLicense};

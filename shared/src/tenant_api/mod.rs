@@ -6,10 +6,12 @@ mod client;
 mod credentials;
 mod license;
 mod login;
+mod own_secret;
 mod server;
 
 pub use answer::{Created, Dropped, Initialized, Item, Migration, Seeded};
 pub use client::{Initialize, TenantApi};
 pub use credentials::Credentials;
 pub use login::{Checked, check, check_from_env};
+pub use own_secret::own_secret;
 pub use server::{Access, Admin, Place, Server, Strategy};

@@ -12,4 +12,5 @@ mod dropping;
 mod http;
 mod initializing;
 mod killing;
+mod readiness;
 mod world;
