@@ -6,16 +6,18 @@ use std::time::Duration;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{MethodRouter, delete, get, post};
 use axum::{Router, middleware};
+use shared::cluster::Cluster;
 use shared::decide::verbs::Verb;
 use shared::platform::Platform;
 use shared::store::Store;
 
 use crate::auth::Tokens;
+use crate::deployment::Compute;
 use crate::domains::Names;
 use crate::measure::Measures;
 use crate::problem::Problem;
 use crate::status::History;
-use crate::{auth, body, domains, frame, health, status, tenants, verbs};
+use crate::{auth, body, deployment, domains, frame, health, status, tenants, verbs};
 
 /// What every request can reach. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -28,6 +30,8 @@ pub struct App {
     pub history: History,
     /// Counts and times of requests.
     pub measures: Measures,
+    /// The tenants' cluster.
+    pub compute: Compute,
     /// The DNS, where domains are shown to be a tenant's.
     pub names: Names,
     tokens: Tokens,
@@ -43,9 +47,16 @@ impl App {
             platform: Arc::new(platform),
             history: History::default(),
             measures: Measures::new()?,
+            compute: Compute::default(),
             names,
             tokens,
         })
+    }
+
+    /// The same, reading the tenants' cluster by this connection instead of the environment's.
+    #[must_use]
+    pub fn reading(self, cluster: Cluster) -> Self {
+        Self { compute: Compute::of(cluster), ..self }
     }
 
     /// Tells the dispatchers that something is due. Only a hint: without it their sweeper finds it a moment later, so its
@@ -68,6 +79,7 @@ fn api() -> Vec<(&'static str, &'static str, MethodRouter<App>)> {
         ("get", "/api/v1/tenants/{id}/provisioning/audit", get(status::audit)),
     ];
     routes.extend([
+        ("get", "/api/v1/tenants/{id}/deployment", get(deployment::show)),
         ("get", "/api/v1/tenants/{id}/domains", get(domains::list)),
         ("post", "/api/v1/tenants/{id}/domains", post(domains::add)),
         ("delete", "/api/v1/tenants/{id}/domains/{domain}", delete(domains::remove)),

@@ -153,7 +153,7 @@ pub(super) fn wanted(deployment: &Deployment) -> i32 {
 }
 
 /// As `kubectl rollout status` decides it, and every replica ready besides.
-fn is_ready(deployment: &Deployment) -> bool {
+pub(super) fn is_ready(deployment: &Deployment) -> bool {
     let Some(status) = &deployment.status else { return false };
     let wanted = wanted(deployment);
     let enough = |replicas: Option<i32>| replicas.unwrap_or(0) >= wanted;

@@ -14,6 +14,7 @@ pub struct Links {
     status: String,
     audit: String,
     domains: String,
+    deployment: String,
 }
 
 impl Links {
@@ -24,6 +25,7 @@ impl Links {
             status: format!("{tenant}/provisioning/status"),
             audit: format!("{tenant}/provisioning/audit"),
             domains: format!("{tenant}/domains"),
+            deployment: format!("{tenant}/deployment"),
             tenant,
         }
     }

@@ -8,6 +8,7 @@
 )]
 
 mod creating;
+mod deployment;
 mod domains;
 mod reading;
 mod refusing;
