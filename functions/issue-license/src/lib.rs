@@ -7,7 +7,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use shared::license::{self, Claims, KeyError, Sealed, Seals, Signer};
+use shared::license::{self, Claims, KeyError, Sealed, Seals, Signer, Terms};
 use shared::model::{PhaseName, RunId, Tenant, TenantId, Tier};
 use shared::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
 use shared::platform::{License, Limits, Platform, Seconds};
@@ -32,6 +32,9 @@ pub struct Plan {
     pub plan: Tier,
     /// What that allows.
     pub limits: Limits,
+    /// Whether it is one of a suspended tenant, which is refused.
+    #[serde(default)]
+    pub suspended: bool,
     /// How long it holds, in seconds.
     pub validity: Seconds,
 }
@@ -81,6 +84,7 @@ impl Phase for IssueLicense {
             tenant_id: tenant.id,
             plan: tenant.tier,
             limits: platform.license.limits(tenant.tier),
+            suspended: tenant.suspended,
             validity: platform.license.validity,
         })
     }
@@ -101,6 +105,12 @@ impl Phase for IssueLicense {
     }
 }
 
+impl Plan {
+    fn terms(&self) -> Terms {
+        Terms { plan: self.plan, limits: self.limits, suspended: self.suspended }
+    }
+}
+
 impl IssueLicense {
     /// Keeps the tenant's licence if it is as planned and still valid, and issues another otherwise.
     async fn issue(&self, plan: &Plan, step: &Step) -> Result<Checkpoint> {
@@ -110,7 +120,7 @@ impl IssueLicense {
         let found = self.store.license(plan.tenant_id).await.map_err(of_store)?;
         if let Some(found) = &found
             && let Some(claims) = keys.valid(found, now)
-            && (claims.plan, claims.limits) == (plan.plan, plan.limits)
+            && claims.terms() == plan.terms()
         {
             return Ok(checkpoint(found, None));
         }
@@ -163,7 +173,7 @@ impl Keys {
         let (issued_at, expires_at) = (time(issued)?, time(expires)?);
         let signed = self
             .signer
-            .issue(plan.tenant_id, plan.plan, plan.limits, issued, expires)
+            .issue(plan.tenant_id, plan.terms(), issued, expires)
             .ok_or_else(|| fault("no key to sign with".into()))?;
         let sealed =
             self.seals.seal(plan.tenant_id, &signed.text).map_err(|error| fault(error.to_string()))?;

@@ -3,13 +3,14 @@
 //! In: the tenant, its region, the size of its tier. Makes: the Secret with the instance's internal secrets, a
 //! ServiceAccount, the NetworkPolicy from the control plane to it, two Services, the Deployment, the Ingress of
 //! `api.<slug>.<domain>`, and the row that says where the tenant's compute is. Out: the Deployment's uid and the endpoint.
-//! Fails with: `foreign_object`, `region_unknown`, `platform_incomplete`, `secret_missing`, `quota_exceeded`, `not_live`.
+//! Fails with: `foreign_object`, `region_unknown`, `platform_incomplete`, `secret_missing`, `quota_exceeded`, `not_live`,
+//! `not_ready`.
 //! Undo: takes them away in reverse order, those that this run made.
 //!
 //! What is awaited is that the instance is alive (`/healthz`, its startup probe), not that it is ready (`/readyz`): it is
 //! ready once it can log in to the tenant's database, and the Secret with the login, mounted as optional, is written only by
 //! SETUP_DATABASE, which may ask this very instance to make the database. CREATE_TENANT_INGRESS, which lets the public to it,
-//! awaits the readiness. The Ingress here is not awaited at all: its class, name and certificate are made by later phases.
+//! awaits the readiness. In a change of a living tenant the database is there, and the readiness is awaited here. The Ingress here is not awaited at all: its class, name and certificate are made by later phases.
 
 mod objects;
 mod plan;
@@ -21,7 +22,7 @@ use k8s_openapi::api::core::v1::{Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use shared::cluster::{Cluster, Ensured, Owned, Target};
+use shared::cluster::{Cluster, Deployments, Ensured, Owned, Target};
 use shared::model::{Namespace, PhaseName, RunId, Tenant};
 use shared::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
 use shared::platform::{InstanceSize, Platform, Seconds};
@@ -68,8 +69,11 @@ pub struct Plan {
     pub certificate: String,
     /// Where the control plane's services are.
     pub control_plane_namespace: String,
-    /// How long its process may take to be alive.
-    pub live_within: Seconds,
+    /// How long its process may take to be alive, or ready.
+    pub within: Seconds,
+    /// The tenant's database is there: an instance that does not become ready is not what is wanted.
+    #[serde(default)]
+    pub has_database: bool,
 }
 
 /// What is there.
@@ -105,8 +109,8 @@ impl Phase for ProvisionDeployment {
         Ok(Self { cluster: Cluster::connect().await?, store: store.clone() })
     }
 
-    fn plan(&self, tenant: &Tenant, platform: &Platform, _: &Checkpoints) -> Result<Plan> {
-        plan::plan(tenant, platform)
+    fn plan(&self, tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<Plan> {
+        plan::plan(tenant, platform, earlier)
     }
 
     async fn apply(&self, plan: &Plan, step: &Step) -> Result<Progress<Checkpoint>> {
@@ -118,7 +122,11 @@ impl Phase for ProvisionDeployment {
         step.operation("services", owned.ensure_all(&objects::services(plan))).await?;
         let made = step.operation("deployment", owned.ensure(&objects::deployment(plan))).await?;
         step.operation("ingress", owned.ensure(&objects::ingress(plan))).await?;
-        self.live(plan, step).await?;
+        if plan.has_database || plan.size.replicas == 0 {
+            self.ready(plan, step).await?;
+        } else {
+            self.live(plan, step).await?;
+        }
         let checkpoint = checkpoint(plan, made);
         step.operation("record deployment", Box::pin(self.record(plan, &checkpoint, step))).await?;
         Ok(Progress::Done(checkpoint))
@@ -163,10 +171,25 @@ impl ProvisionDeployment {
     async fn live(&self, plan: &Plan, step: &Step) -> Result<()> {
         let look = Box::pin(self.cluster.live(plan.namespace.as_str(), NAME));
         match step.wait_for("alive", look).await {
-            Err(Error { kind: Kind::Parked(wait), .. }) if step.waited() >= plan.live_within.duration() => {
-                let within = plan.live_within.0;
+            Err(Error { kind: Kind::Parked(wait), .. }) if step.waited() >= plan.within.duration() => {
+                let within = plan.within.0;
                 Err(Error::retryable("not_live", format!("{} after {within} s", wait.on)).next(
                     "Look at the pods' events and logs; raise tenant_api.ready_within if they only need longer.",
+                ))
+            }
+            looked => looked,
+        }
+    }
+
+    /// Parks until every replica is the wanted one and ready, and none is left of a suspended tenant's. Another attempt would
+    /// see the same image fail, so that a failure is the change's end: what was before is then made again.
+    async fn ready(&self, plan: &Plan, step: &Step) -> Result<()> {
+        let look = Box::pin(self.cluster.ready(plan.namespace.as_str(), Deployments::Named(&[NAME])));
+        match step.wait_for("ready", look).await {
+            Err(Error { kind: Kind::Parked(wait), .. }) if step.waited() >= plan.within.duration() => {
+                let within = plan.within.0;
+                Err(Error::fatal("not_ready", format!("{} after {within} s", wait.on)).next(
+                    "Look at the pods' events and logs; what was before is made again. Then ask for another change.",
                 ))
             }
             looked => looked,

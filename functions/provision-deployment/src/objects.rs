@@ -53,8 +53,10 @@ fn selector() -> BTreeMap<String, String> {
 }
 
 pub(crate) fn internal_secret(plan: &Plan, accepted: &[secret::Secret]) -> Secret {
-    let names = ["current", "former"].into_iter().zip(accepted);
-    let data = names.map(|(name, value)| (name.to_owned(), ByteString(value.expose().as_bytes().to_vec())));
+    // Both are always there, and an empty one is none: a key that a later apply left out would stay as it was.
+    let value = |nth: usize| accepted.get(nth).map(|secret| secret.expose().as_bytes().to_vec());
+    let data = ["current", "former"].into_iter().enumerate();
+    let data = data.map(|(nth, name)| (name.to_owned(), ByteString(value(nth).unwrap_or_default())));
     Secret {
         metadata: named(plan, INTERNAL_SECRET),
         type_: Some("Opaque".to_owned()),
@@ -173,8 +175,7 @@ pub(crate) fn ingress(plan: &Plan) -> Ingress {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::plan;
-    use crate::plan::tests::{ID, platform, tenant};
+    use crate::plan::tests::{ID, planned as plan, platform, tenant};
     use serde_json::{Value, json};
     use shared::model::Tier;
 
@@ -241,10 +242,13 @@ mod tests {
     #[test]
     fn a_former_secret_is_accepted_beside_the_current_one() {
         let accepted = ["new", "old"].map(secret::Secret::new);
-        let keys = |accepted| -> Vec<String> {
-            internal_secret(&planned(), accepted).data.unwrap().into_keys().collect()
+        let data = |accepted| -> Vec<(String, String)> {
+            let data = internal_secret(&planned(), accepted).data.unwrap().into_iter();
+            data.map(|(name, value)| (name, String::from_utf8(value.0).unwrap())).collect()
         };
-        assert_eq!(keys(&accepted), ["current", "former"]);
-        assert_eq!(keys(&accepted[..1]), ["current"]);
+        let both = [("current".to_owned(), "new".to_owned()), ("former".to_owned(), "old".to_owned())];
+        assert_eq!(data(&accepted), both);
+        let one = [("current".to_owned(), "new".to_owned()), ("former".to_owned(), String::new())];
+        assert_eq!(data(&accepted[..1]), one);
     }
 }

@@ -108,6 +108,15 @@ impl Problem {
         )
     }
 
+    pub(crate) fn license_suspended() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "license_suspended",
+            "The tenant is suspended",
+            "its licence says so; it is served again once a newer one does not".to_owned(),
+        )
+    }
+
     pub(crate) fn unavailable(doing: &str, reason: &str) -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, delete, get, patch, post};
 use axum::{Router, middleware};
 use shared::cluster::Cluster;
 use shared::decide::verbs::Verb;
+use shared::model::TenantStatus;
 use shared::platform::Platform;
 use shared::store::Store;
 
@@ -17,7 +18,7 @@ use crate::domains::Names;
 use crate::measure::Measures;
 use crate::problem::Problem;
 use crate::status::History;
-use crate::{auth, body, deployment, domains, frame, health, status, tenants, verbs};
+use crate::{auth, body, deployment, domains, frame, health, lifecycle, status, tenants, verbs};
 
 /// What every request can reach. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -75,16 +76,24 @@ fn api() -> Vec<(&'static str, &'static str, MethodRouter<App>)> {
         ("get", "/api/v1/tenants", get(tenants::list)),
         ("get", "/api/v1/tenants/{id}", get(tenants::show)),
         ("delete", "/api/v1/tenants/{id}", delete(verbs::delete)),
+        ("patch", "/api/v1/tenants/{id}", patch(lifecycle::change)),
         ("get", "/api/v1/tenants/{id}/provisioning/status", get(status::status)),
         ("get", "/api/v1/tenants/{id}/provisioning/audit", get(status::audit)),
     ];
     routes.extend([
         ("get", "/api/v1/tenants/{id}/deployment", get(deployment::show)),
+        ("patch", "/api/v1/tenants/{id}/deployment", patch(deployment::change)),
         ("get", "/api/v1/tenants/{id}/domains", get(domains::list)),
         ("post", "/api/v1/tenants/{id}/domains", post(domains::add)),
         ("delete", "/api/v1/tenants/{id}/domains/{domain}", delete(domains::remove)),
         ("post", "/api/v1/tenants/{id}/domains/{domain}/verify", post(domains::verify)),
     ]);
+    for (status, path) in [
+        (TenantStatus::Suspended, "/api/v1/tenants/{id}/suspend"),
+        (TenantStatus::Active, "/api/v1/tenants/{id}/resume"),
+    ] {
+        routes.push(("post", path, post(move |app, actor, id| lifecycle::become_so(status, app, actor, id))));
+    }
     let verbs = [
         (Verb::Retry, "/api/v1/tenants/{id}/provisioning/retry"),
         (Verb::Rollback, "/api/v1/tenants/{id}/provisioning/rollback"),

@@ -9,6 +9,7 @@ mod domains;
 mod fields;
 mod frame;
 mod health;
+mod lifecycle;
 mod measure;
 mod params;
 mod problem;

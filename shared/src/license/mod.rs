@@ -18,7 +18,7 @@ mod seal;
 mod sign;
 mod verify;
 
-pub use claims::Claims;
+pub use claims::{Claims, Terms};
 #[cfg(feature = "license_seal")]
 pub use keys::{KeyError, seals, signer};
 #[cfg(feature = "license_seal")]

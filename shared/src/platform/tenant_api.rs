@@ -106,6 +106,12 @@ impl OwnTenantApi {
             None => Err((key, format!("is '{name}', which is none of tenant_api.sizes"))),
         }
     }
+
+    /// A size by its name. Fails with the key and what is wrong with it.
+    pub fn size_named(&self, name: &str) -> Result<(&str, &InstanceSize), (String, String)> {
+        let found = self.sizes.get_key_value(name).map(|(name, size)| (name.as_str(), size));
+        found.ok_or_else(|| ("sizes".into(), format!("has no '{name}', which was chosen for the tenant")))
+    }
 }
 
 #[cfg(test)]

@@ -3,11 +3,12 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::Connection as _;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::license::hold;
 use super::{Store, StoreResult};
-use crate::model::TenantId;
+use crate::model::{Container, TenantId};
 use crate::phase::{Owner, Scope};
 
 /// A tenant's own instance, as it is recorded.
@@ -46,6 +47,8 @@ pub struct DeploymentRow {
     pub size: String,
     pub resources: Value,
     pub replicas: i32,
+    /// What was chosen for it instead of what the platform says.
+    pub chosen: Json<Container>,
     /// The run that first recorded it.
     pub created_by_run: Uuid,
     pub created_at: DateTime<Utc>,
@@ -57,9 +60,9 @@ impl Store {
     pub async fn deployment(&self, tenant: TenantId) -> StoreResult<Option<DeploymentRow>> {
         Ok(sqlx::query_as!(
             DeploymentRow,
-            r#"SELECT container_id, namespace, name, endpoint, url, image, size, resources, replicas, created_by_run,
-                      created_at, updated_at
-               FROM tenant_deployments WHERE tenant_id = $1"#,
+            r#"SELECT d.container_id, d.namespace, d.name, d.endpoint, d.url, d.image, d.size, d.resources, d.replicas,
+                      d.created_by_run, d.created_at, d.updated_at, t.container AS "chosen: Json<Container>"
+               FROM tenant_deployments d JOIN tenants t ON t.id = d.tenant_id WHERE d.tenant_id = $1"#,
             tenant.0
         )
         .fetch_optional(&mut *self.pool.get().await?)

@@ -102,7 +102,7 @@ async fn the_internal_secret_is_the_tenants_own_and_two_are_valid_while_it_chang
         };
         world.provision().await;
         let pods = world.object("deployment", "tenant-api").unwrap()["metadata"]["generation"].clone();
-        assert_eq!(accepted(world), format!("current={} ", derived(world, "region-secret")));
+        assert_eq!(accepted(world), format!("current={} former= ", derived(world, "region-secret")));
 
         world.internal_secret("its-next");
         world.former_internal_secret(Some("region-secret"));
@@ -113,7 +113,7 @@ async fn the_internal_secret_is_the_tenants_own_and_two_are_valid_while_it_chang
 
         world.former_internal_secret(None);
         world.provision().await;
-        assert_eq!(accepted(world), format!("current={} ", derived(world, "its-next")));
+        assert_eq!(accepted(world), format!("current={} former= ", derived(world, "its-next")));
         let after = world.object("deployment", "tenant-api").unwrap()["metadata"]["generation"].clone();
         assert_eq!(after, pods, "no instance is started again for that");
     })

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use shared::cluster::{Cluster, Deployments};
-use shared::phase::{Error, Kind, Progress};
+use shared::phase::{Checkpoints, Error, Kind, Progress};
 
 use crate::world::{World, kubectl};
 
@@ -39,6 +40,32 @@ async fn an_instance_that_cannot_run_is_waited_for_with_the_reason_and_then_a_fa
         assert!(error.message.contains("exceeded quota"), "{error}");
         // Nothing is recorded of what does not run.
         assert_eq!(world.row().await, None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn in_a_change_an_instance_that_does_not_become_ready_is_the_changes_end() {
+    World::run("-never-ready", async |world| {
+        world.provision().await;
+        let changed = || Checkpoints::new([("SETUP_DATABASE".to_owned(), json!({}))].into());
+        world.tenant.container.image = Some("ip4x/tenant-api:broken".into());
+        let on = match world.attempt_after(changed(), Duration::ZERO).await {
+            Err(Error { kind: Kind::Parked(wait), .. }) => wait.on,
+            other => panic!("{other:?}"),
+        };
+        assert!(on.contains("0 of 1 replicas ready"), "{on}");
+        let late = world.platform.tenant_api.ready_within.duration();
+        let error = world.attempt_after(changed(), late).await.unwrap_err();
+        assert_eq!((&error.kind, error.code), (&Kind::Fatal, "not_ready"), "{error}");
+        // What is recorded is what was.
+        assert_eq!(world.row().await.unwrap().image, "ip4x/tenant-api:latest");
+        // Undone: made again with the plan of before, and as in the first run, without waiting for readiness.
+        world.tenant.container.image = None;
+        world.provision().await;
+        let image = "-o=jsonpath={.spec.template.spec.containers[0].image}";
+        let image = kubectl(&["get", "deployment", "tenant-api", "-n", &world.namespace, image]);
+        assert_eq!(image, "ip4x/tenant-api:latest");
     })
     .await;
 }

@@ -14,7 +14,6 @@ pub struct Links {
     status: String,
     audit: String,
     domains: String,
-    deployment: String,
 }
 
 impl Links {
@@ -25,7 +24,6 @@ impl Links {
             status: format!("{tenant}/provisioning/status"),
             audit: format!("{tenant}/provisioning/audit"),
             domains: format!("{tenant}/domains"),
-            deployment: format!("{tenant}/deployment"),
             tenant,
         }
     }

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use shared::cluster::Cluster;
 use shared::model::{DeploymentType, RunId, TenantId};
@@ -12,7 +13,7 @@ use shared::phase::{Owner, Scope};
 use shared::store::NewDeployment;
 use tenant_service::App;
 
-use crate::world::{World, body, with_app, with_platform, with_world};
+use crate::world::{Answer, World, body, with_app, with_platform, with_world};
 
 fn kubectl(arguments: &[&str], input: Option<&Value>) -> String {
     let mut command = Command::new("kubectl");
@@ -202,6 +203,74 @@ async fn a_tenant_without_one_is_404_and_says_which_kind() {
         let none = world.get("/api/v1/tenants/pooled/deployment").await.problem(404, "deployment_shared");
         assert!(none.body["detail"].as_str().unwrap().contains("eastus"), "{:#}", none.body);
         world.get("/api/v1/tenants/nobody/deployment").await.problem(404, "tenant_not_found");
+    })
+    .await;
+}
+
+async fn patch(world: &World, tenant: &str, body: &Value) -> Answer {
+    let path = format!("/api/v1/tenants/{tenant}/deployment");
+    Answer::of(world.request(Method::PATCH, &path).json(body).send().await.unwrap()).await
+}
+
+#[tokio::test]
+async fn another_image_or_size_is_a_run_and_what_is_left_out_stays() {
+    with_world(|world| async move {
+        let tenant = world.tenant("acme").await;
+        let image = json!({ "image": "ip4x/tenant-api:2" });
+        patch(&world, "acme", &image).await.problem(404, "deployment_not_found");
+        record(&world, tenant, "matih-acme", "the-uid").await;
+        patch(&world, "acme", &image).await.problem(409, "invalid_transition");
+        world.finish(tenant).await;
+
+        let begun = patch(&world, "acme", &image).await.ok(202).body;
+        assert_eq!(patch(&world, "acme", &image).await.ok(202).body["runId"], begun["runId"], "the same run");
+        let status = world.status("acme").await;
+        assert_eq!((&status["run"]["kind"], &status["run"]["id"]), (&json!("change"), &begun["runId"]));
+        let phases = status["phases"].as_array().unwrap().iter().map(|phase| phase["name"].clone());
+        assert_eq!(phases.collect::<Vec<_>>(), ["PROVISION_DEPLOYMENT"]);
+        patch(&world, "acme", &json!({ "size": "large" })).await.problem(409, "invalid_transition");
+        world.finish(tenant).await;
+        patch(&world, "acme", &image).await.ok(200);
+
+        patch(&world, "acme", &json!({ "size": "large" })).await.ok(202);
+        let change = world.status("acme").await["run"]["change"].clone();
+        assert_eq!(change, json!({ "container": { "image": "ip4x/tenant-api:2", "size": "large" } }));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_no_image_or_size_is_refused_and_begins_nothing() {
+    let shared = |platform: &mut shared::platform::Platform| {
+        platform.deployment.available.push(DeploymentType::Shared);
+    };
+    with_platform(shared, |world| async move {
+        let tenant = world.tenant("acme").await;
+        record(&world, tenant, "matih-acme", "the-uid").await;
+        world.finish(tenant).await;
+        let before = world.number("SELECT count(*) FROM provisioning_runs").await;
+        for (body, fields) in [
+            (json!({}), vec!["image"]),
+            (json!({ "image": "Not an image" }), vec!["image"]),
+            (json!({ "image": "ip4x/tenant-api" }), vec!["image"]),
+            (json!({ "image": 7, "size": "huge" }), vec!["image", "size"]),
+            (json!({ "size": "small", "replicas": 3 }), vec!["replicas"]),
+        ] {
+            let refused = patch(&world, "acme", &body).await.problem(422, "invalid_fields");
+            assert_eq!(refused.fields(), fields, "{body}");
+        }
+        let mut pooled = body("pooled");
+        let fields = pooled.as_object_mut().unwrap();
+        fields.insert("deploymentType".into(), json!("shared"));
+        fields.insert("hasDedicatedDatabase".into(), json!(false));
+        world.create("pooled", &pooled).await.ok(202);
+        patch(&world, "pooled", &json!({ "size": "small" })).await.problem(409, "deployment_shared");
+        patch(&world, "nobody", &json!({ "size": "small" })).await.problem(404, "tenant_not_found");
+        assert_eq!(
+            world.number("SELECT count(*) FROM provisioning_runs").await,
+            before + 1,
+            "the pooled one's"
+        );
     })
     .await;
 }
