@@ -1,9 +1,10 @@
 //! CREATE_TENANT_INGRESS: the tenant's certificate and the routes to its services.
 //!
 //! Reads: the IngressClass of DEPLOY_INGRESS_CONTROLLER, by its name, and the DNS zone of CREATE_DNS_ZONE, in which the
-//! issuer's challenges are answered. Makes: the Services `api-gateway` and `bi-workbench`, the Certificate, and, once that
+//! issuer's challenges are answered; which Deployment PROVISION_DEPLOYMENT has made, whose readiness is awaited here: the
+//! public is let to what can serve. Makes: the Services `api-gateway` and `bi-workbench`, the Certificate, and, once that
 //! is issued, the Ingress `tenant-ingress`. Fails with: `foreign_object`, `cert_manager_missing`, `certificate_failed`,
-//! `certificate_not_ready`. Undo: removes them in reverse order, waits until cert-manager has taken away what it made on the
+//! `certificate_not_ready`, `not_ready`. Undo: removes them in reverse order, waits until cert-manager has taken away what it made on the
 //! way, and removes the Secret with the certificate.
 
 mod objects;
@@ -15,9 +16,9 @@ use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use serde::{Deserialize, Serialize};
 use shared::cluster::certificate::{Backoff, Certificate, Issuance};
-use shared::cluster::{Cluster, Ensured, Owned, Target};
+use shared::cluster::{Cluster, Deployments, Ensured, Owned, Target};
 use shared::model::{Namespace, PhaseName, Slug, Tenant};
-use shared::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
+use shared::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
 use shared::platform::{IssuerKind, Platform, Seconds};
 
 pub use objects::{API_GATEWAY, BI_WORKBENCH, INGRESS};
@@ -63,6 +64,18 @@ pub struct Plan {
     pub backoff_cap: Seconds,
     /// Before the `/` in the labels that carry ownership.
     pub label_prefix: String,
+    /// The Deployment behind the routes to the tenant's API, if an earlier phase has made one.
+    #[serde(default)]
+    pub serves: Option<Serves>,
+}
+
+/// A Deployment that must be ready.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Serves {
+    /// Its name.
+    pub deployment: String,
+    /// How long it may take.
+    pub ready_within: Seconds,
 }
 
 /// What is there.
@@ -88,8 +101,8 @@ impl Phase for CreateTenantIngress {
         Ok(Self { cluster: Cluster::connect().await? })
     }
 
-    fn plan(&self, tenant: &Tenant, platform: &Platform, _: &Checkpoints) -> Result<Plan> {
-        plan(tenant, platform)
+    fn plan(&self, tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<Plan> {
+        plan(tenant, platform, earlier)
     }
 
     async fn apply(&self, plan: &Plan, step: &Step) -> Result<Progress<Checkpoint>> {
@@ -97,6 +110,9 @@ impl Phase for CreateTenantIngress {
         step.operation("services", owned.ensure_all(&objects::services(plan))).await?;
         let certificate = step.operation("certificate", Box::pin(certificate(&owned, plan, step))).await?;
         let not_after = self.issued(&owned, plan, step).await?;
+        if let Some(serves) = &plan.serves {
+            self.ready(plan, serves, step).await?;
+        }
         step.operation("ingress", owned.ensure(&objects::ingress(plan))).await?;
         Ok(Progress::Done(Checkpoint {
             hosts: objects::hosts(plan),
@@ -179,6 +195,24 @@ impl CreateTenantIngress {
         .await
     }
 
+    /// Parks until the instance can serve, or fails when that takes too long.
+    async fn ready(&self, plan: &Plan, serves: &Serves, step: &Step) -> Result<()> {
+        let name = serves.deployment.as_str();
+        let which = [name];
+        let look = Box::pin(self.cluster.ready(plan.namespace.as_str(), Deployments::Named(&which)));
+        match step.wait_for(&format!("{name} ready"), look).await {
+            Err(Error { kind: Kind::Parked(wait), .. })
+                if step.waited() >= serves.ready_within.duration() =>
+            {
+                let within = serves.ready_within.0;
+                Err(Error::retryable("not_ready", format!("{} after {within} s", wait.on)).next(
+                    "Look at the pods' events and logs, and whether they can log in to the tenant's database.",
+                ))
+            }
+            looked => looked,
+        }
+    }
+
     /// Waits while anything is left of the way to a Certificate that is gone. One that stays keeps what it has.
     async fn remains_gone(
         &self,
@@ -202,7 +236,14 @@ impl CreateTenantIngress {
     }
 }
 
-fn plan(tenant: &Tenant, platform: &Platform) -> Result<Plan> {
+/// What is read of PROVISION_DEPLOYMENT's checkpoint.
+#[derive(Deserialize)]
+struct Provisioned {
+    deployment: String,
+}
+
+fn plan(tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<Plan> {
+    let provisioned: Option<Provisioned> = earlier.read("PROVISION_DEPLOYMENT")?;
     let named = platform.ingress.of(tenant, platform).map_err(|(key, why)| {
         Error::fatal("platform_incomplete", format!("ingress.{key}: {why}"))
             .next("Correct the platform file, then retry.")
@@ -221,6 +262,10 @@ fn plan(tenant: &Tenant, platform: &Platform) -> Result<Plan> {
         backoff: certificates.backoff,
         backoff_cap: certificates.backoff_cap,
         label_prefix: platform.label_prefix.clone(),
+        serves: provisioned.map(|Provisioned { deployment }| Serves {
+            deployment,
+            ready_within: platform.tenant_api.ready_within,
+        }),
     })
 }
 

@@ -25,7 +25,7 @@ fn tenant() -> Tenant {
 /// Provisioning reference, phase 8, "Ingress Resource", word for word.
 #[test]
 fn the_ingress_is_the_references() {
-    let plan = plan(&tenant(), &Platform::default()).unwrap();
+    let plan = plan(&tenant(), &Platform::default(), &Checkpoints::default()).unwrap();
     assert_eq!(
         serde_json::to_value(objects::ingress(&plan)).unwrap(),
         json!({
@@ -56,7 +56,7 @@ fn the_ingress_is_the_references() {
 
 #[test]
 fn the_certificate_is_for_both_names_and_marks_its_secret() {
-    let plan = plan(&tenant(), &Platform::default()).unwrap();
+    let plan = plan(&tenant(), &Platform::default(), &Checkpoints::default()).unwrap();
     let run = RunId::generate();
     let certificate = objects::certificate(&plan, tenant().id, run);
     assert_eq!(certificate.metadata.name.as_deref(), Some("acme-tls-certificate"));
@@ -85,7 +85,7 @@ fn another_platforms_names_and_issuer_are_followed() {
     platform.certificates.issuer = "corporate".into();
     platform.certificates.issuer_kind = IssuerKind::Issuer;
     platform.ingress.class = "edge-{slug}".into();
-    let plan = plan(&tenant(), &platform).unwrap();
+    let plan = plan(&tenant(), &platform, &Checkpoints::default()).unwrap();
     let ingress = objects::ingress(&plan);
     assert_eq!(ingress.metadata.annotations.unwrap()["cert-manager.io/issuer"], "corporate");
     assert_eq!(ingress.spec.unwrap().ingress_class_name.as_deref(), Some("edge-acme"));
@@ -96,7 +96,7 @@ fn another_platforms_names_and_issuer_are_followed() {
 
 #[test]
 fn the_routes_services_stand_in_front_of_tenant_api_and_bi_service() {
-    let plan = plan(&tenant(), &Platform::default()).unwrap();
+    let plan = plan(&tenant(), &Platform::default(), &Checkpoints::default()).unwrap();
     let services: Vec<_> =
         objects::services(&plan).into_iter().map(|it| serde_json::to_value(it).unwrap()).collect();
     for (service, (name, port, application)) in
@@ -106,4 +106,18 @@ fn the_routes_services_stand_in_front_of_tenant_api_and_bi_service() {
         assert_eq!(service["spec"]["selector"], json!({ "app.kubernetes.io/name": application }));
         assert_eq!(service["spec"]["ports"], json!([{ "name": "http", "port": port, "targetPort": "http" }]));
     }
+}
+
+#[test]
+fn the_tenants_own_instance_is_awaited_where_there_is_one() {
+    let platform = Platform::default();
+    assert_eq!(plan(&tenant(), &platform, &Checkpoints::default()).unwrap().serves, None);
+    let provisioned = json!({ "deployment": "tenant-api", "containerId": "a", "endpoint": "http://a" });
+    let earlier = Checkpoints::new([("PROVISION_DEPLOYMENT".to_owned(), provisioned)].into());
+    let planned = plan(&tenant(), &platform, &earlier).unwrap();
+    assert_eq!(planned.serves.as_ref().unwrap().deployment, "tenant-api");
+    // A plan of before this was known.
+    let mut stored = serde_json::to_value(planned).unwrap();
+    stored.as_object_mut().unwrap().remove("serves");
+    assert_eq!(serde_json::from_value::<Plan>(stored).unwrap().serves, None);
 }

@@ -12,6 +12,7 @@ use deploy_data_services::DeployDataServices;
 use deploy_ingress_controller::DeployIngressController;
 use deploy_monitoring::DeployMonitoring;
 use issue_license::IssueLicense;
+use provision_deployment::ProvisionDeployment;
 use setup_database::SetupDatabase;
 use setup_observability::SetupObservability;
 use shared::platform::Platform;
@@ -23,6 +24,8 @@ use take_inventory::TakeInventory;
 pub async fn runner(store: Store, platform: Arc<Platform>) -> shared::phase::Result<Runner> {
     Runner::new(store, platform)
         .with::<CreateNamespace>()
+        .await?
+        .with::<ProvisionDeployment>()
         .await?
         .with::<IssueLicense>()
         .await?

@@ -7,7 +7,8 @@
 //! - `GET /internal/license/{tenant}`: what the licence that holds says.
 //! - `POST /internal/users/bootstrap`, `invite`, `remove`: a tenant's administrator and the hash of their invitation.
 //! - `POST /api/v1/invitations/accept`: public; whoever has an invitation's token chooses a password.
-//! - `GET /healthz`, `GET /readyz`: the process answers.
+//! - `GET /healthz`: the process answers. `GET /readyz`: it can serve; a tenant's own instance can once it logs in to the
+//!   tenant's database, whose credentials appear in `DATABASE_CREDENTIALS_DIR` while it already runs (else 503 `not_ready`).
 //!
 //! Every internal call carries the header `x-internal-secret`, and one about a database the credentials of its administrator,
 //! who is known for that one call only. Calls may be repeated, run at once, and follow a call that died half-way: what is
@@ -27,6 +28,7 @@ mod inventory;
 mod license;
 mod ownership;
 mod problem;
+mod ready;
 mod request;
 mod schema;
 mod server;
@@ -37,5 +39,6 @@ mod users;
 pub use auth::InternalSecrets;
 pub use license::Licenses;
 pub use problem::Problem;
+pub use ready::Readiness;
 pub use server::{Config, main, router, serve};
 pub use tables::Tables;

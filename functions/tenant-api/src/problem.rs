@@ -98,6 +98,16 @@ impl Problem {
         )
     }
 
+    /// 503: alive, and not yet able to serve.
+    pub(crate) fn not_ready(why: &str) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not_ready",
+            "The instance cannot serve yet",
+            why.to_owned(),
+        )
+    }
+
     pub(crate) fn license_suspended() -> Self {
         Self::new(
             StatusCode::FORBIDDEN,
@@ -113,7 +123,8 @@ impl Problem {
             StatusCode::SERVICE_UNAVAILABLE,
             "login_not_configured",
             "This instance cannot work in tenants' tables",
-            "set POOL_DATABASE_URL, or of a pinned instance DATABASE_URL or DATABASE_URL_FILE".to_owned(),
+            "set POOL_DATABASE_URL, or of a pinned instance DATABASE_URL or DATABASE_CREDENTIALS_DIR"
+                .to_owned(),
         )
     }
 

@@ -3,6 +3,7 @@
 use crate::auth::{self, InternalSecrets};
 use crate::license::{self, Licenses};
 use crate::problem::Problem;
+use crate::ready::{self, Readiness, in_folder};
 use crate::request::{self, Operation};
 use crate::tables::Tables;
 use crate::{accept, users};
@@ -39,12 +40,19 @@ pub struct Config {
     pub licenses: Licenses,
     /// How it works in the tenants' tables by itself.
     pub tables: Tables,
+    /// When it can serve.
+    pub readiness: Readiness,
 }
 
 impl Config {
-    /// With these secrets, accepting no licence, and with no login of its own.
+    /// With these secrets, accepting no licence, with no login of its own, ready at once.
     pub fn new(secrets: InternalSecrets) -> Self {
-        Self { secrets, licenses: Licenses::default(), tables: Tables::default() }
+        Self {
+            secrets,
+            licenses: Licenses::default(),
+            tables: Tables::default(),
+            readiness: Readiness::at_once(),
+        }
     }
 }
 
@@ -69,13 +77,15 @@ impl FromRef<App> for Tables {
 
 /// Runs the process until SIGTERM or SIGINT, after which calls under way are finished.
 ///
-/// Settings: `TENANT_API_INTERNAL_SECRET` (required), `LISTEN` (`127.0.0.1:8090`), `LICENSE_PUBLIC_KEYS`
-/// (`id=BASE64,id=BASE64`; without it no licence is accepted), `LICENSE_DIR` (where licences outlast the process; without it
-/// they are told again), `TENANT_ID` (the one tenant that this instance serves), `RUST_LOG` (`info`). A bad one is named in
-/// one line on standard error, with exit code 1.
+/// Settings: `TENANT_API_INTERNAL_SECRET`, with `TENANT_API_INTERNAL_SECRET_FORMER` beside it while callers change over, or
+/// `INTERNAL_SECRETS_DIR`, a folder whose files are all valid and read anew for every call (one of both is required),
+/// `DATABASE_CREDENTIALS_DIR` (where the login to the one tenant's database appears: not ready before), `LISTEN`
+/// (`127.0.0.1:8090`), `LICENSE_PUBLIC_KEYS` (`id=BASE64,id=BASE64`; without it no licence is accepted), `LICENSE_DIR` (where
+/// licences outlast the process; without it they are told again), `TENANT_ID` (the one tenant that this instance serves),
+/// `RUST_LOG` (`info`). A bad one is named in one line on standard error, with exit code 1.
 ///
-/// The login to tenants' tables: with `TENANT_ID`, `DATABASE_URL` or a file named by `DATABASE_URL_FILE`, as the tenant's own
-/// role; without, `POOL_DATABASE_URL`, as a role with `NOINHERIT` and no rights, which `initialize` makes a member of each
+/// The login to tenants' tables: with `TENANT_ID`, `DATABASE_URL`, or else what `DATABASE_CREDENTIALS_DIR` holds, as the tenant's
+/// own role; without, `POOL_DATABASE_URL`, as a role with `NOINHERIT` and no rights, which `initialize` makes a member of each
 /// pooled tenant's role. `STAND_IN=true`: of each tenant's role, as one process stands in for the tenants' own instances.
 pub fn main() -> ExitCode {
     match start() {
@@ -88,15 +98,23 @@ pub fn main() -> ExitCode {
 }
 
 fn start() -> Result<(), String> {
-    let secret = std::env::var("TENANT_API_INTERNAL_SECRET").unwrap_or_default();
-    let secrets =
-        InternalSecrets::new([secret]).ok_or("TENANT_API_INTERNAL_SECRET is not set, or is empty")?;
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let secrets = if let Some(folder) = set("INTERNAL_SECRETS_DIR") {
+        InternalSecrets::in_folder(folder)
+    } else {
+        let secret = set("TENANT_API_INTERNAL_SECRET")
+            .ok_or("TENANT_API_INTERNAL_SECRET is not set, or is empty, and INTERNAL_SECRETS_DIR too")?;
+        let accepted = [Some(secret), set("TENANT_API_INTERNAL_SECRET_FORMER")];
+        InternalSecrets::new(accepted.into_iter().flatten())
+            .ok_or("TENANT_API_INTERNAL_SECRET or TENANT_API_INTERNAL_SECRET_FORMER is blank")?
+    };
+    let credentials = set("DATABASE_CREDENTIALS_DIR");
+    let readiness = credentials.clone().map_or_else(Readiness::at_once, Readiness::by_credentials_in);
     let listen = match std::env::var("LISTEN") {
         Ok(value) if value.is_empty() => return Err("LISTEN is empty; give host:port".to_owned()),
         Ok(value) => value,
         Err(_) => "127.0.0.1:8090".to_owned(),
     };
-    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let keys = PublicKeys::parse(&set("LICENSE_PUBLIC_KEYS").unwrap_or_default())
         .map_err(|error| format!("LICENSE_PUBLIC_KEYS: {error}"))?;
     let pinned = set("TENANT_ID")
@@ -107,7 +125,7 @@ fn start() -> Result<(), String> {
     let licenses = Licenses::open(keys, pinned, folder).map_err(|error| format!("LICENSE_DIR: {error}"))?;
     let named = |name: &str| set(name).map(|_| SecretRef::Env(name.to_owned()));
     let login = match pinned {
-        Some(_) => named("DATABASE_URL").or_else(|| set("DATABASE_URL_FILE").map(SecretRef::File)),
+        Some(_) => named("DATABASE_URL").or_else(|| credentials.map(|folder| in_folder(&folder))),
         None => named("POOL_DATABASE_URL"),
     };
     let tables = Tables::new(login, pinned, set("STAND_IN").as_deref() == Some("true"));
@@ -125,7 +143,7 @@ fn start() -> Result<(), String> {
             }
         };
         tracing::info!(listen, "tenant-api is ready");
-        serve(listener, Config { secrets, licenses, tables }, stop)
+        serve(listener, Config { secrets, licenses, tables, readiness }, stop)
             .await
             .map_err(|error| format!("stopped: {error}"))
     })
@@ -169,7 +187,7 @@ pub fn router(config: &Config) -> Router {
         .layer(DefaultBodyLimit::max(PUBLIC_BODY_LIMIT));
     Router::new()
         .route("/healthz", get(|| async { "ok" }))
-        .route("/readyz", get(|| async { "ok" }))
+        .merge(Router::new().route("/readyz", get(ready::ready)).with_state(config.readiness.clone()))
         .merge(internal)
         .merge(public)
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })

@@ -58,11 +58,8 @@ impl Instance {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let licenses = Licenses::open(keys, pinned, folder.map(Path::to_owned)).unwrap();
         let secrets = InternalSecrets::new([SECRET.to_owned()]).unwrap();
-        tokio::spawn(tenant_api::serve(
-            listener,
-            Config { licenses, ..Config::new(secrets) },
-            std::future::pending(),
-        ));
+        let config = Config { licenses, ..Config::new(secrets) };
+        tokio::spawn(tenant_api::serve(listener, config, std::future::pending()));
         Self { url, http: reqwest::Client::new() }
     }
 

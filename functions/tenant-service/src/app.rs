@@ -6,17 +6,19 @@ use std::time::Duration;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{MethodRouter, delete, get, patch, post};
 use axum::{Router, middleware};
+use shared::cluster::Cluster;
 use shared::decide::verbs::Verb;
 use shared::model::TenantStatus;
 use shared::platform::Platform;
 use shared::store::Store;
 
 use crate::auth::Tokens;
+use crate::deployment::Compute;
 use crate::domains::Names;
 use crate::measure::Measures;
 use crate::problem::Problem;
 use crate::status::History;
-use crate::{auth, body, domains, frame, health, invitations, lifecycle, status, tenants, verbs};
+use crate::{auth, body, deployment, domains, frame, health, invitations, lifecycle, status, tenants, verbs};
 
 /// What every request can reach. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -29,6 +31,8 @@ pub struct App {
     pub history: History,
     /// Counts and times of requests.
     pub measures: Measures,
+    /// The tenants' cluster.
+    pub compute: Compute,
     /// The DNS, where domains are shown to be a tenant's.
     pub names: Names,
     tokens: Tokens,
@@ -44,9 +48,16 @@ impl App {
             platform: Arc::new(platform),
             history: History::default(),
             measures: Measures::new()?,
+            compute: Compute::default(),
             names,
             tokens,
         })
+    }
+
+    /// The same, reading the tenants' cluster by this connection instead of the environment's.
+    #[must_use]
+    pub fn reading(self, cluster: Cluster) -> Self {
+        Self { compute: Compute::of(cluster), ..self }
     }
 
     /// Tells the dispatchers that something is due. Only a hint: without it their sweeper finds it a moment later, so its
@@ -70,6 +81,8 @@ fn api() -> Vec<(&'static str, &'static str, MethodRouter<App>)> {
         ("get", "/api/v1/tenants/{id}/provisioning/audit", get(status::audit)),
     ];
     routes.extend([
+        ("get", "/api/v1/tenants/{id}/deployment", get(deployment::show)),
+        ("patch", "/api/v1/tenants/{id}/deployment", patch(deployment::change)),
         ("get", "/api/v1/tenants/{id}/domains", get(domains::list)),
         ("post", "/api/v1/tenants/{id}/domains", post(domains::add)),
         ("delete", "/api/v1/tenants/{id}/domains/{domain}", delete(domains::remove)),

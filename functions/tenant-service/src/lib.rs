@@ -4,6 +4,7 @@
 mod app;
 mod auth;
 mod body;
+mod deployment;
 mod domains;
 mod fields;
 mod frame;

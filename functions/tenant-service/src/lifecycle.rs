@@ -69,7 +69,8 @@ struct Accepted {
     links: Links,
 }
 
-async fn begin(app: &App, tenant: TenantId, change: Change, actor: &Actor) -> Result<Response, Problem> {
+/// Begins a change and answers with its run, or with the tenant that is so already.
+pub async fn begin(app: &App, tenant: TenantId, change: Change, actor: &Actor) -> Result<Response, Problem> {
     let begun = app.store.change(tenant, &change, &actor.0).await;
     let (run_id, seq) = match begun.map_err(|error| refusal(error, tenant))? {
         Changing::Run { id, seq } => (id, seq),

@@ -84,21 +84,32 @@ impl Cluster {
 
     /// `Deployment matih-acme/query-engine: 0 of 1 replicas ready (pod query-engine-x: Unschedulable: …)`.
     async fn explain(&self, namespace: &str, deployment: &Deployment) -> Result<String> {
-        let name = deployment.name_any();
         let ready = deployment.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0);
+        let name = deployment.name_any();
         let says = format!("Deployment {namespace}/{name}: {ready} of {} replicas ready", wanted(deployment));
-        let selector = deployment.spec.selector.match_labels.as_ref();
-        let selector: Vec<String> =
-            selector.into_iter().flatten().map(|(key, value)| format!("{key}={value}")).collect();
-        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        let pods = ListParams::default().labels(&selector.join(",")).limit(50);
-        let pods = call(&format!("list pods of Deployment {namespace}/{name}"), api.list(&pods)).await?;
-        let why = pods.iter().find_map(|pod| Some(format!("pod {}: {}", pod.name_any(), unwell(pod)?)));
-        Ok(match why.or_else(|| stuck(deployment)) {
+        Ok(match self.reason(namespace, deployment).await? {
             Some(why) => format!("{says} ({why})"),
             None => says,
         })
     }
+
+    /// Why a Deployment is not whole, by the first of its pods that is not well, or by what keeps it from having any.
+    pub(super) async fn reason(&self, namespace: &str, deployment: &Deployment) -> Result<Option<String>> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        let pods = ListParams::default().labels(&selected(deployment)).limit(50);
+        let doing = format!("list pods of Deployment {namespace}/{}", deployment.name_any());
+        let pods = call(&doing, api.list(&pods)).await?;
+        let why = pods.iter().find_map(|pod| Some(format!("pod {}: {}", pod.name_any(), unwell(pod)?)));
+        Ok(why.or_else(|| stuck(deployment)))
+    }
+}
+
+/// The selector of a Deployment's pods.
+pub(super) fn selected(deployment: &Deployment) -> String {
+    let labels = deployment.spec.selector.match_labels.as_ref();
+    let labels: Vec<String> =
+        labels.into_iter().flatten().map(|(key, value)| format!("{key}={value}")).collect();
+    labels.join(",")
 }
 
 fn selector(which: Deployments<'_>) -> Option<String> {
@@ -137,12 +148,12 @@ fn unready<'a>(seen: &'a BTreeMap<String, Deployment>, which: Deployments<'_>) -
     }
 }
 
-fn wanted(deployment: &Deployment) -> i32 {
+pub(super) fn wanted(deployment: &Deployment) -> i32 {
     deployment.spec.replicas.unwrap_or(1)
 }
 
 /// As `kubectl rollout status` decides it, and every replica ready besides.
-fn is_ready(deployment: &Deployment) -> bool {
+pub(super) fn is_ready(deployment: &Deployment) -> bool {
     let Some(status) = &deployment.status else { return false };
     let wanted = wanted(deployment);
     let enough = |replicas: Option<i32>| replicas.unwrap_or(0) >= wanted;

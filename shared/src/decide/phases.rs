@@ -44,10 +44,14 @@ const fn phase(
 /// Of phases that bring pods of the tenant's own.
 const PODS: &[Reads] = &[Reads::Tier, Reads::Suspension];
 
+/// Of the phase that brings the tenant's own tenant-api.
+const TENANT_API: &[Reads] = &[Reads::Tier, Reads::Suspension, Reads::Container];
+
 /// Every phase, in the order of a `container_per_tenant` run.
-pub static PHASES: [PhaseFacts; 12] = [
+pub static PHASES: [PhaseFacts; 13] = [
     // The database's undo needs nothing of the namespace, but everything else lives in it.
     phase("CREATE_NAMESPACE", (5, 30), false, true, &["cluster"], &[Reads::Tier]),
+    phase("PROVISION_DEPLOYMENT", (5, 60), false, false, &["cluster"], TENANT_API),
     phase("ISSUE_LICENSE", (1, 5), false, false, &[], &[Reads::Tier, Reads::Suspension]),
     phase("SETUP_DATABASE", (30, 120), false, true, &["cluster", "tenant-api"], &[Reads::Tier]),
     phase("CREATE_BOOTSTRAP_USER", (1, 5), false, false, &["tenant-api"], &[]),
@@ -96,6 +100,7 @@ mod tests {
             names,
             [
                 "CREATE_NAMESPACE",
+                "PROVISION_DEPLOYMENT",
                 "ISSUE_LICENSE",
                 "SETUP_DATABASE",
                 "CREATE_BOOTSTRAP_USER",

@@ -236,16 +236,20 @@ mod tests {
     #[test]
     fn every_tier_holds_all_its_pods_and_one_more() {
         let platform = Platform::default();
-        // tenant-api, the pods of the ingress controller with the reference's values, and Alertmanager.
-        let tenant_api = json!({ "requests": { "cpu": "250m", "memory": "256Mi" }, "limits": { "cpu": "500m", "memory": "512Mi" } });
+        // The pods of the ingress controller with the reference's values, and Alertmanager.
         let controller = &platform.ingress.values["controller"];
         let controllers = usize::try_from(controller["replicaCount"].as_u64().unwrap()).unwrap();
         let alertmanager = json!({ "requests": { "cpu": "50m", "memory": "96Mi" }, "limits": { "cpu": "100m", "memory": "256Mi" } });
         for (tier, quota) in &platform.quotas {
             let service = resources(*tier);
+            let (_, size) = platform.tenant_api.of(*tier).unwrap();
+            let tenant_api =
+                [&size.requests_cpu, &size.limits_cpu, &size.requests_memory, &size.limits_memory]
+                    .map(|amount| quantity(amount));
             // Nine services; Prometheus, Grafana and the collector are held to the same size.
             let mut pods: Vec<[u64; 4]> = vec![of(&service); 12];
-            pods.extend([of(&tenant_api), of(&alertmanager)]);
+            pods.extend(vec![tenant_api; usize::try_from(size.replicas).unwrap()]);
+            pods.push(of(&alertmanager));
             pods.extend(vec![of(&controller["resources"]); controllers]);
             // A change of any one of them brings one more pod for a while; the largest counts.
             let surge = |kind: usize| pods.iter().map(|pod| pod[kind]).max().unwrap();

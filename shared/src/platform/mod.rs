@@ -11,6 +11,7 @@ mod monitoring;
 mod observability;
 mod relay;
 mod settings;
+mod tenant_api;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,7 @@ pub use monitoring::{Chart, ClusterMetrics, Mail, Monitoring};
 pub use observability::{Backend, Kept, Observability};
 pub use relay::{Delivery, Events, Letters};
 pub use settings::{Engine, Seconds};
+pub use tenant_api::{InstanceSize, OwnTenantApi};
 
 use crate::model::{DeploymentType, Namespace, Slug, Tier};
 use crate::secret::SecretRef;
@@ -124,6 +126,8 @@ pub struct Platform {
     pub license: License,
     /// Invitations of the tenants' administrators.
     pub invitations: Invitations,
+    /// The tenants' own tenant-api.
+    pub tenant_api: OwnTenantApi,
 }
 
 /// A region: the unit of residency.
@@ -258,6 +262,7 @@ impl Default for Platform {
             mail: Letters::default(),
             license: License::default(),
             invitations: Invitations::default(),
+            tenant_api: OwnTenantApi::default(),
         }
     }
 }
@@ -311,6 +316,7 @@ impl Platform {
         platform.mail.check().map_err(|wrong| in_section("mail", wrong))?;
         platform.license.check().map_err(|wrong| in_section("license", wrong))?;
         platform.invitations.check().map_err(|wrong| in_section("invitations", wrong))?;
+        platform.tenant_api.check().map_err(|wrong| in_section("tenant_api", wrong))?;
         Ok(platform)
     }
 

@@ -6,6 +6,7 @@ mod client;
 mod credentials;
 mod license;
 mod login;
+mod own_secret;
 mod server;
 mod users;
 
@@ -13,5 +14,6 @@ pub use answer::{Created, Dropped, Initialized, Item, Migration, Seeded};
 pub use client::{Initialize, TenantApi};
 pub use credentials::Credentials;
 pub use login::{Checked, check, check_from_env};
+pub use own_secret::own_secret;
 pub use server::{Access, Admin, Place, Server, Strategy};
 pub use users::{BootstrapUser, Invitation, Invited};

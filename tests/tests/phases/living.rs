@@ -1,12 +1,13 @@
 //! Living tenants: another tier, a change that fails, suspended and resumed.
 
-use shared::model::{Change, TenantId, TenantStatus, Tier};
+use shared::model::{Change, Container, TenantId, TenantStatus, Tier};
 use shared::store::StatusRow;
 use tests::{Failpoints, RegionWorld, eventually, kubectl, slug};
 
 /// Those that read what is changed; names and certificates do not.
-const PHASES: [&str; 6] = [
+const PHASES: [&str; 7] = [
     "CREATE_NAMESPACE",
+    "PROVISION_DEPLOYMENT",
     "ISSUE_LICENSE",
     "SETUP_DATABASE",
     "DEPLOY_CORE_SERVICES",
@@ -59,7 +60,7 @@ async fn a_tenant_changes_its_tier_and_is_suspended_and_resumed_with_its_data() 
             let row = changed(&world, tenant, &tier(Tier::Professional), "professional").await;
             assert_eq!((row.run.status.as_str(), row.tenant.tier.as_str()), ("succeeded", "professional"));
             let professional = shape(&namespace).await;
-            assert!(!free.contains("250m") && professional.contains("250m"), "{free}\n{professional}");
+            assert!(!free.contains("1Gi") && professional.contains("1Gi"), "{free}\n{professional}");
             assert_ne!(free.lines().next(), professional.lines().next(), "the quota");
             assert_eq!(limit().await.as_deref(), Some("20"));
 
@@ -69,6 +70,39 @@ async fn a_tenant_changes_its_tier_and_is_suspended_and_resumed_with_its_data() 
             assert_eq!(row.run.error.unwrap()["code"], "failpoint");
             assert_eq!(shape(&namespace).await, professional, "as it was before the change that failed");
             failpoints.lift(&slug, &[]);
+
+            // Its own instance, first with what is taken back.
+            let image = || async {
+                let image = "-o=jsonpath={.spec.template.spec.containers[0].image}";
+                kubectl(&["get", "deployment", "tenant-api", "-n", &namespace, image]).await
+            };
+            let container = Change {
+                container: Some(Container { image: Some("own/api:2".into()), size: Some("large".into()) }),
+                ..Change::default()
+            };
+            failpoints.set(&slug, ["PROVISION_DEPLOYMENT", "apply", "ready", "after"], "fatal");
+            let row = changed(&world, tenant, &container, "taken back").await;
+            assert_eq!((row.run.status.as_str(), row.tenant.status.as_str()), ("failed", "ACTIVE"));
+            assert_eq!(shape(&namespace).await, professional, "as it was before the change that failed");
+            assert_eq!(image().await, "ip4x/tenant-api:latest");
+            let recorded = || async { world.store.deployment(tenant).await.unwrap().unwrap() };
+            assert_eq!(
+                (recorded().await.image.as_str(), recorded().await.size.as_str()),
+                ("ip4x/tenant-api:latest", "medium")
+            );
+            failpoints.lift(&slug, &[]);
+            let row = changed(&world, tenant, &container, "another image").await;
+            assert_eq!(row.run.status, "succeeded");
+            assert_eq!(image().await, "own/api:2");
+            assert_eq!(
+                (recorded().await.image.as_str(), recorded().await.size.as_str()),
+                ("own/api:2", "large")
+            );
+            let chosen = recorded().await.chosen.0;
+            assert_eq!(Some(&chosen), container.container.as_ref());
+            let back = Change { container: Some(Container::default()), ..Change::default() };
+            changed(&world, tenant, &back, "as the platform says").await;
+            assert_eq!(shape(&namespace).await, professional);
 
             let row = changed(&world, tenant, &becomes(TenantStatus::Suspended), "suspended").await;
             assert_eq!(row.tenant.status, "SUSPENDED");

@@ -38,7 +38,7 @@ async fn a_worker_that_slept_past_its_lease_makes_no_further_call() {
             worker.failpoints.lift(&first, &[]);
             worker.signal(Signal::SIGCONT);
             let second = slug("paused");
-            let other = world.provision_first(&second, 4).await;
+            let other = world.provision_first(&second, 5).await;
             world.settled(other, "ACTIVE").await;
 
             let calls = calls_of(&user);

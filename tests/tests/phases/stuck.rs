@@ -22,7 +22,7 @@ async fn stuck(world: &RegionWorld, slug: &str) -> TenantId {
     let failpoints = Failpoints::of_this_process();
     failpoints.set(slug, ["SETUP_DATABASE", "apply", "verify connectivity", "after"], "fatal");
     failpoints.set(slug, ["SETUP_DATABASE", "apply", "credentials secret", "before"], "hold");
-    let tenant = world.provision_first(slug, 3).await;
+    let tenant = world.provision_first(slug, 4).await;
     world.working_at(tenant, "SETUP_DATABASE").await;
     let held = serde_json::json!({
         "apiVersion": "v1",

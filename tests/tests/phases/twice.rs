@@ -163,8 +163,8 @@ async fn called_again(world: &RegionWorld, tier: Tier, dedicated: bool) {
     let checkpoints = set.apply(run).await;
     let once = set.outside().await;
     assert_eq!(once.iter().filter(|line| line.starts_with("role ")).count(), 1, "{once:#?}");
-    // Nine services, the ingress controller, Grafana and the collector.
-    assert_eq!(once.iter().filter(|line| line.starts_with("Deployment ")).count(), 12, "{once:#?}");
+    // tenant-api, nine services, the ingress controller, Grafana and the collector.
+    assert_eq!(once.iter().filter(|line| line.starts_with("Deployment ")).count(), 13, "{once:#?}");
     set.apply(run).await;
     assert_eq!(set.outside().await, once);
     let releases = set.releases().await;

@@ -10,8 +10,8 @@ async fn pods_that_do_not_come_up_fail_the_run_with_the_reason() {
         |platform| {
             platform.charts.ready_within = Seconds(3.0);
             platform.engine.failures = 2;
-            // Room for two of the three core services.
-            platform.quotas.get_mut(&Tier::Free).unwrap().pods = 2;
+            // Room for tenant-api and two of the three core services.
+            platform.quotas.get_mut(&Tier::Free).unwrap().pods = 3;
         },
         |world| async move {
             let dispatcher = world.dispatch_all().await;

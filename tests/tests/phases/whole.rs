@@ -37,11 +37,11 @@ async fn every_tier_fits_its_quota_and_leaves_nothing_behind() {
                 let there = Outside::look(&world.management).await.counts(slug, *tenant);
                 let count = |kind: &str| there.get(kind).copied().unwrap_or(0);
                 assert_eq!(used, count("Pod").to_string(), "{there:?}");
-                // Nine services, the ingress controller, Grafana and the collector; Prometheus and Alertmanager.
-                assert_eq!((count("Deployment"), count("StatefulSet")), (12, 2), "{there:?}");
+                // tenant-api, nine services, the ingress controller, Grafana and the collector; Prometheus and Alertmanager.
+                assert_eq!((count("Deployment"), count("StatefulSet")), (13, 2), "{there:?}");
                 let database = (count("role"), count("schema"), count("database"));
                 assert_eq!(database, if *dedicated { (1, 0, 1) } else { (1, 1, 0) }, "{there:?}");
-                assert!(count("NetworkPolicy") >= 11, "{there:?}");
+                assert!(count("NetworkPolicy") >= 12, "{there:?}");
                 assert_eq!(count("Namespace"), 1, "{there:?}");
             }
             futures::future::join_all(tenants.iter().map(|(slug, tenant, _)| world.take_out(slug, *tenant)))

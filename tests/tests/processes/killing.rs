@@ -12,8 +12,9 @@ use tests::{Site, fresh_slug, hasty, outside};
 use crate::whole::PHASES;
 
 /// An operation in the middle of each phase, and on which side of it the process dies.
-const PLACES: [(&str, &str, &str); 12] = [
+const PLACES: [(&str, &str, &str); 13] = [
     ("CREATE_NAMESPACE", "rbac", "before"),
+    ("PROVISION_DEPLOYMENT", "deployment", "after"),
     ("ISSUE_LICENSE", "issue license", "after"),
     ("SETUP_DATABASE", "initialize database", "after"),
     ("CREATE_BOOTSTRAP_USER", "create administrator", "after"),

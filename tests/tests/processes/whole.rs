@@ -3,8 +3,9 @@
 use tests::{Api, Site, calm, fresh_slug, outside};
 
 /// The phases of a container_per_tenant run, in order.
-pub const PHASES: [&str; 12] = [
+pub const PHASES: [&str; 13] = [
     "CREATE_NAMESPACE",
+    "PROVISION_DEPLOYMENT",
     "ISSUE_LICENSE",
     "SETUP_DATABASE",
     "CREATE_BOOTSTRAP_USER",

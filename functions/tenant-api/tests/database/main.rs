@@ -13,4 +13,5 @@ mod http;
 mod initializing;
 mod invitations;
 mod killing;
+mod readiness;
 mod world;

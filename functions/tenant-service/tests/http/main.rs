@@ -9,6 +9,7 @@
 
 mod changing;
 mod creating;
+mod deployment;
 mod domains;
 mod inviting;
 mod reading;

@@ -41,6 +41,15 @@ pub async fn with_platform<F: Future<Output = ()>>(
     change: impl FnOnce(&mut Platform),
     test: impl FnOnce(Arc<World>) -> F,
 ) {
+    with_app(change, |app| app, test).await;
+}
+
+/// As [`with_platform`], with a service that `adjust` has changed.
+pub async fn with_app<F: Future<Output = ()>>(
+    change: impl FnOnce(&mut Platform),
+    adjust: impl FnOnce(App) -> App,
+    test: impl FnOnce(Arc<World>) -> F,
+) {
     let url = std::env::var("DATABASE_URL")
         .expect("DATABASE_URL is not set: these tests need a Postgres; run them by `make test`");
     let server: PgConnectOptions = url.parse().expect("DATABASE_URL is a Postgres URL");
@@ -59,7 +68,7 @@ pub async fn with_platform<F: Future<Output = ()>>(
         }
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let routes = router(app.unwrap(), Duration::from_secs(30));
+        let routes = router(adjust(app.unwrap()), Duration::from_secs(30));
         tokio::spawn(serve(listener, routes, std::future::pending()));
         let client = reqwest::Client::new();
         let world =

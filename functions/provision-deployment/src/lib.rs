@@ -1,0 +1,236 @@
+//! PROVISION_DEPLOYMENT: the tenant's own tenant-api, in the tenant's namespace.
+//!
+//! In: the tenant, its region, the size of its tier. Makes: the Secret with the instance's internal secrets, a
+//! ServiceAccount, the NetworkPolicy from the control plane to it, two Services, the Deployment, the Ingress of
+//! `api.<slug>.<domain>`, and the row that says where the tenant's compute is. Out: the Deployment's uid and the endpoint.
+//! Fails with: `foreign_object`, `region_unknown`, `platform_incomplete`, `secret_missing`, `quota_exceeded`, `not_live`,
+//! `not_ready`.
+//! Undo: takes them away in reverse order, those that this run made.
+//!
+//! What is awaited is that the instance is alive (`/healthz`, its startup probe), not that it is ready (`/readyz`): it is
+//! ready once it can log in to the tenant's database, and the Secret with the login, mounted as optional, is written only by
+//! SETUP_DATABASE, which may ask this very instance to make the database. CREATE_TENANT_INGRESS, which lets the public to it,
+//! awaits the readiness. In a change of a living tenant the database is there, and the readiness is awaited here. The Ingress here is not awaited at all: its class, name and certificate are made by later phases.
+
+mod objects;
+mod plan;
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Secret, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use shared::cluster::{Cluster, Deployments, Ensured, Owned, Target};
+use shared::model::{Namespace, PhaseName, RunId, Tenant};
+use shared::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
+use shared::platform::{InstanceSize, Platform, Seconds};
+use shared::secret::SecretRef;
+use shared::store::{NewDeployment, Store, StoreError};
+use shared::tenant_api::own_secret;
+
+pub use objects::{CONTROL_SERVICE, INTERNAL_SECRET, NAME, POLICY};
+
+/// The phase.
+#[derive(Debug)]
+pub struct ProvisionDeployment {
+    cluster: Cluster,
+    store: Store,
+}
+
+/// What will be made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// The tenant's namespace.
+    pub namespace: Namespace,
+    /// Before the `/` of the labels that ownership is read from.
+    pub label_prefix: String,
+    /// On the pods: the owner, for what outlives its Deployment.
+    pub pod_labels: BTreeMap<String, String>,
+    /// The image.
+    pub image: String,
+    /// The size's name.
+    pub size_name: String,
+    /// The size.
+    pub size: InstanceSize,
+    /// The container's environment. Holds no secret.
+    pub environment: BTreeMap<String, String>,
+    /// The Secret that SETUP_DATABASE writes.
+    pub database_secret: String,
+    /// Where the region's internal secrets are, the current one first: what the instance accepts is derived from each.
+    pub internal_secrets: Vec<SecretRef>,
+    /// The name under which the tenant reaches it.
+    pub host: String,
+    /// The tenant's IngressClass.
+    pub class: String,
+    /// The Secret with the tenant's certificate.
+    pub certificate: String,
+    /// Where the control plane's services are.
+    pub control_plane_namespace: String,
+    /// How long its process may take to be alive, or ready.
+    pub within: Seconds,
+    /// The tenant's database is there: an instance that does not become ready is not what is wanted.
+    #[serde(default)]
+    pub has_database: bool,
+}
+
+/// What is there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Checkpoint {
+    /// The Deployment's uid.
+    pub container_id: String,
+    /// How the control plane reaches it, ready or not.
+    pub endpoint: String,
+    /// How the tenant reaches it.
+    pub url: String,
+    /// The Deployment's name.
+    pub deployment: String,
+    /// The image.
+    pub image: String,
+    /// The size's name.
+    pub size: String,
+    /// The run that created the Deployment.
+    pub created_by: Option<RunId>,
+}
+
+impl Phase for ProvisionDeployment {
+    const NAME: PhaseName = PhaseName::new("PROVISION_DEPLOYMENT");
+    type Plan = Plan;
+    type Checkpoint = Checkpoint;
+
+    async fn connect(platform: &Platform) -> Result<Self> {
+        Self::connect_beside(platform, &Store::connect(1).map_err(of_store)?).await
+    }
+
+    async fn connect_beside(_: &Platform, store: &Store) -> Result<Self> {
+        Ok(Self { cluster: Cluster::connect().await?, store: store.clone() })
+    }
+
+    fn plan(&self, tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<Plan> {
+        plan::plan(tenant, platform, earlier)
+    }
+
+    async fn apply(&self, plan: &Plan, step: &Step) -> Result<Progress<Checkpoint>> {
+        let owned = self.cluster.owned_by(step.owner(), &plan.label_prefix);
+        let secret = Box::pin(self.internal_secret(plan, &owned, step));
+        step.operation("internal secret", secret).await?;
+        step.operation("service account", owned.ensure(&objects::service_account(plan))).await?;
+        step.operation("network policy", owned.ensure(&objects::policy(plan))).await?;
+        step.operation("services", owned.ensure_all(&objects::services(plan))).await?;
+        let made = step.operation("deployment", owned.ensure(&objects::deployment(plan))).await?;
+        step.operation("ingress", owned.ensure(&objects::ingress(plan))).await?;
+        if plan.has_database || plan.size.replicas == 0 {
+            self.ready(plan, step).await?;
+        } else {
+            self.live(plan, step).await?;
+        }
+        let checkpoint = checkpoint(plan, made);
+        step.operation("record deployment", Box::pin(self.record(plan, &checkpoint, step))).await?;
+        Ok(Progress::Done(checkpoint))
+    }
+
+    async fn revert(&self, plan: &Plan, _: Option<&Checkpoint>, step: &Step) -> Result<Progress<()>> {
+        let owned = self.cluster.owned_by(step.owner(), &plan.label_prefix);
+        let within = Some(plan.namespace.as_str());
+        for (what, target) in [
+            ("ingress", Target::of::<Ingress>(within, NAME)),
+            ("deployment", Target::of::<Deployment>(within, NAME)),
+            (CONTROL_SERVICE, Target::of::<Service>(within, CONTROL_SERVICE)),
+            ("service", Target::of::<Service>(within, NAME)),
+            ("network policy", Target::of::<NetworkPolicy>(within, POLICY)),
+            ("service account", Target::of::<ServiceAccount>(within, NAME)),
+            ("internal secret", Target::of::<Secret>(within, INTERNAL_SECRET)),
+        ] {
+            step.wait_for(&format!("delete {what}"), owned.ensure_deleted(&target)).await?;
+        }
+        let removed = Box::pin(async {
+            let removed = self.store.remove_deployment(step.owner()).await.map_err(of_store)?;
+            removed.then_some(()).ok_or_else(overtaken)
+        });
+        step.operation("forget deployment", removed).await?;
+        Ok(Progress::Done(()))
+    }
+}
+
+impl ProvisionDeployment {
+    /// Writes what the instance accepts. Whatever was in the tenant's Secret before is gone: a secret is retired by leaving
+    /// it out. The instance reads the files anew for every call, so that none has to be restarted.
+    async fn internal_secret(&self, plan: &Plan, owned: &Owned, step: &Step) -> Result<Ensured> {
+        let mut accepted = Vec::new();
+        for reference in &plan.internal_secrets {
+            let of_the_region = self.cluster.resolve(reference).await?;
+            accepted.push(own_secret(&of_the_region, step.owner().tenant_id));
+        }
+        owned.ensure(&objects::internal_secret(plan, &accepted)).await
+    }
+
+    /// Parks until the instance is alive, or fails when that takes too long.
+    async fn live(&self, plan: &Plan, step: &Step) -> Result<()> {
+        let look = Box::pin(self.cluster.live(plan.namespace.as_str(), NAME));
+        match step.wait_for("alive", look).await {
+            Err(Error { kind: Kind::Parked(wait), .. }) if step.waited() >= plan.within.duration() => {
+                let within = plan.within.0;
+                Err(Error::retryable("not_live", format!("{} after {within} s", wait.on)).next(
+                    "Look at the pods' events and logs; raise tenant_api.ready_within if they only need longer.",
+                ))
+            }
+            looked => looked,
+        }
+    }
+
+    /// Parks until every replica is the wanted one and ready, and none is left of a suspended tenant's. Another attempt would
+    /// see the same image fail, so that a failure is the change's end: what was before is then made again.
+    async fn ready(&self, plan: &Plan, step: &Step) -> Result<()> {
+        let look = Box::pin(self.cluster.ready(plan.namespace.as_str(), Deployments::Named(&[NAME])));
+        match step.wait_for("ready", look).await {
+            Err(Error { kind: Kind::Parked(wait), .. }) if step.waited() >= plan.within.duration() => {
+                let within = plan.within.0;
+                Err(Error::fatal("not_ready", format!("{} after {within} s", wait.on)).next(
+                    "Look at the pods' events and logs; what was before is made again. Then ask for another change.",
+                ))
+            }
+            looked => looked,
+        }
+    }
+
+    async fn record(&self, plan: &Plan, made: &Checkpoint, step: &Step) -> Result<()> {
+        let row = NewDeployment {
+            container_id: made.container_id.clone(),
+            namespace: plan.namespace.to_string(),
+            name: made.deployment.clone(),
+            endpoint: made.endpoint.clone(),
+            url: made.url.clone(),
+            image: plan.image.clone(),
+            size: plan.size_name.clone(),
+            resources: json!(plan.size),
+            replicas: plan.size.replicas,
+        };
+        let recorded = self.store.record_deployment(step.owner(), &row).await.map_err(of_store)?;
+        recorded.then_some(()).ok_or_else(overtaken)
+    }
+}
+
+fn checkpoint(plan: &Plan, made: Ensured) -> Checkpoint {
+    Checkpoint {
+        container_id: made.uid,
+        endpoint: objects::endpoint(plan),
+        url: format!("https://{}", plan.host),
+        deployment: NAME.to_owned(),
+        image: plan.image.clone(),
+        size: plan.size_name.clone(),
+        created_by: made.created_by,
+    }
+}
+
+fn of_store(error: impl Into<StoreError>) -> Error {
+    Error::retryable("deployment_store", error.into().to_string())
+        .next("See that the control plane's database is up; it is tried again.")
+}
+
+fn overtaken() -> Error {
+    Error::retryable("deployment_overtaken", "another worker works on the tenant's run meanwhile")
+        .next("Nothing needs to be done: it is tried again.")
+}

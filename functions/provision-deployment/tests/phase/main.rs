@@ -1,0 +1,12 @@
+//! PROVISION_DEPLOYMENT on a real API server and the control plane's Postgres. Whether something is there is asked of those.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on fails where it stands"
+)]
+
+mod foreign;
+mod living;
+mod waiting;
+mod world;

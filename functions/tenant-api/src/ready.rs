@@ -1,0 +1,69 @@
+//! Whether an instance can serve. A pooled one can as soon as it runs; a tenant's own once it can log in to the tenant's
+//! database, whose credentials appear in a folder while it already runs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _};
+
+use shared::secret::SecretRef;
+
+use crate::problem::Problem;
+
+/// The file with the address to log in with, among those of the Secret `tenant-database-credentials`.
+const ADDRESS: &str = "DATABASE_URL";
+
+/// The login of a tenant's own instance, in the folder where its credentials appear.
+pub(crate) fn in_folder(folder: &str) -> SecretRef {
+    SecretRef::File(Path::new(folder).join(ADDRESS).display().to_string())
+}
+
+/// Longest wait for the login. A probe gives up soon after.
+const LOGIN_WITHIN: Duration = Duration::from_millis(1_500);
+
+/// What readiness depends on.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness {
+    folder: Option<PathBuf>,
+}
+
+impl Readiness {
+    /// Ready as soon as it runs.
+    pub fn at_once() -> Self {
+        Self::default()
+    }
+
+    /// Ready when the credentials of this folder log in. It need not be there yet; a changed one is seen by the next look.
+    pub fn by_credentials_in(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: Some(folder.into()) }
+    }
+
+    async fn check(&self) -> Result<(), &'static str> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let options = address(folder)?;
+        // What the server says is not repeated: it is told to whoever asks.
+        let login = async { options.connect().await?.close().await };
+        match tokio::time::timeout(LOGIN_WITHIN, login).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err("the tenant's database cannot be logged in to"),
+            Err(_) => Err("the tenant's database does not answer"),
+        }
+    }
+}
+
+fn address(folder: &Path) -> Result<PgConnectOptions, &'static str> {
+    let text = fs::read_to_string(folder.join(ADDRESS)).map_err(|_| "the tenant has no database yet")?;
+    text.trim_end().parse().map_err(|_| "the address of the tenant's database cannot be read")
+}
+
+/// `GET /readyz`.
+pub async fn ready(State(readiness): State<Readiness>) -> Response {
+    match readiness.check().await {
+        Ok(()) => "ok".into_response(),
+        Err(why) => Problem::not_ready(why).into_response(),
+    }
+}

@@ -1,0 +1,52 @@
+//! The tenants' cluster, as this service may read it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared::cluster::{Cluster, Happened, Observed};
+use shared::phase::Error;
+use tokio::sync::OnceCell;
+
+/// The longest that the cluster is waited for: the answer is not worth more, and what is recorded is known without it.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// Events that are shown.
+const EVENTS: usize = 20;
+
+/// A connection to the tenants' cluster, made when it is first asked for: this service can do nearly everything without.
+/// Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Compute(Arc<OnceCell<Cluster>>);
+
+/// What the cluster says.
+#[derive(Clone, Debug)]
+pub enum Seen {
+    /// The Deployment, if it is there, and what happened to it.
+    There(Option<Observed>, Vec<Happened>),
+    /// It does not answer, and why.
+    Unreachable(String),
+}
+
+impl Compute {
+    /// By this connection.
+    pub fn of(cluster: Cluster) -> Self {
+        Self(Arc::new(OnceCell::new_with(Some(cluster))))
+    }
+
+    /// A Deployment, and the newest of what happened to it.
+    pub async fn look(&self, namespace: &str, name: &str) -> Seen {
+        let asked = async {
+            let cluster = self.0.get_or_try_init(Cluster::connect).await?;
+            let (seen, events) =
+                tokio::join!(cluster.observe(namespace, name), cluster.happened(namespace, name, EVENTS));
+            Ok::<_, Error>(Seen::There(seen?, events?))
+        };
+        let why = match tokio::time::timeout(ANSWER_WITHIN, Box::pin(asked)).await {
+            Ok(Ok(seen)) => return seen,
+            Ok(Err(error)) => error.message,
+            Err(_) => format!("no answer within {} s", ANSWER_WITHIN.as_secs()),
+        };
+        tracing::warn!(why, "the tenants' cluster cannot be read");
+        Seen::Unreachable(why)
+    }
+}

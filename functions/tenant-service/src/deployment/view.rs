@@ -1,0 +1,117 @@
+//! The deployment as it is answered.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use shared::cluster::{Happened, Replicas};
+use shared::store::{DeploymentRow, TenantRow};
+
+use super::compute::Seen;
+
+/// How the Deployment is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Every replica is up to date and ready.
+    Ready,
+    /// Not yet, or no longer.
+    Unready,
+    /// The cluster has no such Deployment, or another of its name.
+    Missing,
+    /// The cluster does not answer.
+    Unknown,
+}
+
+/// Where the instance's logs are.
+#[derive(Clone, Debug, Serialize)]
+pub struct Logs {
+    kubectl: String,
+    loki: Loki,
+}
+
+/// A question to Loki.
+#[derive(Clone, Debug, Serialize)]
+pub struct Loki {
+    /// Value of the header `X-Scope-OrgID`.
+    tenant: String,
+    query: String,
+}
+
+/// A tenant's own instance.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeploymentView {
+    state: State,
+    reason: Option<String>,
+    container_id: String,
+    namespace: String,
+    name: String,
+    endpoint: String,
+    url: String,
+    image: String,
+    size: String,
+    resources: Value,
+    replicas: Option<Replicas>,
+    events: Vec<Happened>,
+    logs: Logs,
+    cluster: &'static str,
+    cluster_reason: Option<String>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+/// What is recorded, and over it what was seen.
+pub fn view(owner: &TenantRow, row: &DeploymentRow, seen: Seen) -> DeploymentView {
+    let (namespace, name) = (&row.namespace, &row.name);
+    let mut view = DeploymentView {
+        state: State::Unknown,
+        reason: None,
+        container_id: row.container_id.clone(),
+        namespace: namespace.clone(),
+        name: name.clone(),
+        endpoint: row.endpoint.clone(),
+        url: row.url.clone(),
+        image: row.image.clone(),
+        size: row.size.clone(),
+        resources: row.resources.clone(),
+        replicas: None,
+        events: Vec::new(),
+        logs: Logs {
+            kubectl: format!("kubectl logs --namespace {namespace} deployment/{name} --all-pods --prefix"),
+            loki: Loki {
+                tenant: owner.slug.clone(),
+                query: format!(r#"{{namespace="{namespace}"}} | k8s_container_name="{name}""#),
+            },
+        },
+        cluster: "reachable",
+        cluster_reason: None,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+    };
+    match seen {
+        Seen::Unreachable(why) => {
+            view.cluster = "unreachable";
+            view.cluster_reason = Some(why);
+        }
+        Seen::There(None, events) => {
+            view.state = State::Missing;
+            view.reason = Some(format!("there is no Deployment {namespace}/{name}"));
+            view.events = events;
+        }
+        Seen::There(Some(found), events) if found.uid != row.container_id => {
+            view.state = State::Missing;
+            view.reason =
+                Some(format!("Deployment {namespace}/{name} is another one, with the uid {}", found.uid));
+            view.events = events;
+        }
+        Seen::There(Some(found), events) => {
+            view.state = if found.ready { State::Ready } else { State::Unready };
+            view.reason = found.reason;
+            // What runs, should somebody have changed it past us.
+            view.image = found.image.unwrap_or(view.image);
+            view.replicas = Some(found.replicas);
+            view.events = events;
+        }
+    }
+    view
+}
