@@ -115,14 +115,16 @@ async fn state(acting: &mut Acting, token: &Token, lock: bool) -> Result<Uuid, P
         .map_err(failed("looking for the invitation"))?;
     match found {
         None => Err(Problem::no_invitation()),
-        Some(found) if found.accepted => {
-            Err(Problem::invitation_gone("invitation_used", "it was accepted before"))
-        }
-        Some(found) if found.void => {
-            Err(Problem::invitation_gone("invitation_void", "a later invitation has taken its place"))
-        }
+        Some(found) if found.accepted => Err(Problem::invitation_gone(
+            "invitation_used",
+            "it was accepted before: sign in with the password",
+        )),
+        Some(found) if found.void => Err(Problem::invitation_gone(
+            "invitation_void",
+            "a later one has taken its place: use that, or ask for another one",
+        )),
         Some(found) if found.expired => {
-            Err(Problem::invitation_gone("invitation_expired", "its time is over"))
+            Err(Problem::invitation_gone("invitation_expired", "its time is over: ask for another one"))
         }
         Some(found) => Ok(found.user_id),
     }

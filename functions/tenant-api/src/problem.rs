@@ -188,8 +188,7 @@ impl Problem {
 
     /// 410: an invitation that held once.
     pub(crate) fn invitation_gone(code: &'static str, why: &str) -> Self {
-        let detail = format!("{why}; ask for another one");
-        Self::new(StatusCode::GONE, code, "The invitation does not hold any more", detail)
+        Self::new(StatusCode::GONE, code, "The invitation does not hold any more", why.to_owned())
     }
 
     pub(crate) fn password(length: std::ops::RangeInclusive<usize>) -> Self {

@@ -3,7 +3,7 @@
 use shared::model::RunId;
 use shared::phase::Scope;
 
-use crate::world::World;
+use crate::world::{World, owner};
 
 #[tokio::test]
 async fn an_undo_takes_what_its_run_made_however_often_it_is_called() {
@@ -36,7 +36,7 @@ async fn somebody_who_was_there_before_stays() {
         let first = world.apply(&life).await.unwrap();
         // An earlier run's, whose record of it is gone.
         let later = RunId::generate();
-        world.store.withdraw_invitations(&world.owner(&life, life.run)).await.unwrap();
+        world.store.withdraw_invitations(&owner(&life, life.run, Scope::Run)).await.unwrap();
         let second = world.apply_in(&life, later).await.unwrap();
         assert_eq!(second.user, first.user);
         world.revert(&life, later, Scope::Run).await.unwrap();

@@ -213,11 +213,6 @@ impl World {
         Ok(())
     }
 
-    /// Who works on a run.
-    pub fn owner(&self, life: &Life, run: RunId) -> Owner {
-        owner(life, run, Scope::Run)
-    }
-
     /// Ids of the tenant's rows for the sink, oldest first.
     pub async fn invitations(&self, life: &Life) -> Vec<uuid::Uuid> {
         sqlx::query_scalar(
@@ -302,11 +297,12 @@ fn step(life: &Life, run: RunId, backward: bool, scope: Scope) -> Step {
     })
 }
 
-fn owner(life: &Life, run: RunId, scope: Scope) -> Owner {
+/// Who works on a run.
+pub fn owner(life: &Life, run: RunId, scope: Scope) -> Owner {
     Owner { tenant_id: life.tenant.id, slug: life.tenant.slug.clone(), run_id: run, epoch: 1, scope }
 }
 
 /// The error of a failed attempt.
 pub fn failure(done: Result<Checkpoint>) -> Error {
-    done.err().expect("it fails")
+    done.unwrap_err()
 }
