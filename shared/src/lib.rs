@@ -17,6 +17,8 @@ pub mod cluster;
 pub mod dns;
 #[cfg(feature = "helm")]
 pub mod helm;
+#[cfg(feature = "job_broker")]
+pub mod job_broker;
 #[cfg(feature = "license")]
 pub mod license;
 #[cfg(feature = "tenant_api")]

@@ -50,7 +50,7 @@ pub static PHASES: [PhaseFacts; 12] = [
         (5, 60),
         false,
         false,
-        &["cluster"],
+        &["cluster", "job-broker"],
         &[Reads::Tier, Reads::Suspension, Reads::Container],
     ),
     phase("ISSUE_LICENSE", (1, 5), false, false, &[], &[Reads::Tier, Reads::Suspension]),

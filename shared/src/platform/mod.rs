@@ -5,6 +5,7 @@ mod certificates;
 mod dns;
 mod domains;
 mod ingress;
+mod jobs;
 mod license;
 mod monitoring;
 mod observability;
@@ -21,6 +22,7 @@ pub use certificates::{Certificates, IssuerKind};
 pub use dns::{AzureCredential, AzureDnsSettings, Dns, DnsProviderKind, PowerDnsSettings};
 pub use domains::Domains;
 pub use ingress::{Controller, Ingress};
+pub use jobs::JobBroker;
 pub use license::{License, Limits};
 pub use monitoring::{Chart, ClusterMetrics, Mail, Monitoring};
 pub use observability::{Backend, Kept, Observability};
@@ -142,6 +144,9 @@ pub struct Region {
     /// Whether tenants of this region may share compute.
     #[serde(default)]
     pub isolation: Isolation,
+    /// Where its tenants' own instances have their background jobs; none: they have none.
+    #[serde(default)]
+    pub jobs: Option<JobBroker>,
 }
 
 /// Whether a region's tenants may share compute.
