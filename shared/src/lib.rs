@@ -19,6 +19,8 @@ pub mod dns;
 pub mod helm;
 #[cfg(feature = "invitation")]
 pub mod invitation;
+#[cfg(feature = "job_broker")]
+pub mod job_broker;
 #[cfg(feature = "license")]
 pub mod license;
 #[cfg(feature = "seal")]

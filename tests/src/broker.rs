@@ -62,6 +62,11 @@ impl Management {
         self.queue_names().await.into_iter().filter(|name| name.starts_with("tenant.")).collect()
     }
 
+    /// The names of the broker's users, whatever vhost they are for.
+    pub async fn users(&self) -> Vec<String> {
+        names(&self.call(reqwest::Method::GET, "users", None).await)
+    }
+
     /// The names of all queues.
     pub async fn queue_names(&self) -> Vec<String> {
         // Without statistics, which are seconds old: the list itself is of now.

@@ -25,6 +25,8 @@ pub struct Outside {
     /// Kind, name, comment and whatever else is said of all roles, databases and schemas.
     pub(crate) databases: Vec<(String, String, String, String)>,
     queues: Vec<String>,
+    /// Users of the broker.
+    users: Vec<String>,
     /// Kind, name and content of whatever the DNS servers hold.
     pub(crate) names: Vec<(String, String, String)>,
 }
@@ -42,6 +44,7 @@ impl Outside {
             objects,
             databases: databases().await,
             queues: management.tenant_queues().await,
+            users: management.users().await,
             names: crate::names::all().await,
         }
     }
@@ -56,10 +59,11 @@ impl Outside {
         let databases = self.databases.iter().filter(|(_, name, comment, _)| named(name) || named(comment));
         let databases = databases.map(|(kind, name, ..)| format!("{kind} {name}"));
         let queues = self.queues.iter().filter(|queue| named(queue)).map(|queue| format!("queue {queue}"));
+        let users = self.users.iter().filter(|user| named(user)).map(|user| format!("user {user}"));
         let zone = format!("{slug}.matih.ai.");
         let names = self.names.iter().filter(|(_, name, said)| name.ends_with(&zone) || named(said));
         let names = names.map(|(kind, name, _)| format!("{kind} {name}"));
-        objects.chain(databases).chain(queues).chain(names).collect()
+        objects.chain(databases).chain(queues).chain(users).chain(names).collect()
     }
 
     /// How many of each kind the tenant has.

@@ -11,8 +11,8 @@ use shared::decide::phases;
 use shared::decide::verbs::Verb;
 use shared::model::{DeploymentType, PhaseName, TenantId, Tier};
 use shared::platform::{
-    Certificates, Charts, Dns, DnsProviderKind, Engine, Isolation, License, Platform, PowerDnsSettings,
-    Region, RegionDatabase, Seconds,
+    Certificates, Charts, Dns, DnsProviderKind, Engine, Isolation, JobBroker, License, Platform,
+    PowerDnsSettings, Region, RegionDatabase, Seconds,
 };
 use shared::runtime::Runner;
 use shared::secret::SecretRef;
@@ -270,7 +270,16 @@ fn platform(tenant_api_url: &str, engine: Engine) -> Platform {
         },
         database_cidrs: vec!["10.40.0.0/16".into()],
         isolation: Isolation::Shared,
+        jobs: Some(JobBroker {
+            management: SecretRef::Env("RABBITMQ_MANAGEMENT_URL".into()),
+            vhost: "tenant-jobs".into(),
+            host: "127.0.0.1".into(),
+            port: 5672,
+            tls: false,
+            cidrs: Vec::new(),
+        }),
     };
+    required("RABBITMQ_MANAGEMENT_URL");
     required("KUBECONFIG");
     Platform {
         regions: [("eastus".to_owned(), region)].into(),

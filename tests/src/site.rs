@@ -59,6 +59,7 @@ impl Site {
             "REGION_DATABASE_ADMIN_PASSWORD",
             "ADMIN_TOKEN",
             "PDNS_API_KEY",
+            "RABBITMQ_MANAGEMENT_URL",
             "LICENSE_SIGNING_KEY",
             "LICENSE_KEY_ENCRYPTION_KEY",
             "LICENSE_PUBLIC_KEYS",

@@ -1,9 +1,10 @@
 //! PROVISION_DEPLOYMENT: the tenant's own tenant-api, in the tenant's namespace.
 //!
 //! In: the tenant, its region, the size of its tier. Makes: the Secret with the instance's internal secrets, a
-//! ServiceAccount, the NetworkPolicy from the control plane to it, two Services, the Deployment, the Ingress of
+//! ServiceAccount, a user at the region's job broker with its login in a Secret, the NetworkPolicies from the control plane to
+//! it and from it to the broker, two Services, the Deployment, the Ingress of
 //! `api.<slug>.<domain>`, and the row that says where the tenant's compute is. Out: the Deployment's uid and the endpoint.
-//! Fails with: `foreign_object`, `region_unknown`, `platform_incomplete`, `secret_missing`, `quota_exceeded`, `not_live`,
+//! Fails with: `foreign_object`, `region_unknown`, `platform_incomplete`, `secret_missing`, `quota_exceeded`, `job_broker_…`, `not_live`,
 //! `not_ready`.
 //! Undo: takes them away in reverse order, those that this run made.
 //!
@@ -12,6 +13,7 @@
 //! SETUP_DATABASE, which may ask this very instance to make the database. CREATE_TENANT_INGRESS, which lets the public to it,
 //! awaits the readiness. In a change of a living tenant the database is there, and the readiness is awaited here. The Ingress here is not awaited at all: its class, name and certificate are made by later phases.
 
+mod jobs;
 mod objects;
 mod plan;
 
@@ -23,6 +25,7 @@ use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use shared::cluster::{Cluster, Deployments, Ensured, Owned, Target};
+use shared::job_broker::UserMade;
 use shared::model::{Namespace, PhaseName, RunId, Tenant};
 use shared::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
 use shared::platform::{InstanceSize, Platform, Seconds};
@@ -30,6 +33,7 @@ use shared::secret::SecretRef;
 use shared::store::{NewDeployment, Store, StoreError};
 use shared::tenant_api::own_secret;
 
+pub use jobs::{JOBS_POLICY, JOBS_SECRET, Jobs};
 pub use objects::{CONTROL_SERVICE, INTERNAL_SECRET, NAME, POLICY};
 
 /// The phase.
@@ -69,6 +73,9 @@ pub struct Plan {
     pub certificate: String,
     /// Where the control plane's services are.
     pub control_plane_namespace: String,
+    /// Where its background jobs are; none where its region has no broker for them.
+    #[serde(default)]
+    pub jobs: Option<Jobs>,
     /// How long its process may take to be alive, or ready.
     pub within: Seconds,
     /// The tenant's database is there: an instance that does not become ready is not what is wanted.
@@ -94,6 +101,9 @@ pub struct Checkpoint {
     pub size: String,
     /// The run that created the Deployment.
     pub created_by: Option<RunId>,
+    /// Its user at the job broker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jobs: Option<UserMade>,
 }
 
 impl Phase for ProvisionDeployment {
@@ -118,7 +128,18 @@ impl Phase for ProvisionDeployment {
         let secret = Box::pin(self.internal_secret(plan, &owned, step));
         step.operation("internal secret", secret).await?;
         step.operation("service account", owned.ensure(&objects::service_account(plan))).await?;
-        step.operation("network policy", owned.ensure(&objects::policy(plan))).await?;
+        let jobs = match &plan.jobs {
+            Some(jobs) => {
+                let made = Box::pin(jobs.ensure(plan, &owned, &self.cluster, step.owner()));
+                Some(step.operation("job broker user", made).await?)
+            }
+            None => None,
+        };
+        let policies: Vec<_> = [objects::policy(plan)]
+            .into_iter()
+            .chain(plan.jobs.as_ref().and_then(|jobs| jobs::policy(plan, jobs)))
+            .collect();
+        step.operation("network policies", owned.ensure_all(&policies)).await?;
         step.operation("services", owned.ensure_all(&objects::services(plan))).await?;
         let made = step.operation("deployment", owned.ensure(&objects::deployment(plan))).await?;
         step.operation("ingress", owned.ensure(&objects::ingress(plan))).await?;
@@ -127,7 +148,7 @@ impl Phase for ProvisionDeployment {
         } else {
             self.live(plan, step).await?;
         }
-        let checkpoint = checkpoint(plan, made);
+        let checkpoint = checkpoint(plan, made, jobs);
         step.operation("record deployment", Box::pin(self.record(plan, &checkpoint, step))).await?;
         Ok(Progress::Done(checkpoint))
     }
@@ -140,12 +161,19 @@ impl Phase for ProvisionDeployment {
             ("deployment", Target::of::<Deployment>(within, NAME)),
             (CONTROL_SERVICE, Target::of::<Service>(within, CONTROL_SERVICE)),
             ("service", Target::of::<Service>(within, NAME)),
+            (JOBS_POLICY, Target::of::<NetworkPolicy>(within, JOBS_POLICY)),
             ("network policy", Target::of::<NetworkPolicy>(within, POLICY)),
             ("service account", Target::of::<ServiceAccount>(within, NAME)),
             ("internal secret", Target::of::<Secret>(within, INTERNAL_SECRET)),
         ] {
             step.wait_for(&format!("delete {what}"), owned.ensure_deleted(&target)).await?;
         }
+        if let Some(jobs) = &plan.jobs {
+            let gone = Box::pin(jobs.remove(&self.cluster, step.owner()));
+            step.operation("remove job broker user", gone).await?;
+        }
+        let login = Target::of::<Secret>(within, JOBS_SECRET);
+        step.wait_for("delete job broker login", owned.ensure_deleted(&login)).await?;
         let removed = Box::pin(async {
             let removed = self.store.remove_deployment(step.owner()).await.map_err(of_store)?;
             removed.then_some(()).ok_or_else(overtaken)
@@ -213,7 +241,7 @@ impl ProvisionDeployment {
     }
 }
 
-fn checkpoint(plan: &Plan, made: Ensured) -> Checkpoint {
+fn checkpoint(plan: &Plan, made: Ensured, jobs: Option<UserMade>) -> Checkpoint {
     Checkpoint {
         container_id: made.uid,
         endpoint: objects::endpoint(plan),
@@ -222,6 +250,7 @@ fn checkpoint(plan: &Plan, made: Ensured) -> Checkpoint {
         image: plan.image.clone(),
         size: plan.size_name.clone(),
         created_by: made.created_by,
+        jobs,
     }
 }
 

@@ -19,7 +19,7 @@ use crate::Plan;
 
 mod pod;
 
-pub(crate) use pod::{DATABASE_FOLDER, INTERNAL_FOLDER, LICENSE_FOLDER};
+pub(crate) use pod::{DATABASE_FOLDER, INTERNAL_FOLDER, JOBS_FOLDER, LICENSE_FOLDER};
 
 /// Deployment, ServiceAccount, Ingress, and the Service with the pods that are ready.
 pub const NAME: &str = "tenant-api";
@@ -39,7 +39,7 @@ pub(crate) fn endpoint(plan: &Plan) -> String {
     format!("http://{CONTROL_SERVICE}.{}.svc:{PORT}", plan.namespace)
 }
 
-fn named(plan: &Plan, name: &str) -> ObjectMeta {
+pub(crate) fn named(plan: &Plan, name: &str) -> ObjectMeta {
     ObjectMeta {
         name: Some(name.to_owned()),
         namespace: Some(plan.namespace.to_string()),
@@ -48,7 +48,7 @@ fn named(plan: &Plan, name: &str) -> ObjectMeta {
 }
 
 /// What selects the instance's pods, here and for the Service `api-gateway`.
-fn selector() -> BTreeMap<String, String> {
+pub(crate) fn selector() -> BTreeMap<String, String> {
     [("app.kubernetes.io/name".to_owned(), NAME.to_owned())].into()
 }
 

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use serde::de::IgnoredAny;
+use shared::job_broker::prefix_of;
 use shared::model::Tenant;
 use shared::phase::{Checkpoints, Error, Result};
 use shared::platform::{InstanceSize, Platform};
 use shared::tenant_api::{Place, Server, Strategy};
 
 use crate::Plan;
+use crate::jobs::Jobs;
 use crate::objects::{self, PORT};
 
 /// The Secret that SETUP_DATABASE makes.
@@ -43,11 +45,12 @@ pub(crate) fn plan(tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) 
         ("TENANT_DB_PORT", server.admin.port.to_string()),
         ("STORAGE_PREFIX", format!("{}/", tenant.id)),
         ("REDIS_PREFIX", tenant.id.to_string()),
-        ("QUEUE_PREFIX", format!("jobs.{}", tenant.id)),
+        ("QUEUE_PREFIX", prefix_of(tenant.id)),
         ("NODE_ENV", settings.node_env.clone()),
         ("LISTEN", format!("0.0.0.0:{PORT}")),
         ("DATABASE_CREDENTIALS_DIR", objects::DATABASE_FOLDER.into()),
         ("INTERNAL_SECRETS_DIR", objects::INTERNAL_FOLDER.into()),
+        ("JOBS_CREDENTIALS_DIR", objects::JOBS_FOLDER.into()),
         ("LICENSE_DIR", objects::LICENSE_FOLDER.into()),
         // There even when empty: what is left out of a later plan would stay as it was.
         ("LICENSE_PUBLIC_KEYS", settings.license_public_keys.clone()),
@@ -67,6 +70,7 @@ pub(crate) fn plan(tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) 
         class: controller.class,
         certificate: format!("{}-tls-certificate", tenant.slug),
         control_plane_namespace: platform.control_plane_namespace.clone(),
+        jobs: platform.regions.get(&tenant.region).and_then(|region| region.jobs.as_ref()).map(Jobs::of),
         within: settings.ready_within,
         has_database: earlier.read::<IgnoredAny>(DATABASE_PHASE)?.is_some(),
     })

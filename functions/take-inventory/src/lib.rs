@@ -9,6 +9,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use shared::cluster::{Cluster, Leftover};
 use shared::dns::{Dns, Name, Server as DnsServer};
+use shared::job_broker::{JobBroker, Site};
 use shared::model::{PhaseName, Tenant};
 use shared::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
 use shared::platform::{Kept, Platform};
@@ -37,6 +38,9 @@ pub struct Plan {
     /// What stays in Loki and Tempo.
     #[serde(default)]
     pub kept: Vec<Kept>,
+    /// The broker of the tenants' jobs; none in a region without.
+    #[serde(default)]
+    pub jobs: Option<Site>,
 }
 
 /// Where the tenant's names would be.
@@ -83,7 +87,8 @@ impl Phase for TakeInventory {
         };
         let observability: Option<Observability> = earlier.read("SETUP_OBSERVABILITY")?;
         let kept = observability.map(|checkpoint| checkpoint.kept).unwrap_or_default();
-        Ok(Plan { label_prefix: platform.label_prefix.clone(), server, dns, kept })
+        let jobs = Site::of(platform, &tenant.region);
+        Ok(Plan { label_prefix: platform.label_prefix.clone(), server, dns, kept, jobs })
     }
 
     async fn apply(&self, _: &Plan, _: &Step) -> Result<Progress<()>> {
@@ -107,7 +112,8 @@ impl TakeInventory {
         let cluster = self.cluster.inventory(step.owner().tenant_id, &plan.label_prefix).await?;
         let databases = self.databases(plan, step).await?;
         let names = self.names(plan, step).await?;
-        Ok([cluster, databases, names].concat())
+        let jobs = self.jobs(plan, step).await?;
+        Ok([cluster, databases, names, jobs].concat())
     }
 
     /// Zones, and record sets in the parent zone.
@@ -124,6 +130,20 @@ impl TakeInventory {
             namespace: None,
             name: held.name.to_string(),
             state: "present".into(),
+        });
+        Ok(left.collect())
+    }
+
+    /// The user at the job broker, its queues and its exchanges.
+    async fn jobs(&self, plan: &Plan, step: &Step) -> Result<Vec<Leftover>> {
+        let Some(site) = &plan.jobs else { return Ok(Vec::new()) };
+        let management = self.cluster.resolve(&site.management).await?;
+        let broker = JobBroker::connect(&management, &site.vhost)?;
+        let left = broker.inventory(step.owner().tenant_id).await?.into_iter().map(|(kind, name)| Leftover {
+            kind: format!("RabbitMQ {kind}"),
+            namespace: None,
+            name,
+            state: format!("present, vhost {}", site.vhost),
         });
         Ok(left.collect())
     }

@@ -80,7 +80,7 @@ async fn plan() -> Plan {
             database: "region_eastus".into(),
         },
     };
-    Plan { label_prefix: "matih.ai".into(), server, dns: Some(names()), kept: Vec::new() }
+    Plan { label_prefix: "matih.ai".into(), server, dns: Some(names()), kept: Vec::new(), jobs: None }
 }
 
 fn names() -> Names {

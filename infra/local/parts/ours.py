@@ -42,8 +42,8 @@ class Ours(Part):
         return f"127.0.0.1:{self.port(self.listens)}"
 
     def environment(self):
-        """Without what makes and opens licences, which few need."""
-        known = {name: value for name, value in told(self.stack).items() if name not in KEYS}
+        """Without what makes and opens licences, and the job broker's administrator, which few need."""
+        known = {name: value for name, value in told(self.stack).items() if name not in (*KEYS, JOB_BROKER)}
         return known | {"LISTEN": self.address()}
 
     def command(self):
@@ -126,13 +126,17 @@ class TenantService(Ours):
 KEYS = ("LICENSE_SIGNING_KEY", "LICENSE_KEY_ENCRYPTION_KEY")
 
 
+# The job broker's management API, with its administrator's login: for whoever makes the tenants' users there.
+JOB_BROKER = "RABBITMQ_MANAGEMENT_URL"
+
+
 def key(stack, name):
     """32 bytes in base64, from a generated secret."""
     return base64.b64encode(hashlib.sha256(stack.secret(name).encode()).digest()).decode()
 
 
 def told(stack):
-    """The environment of every program of ours. Only the dispatcher is told of RabbitMQ."""
+    """The environment of every program of ours. Only the dispatcher is told of the runs' RabbitMQ."""
     values = stack.values
     return {
         "DATABASE_URL": values["DATABASE_URL"],
@@ -143,7 +147,7 @@ def told(stack):
         "REGION_DATABASE_ADMIN_PASSWORD": values["REGION_DATABASE_ADMIN_PASSWORD"],
         "ADMIN_TOKEN": values["ADMIN_TOKEN"],
         "PDNS_API_KEY": values["PDNS_API_KEY"],
-        **{name: values[name] for name in KEYS},
+        **{name: values[name] for name in (*KEYS, JOB_BROKER)},
         "INVOKER": stack.invoker(),
         "LAMBDA_ENDPOINT": values["LAMBDA_ENDPOINT"],
         "PATH": f"{stack.bin}:{os.environ['PATH']}",

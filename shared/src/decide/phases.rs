@@ -51,7 +51,7 @@ const TENANT_API: &[Reads] = &[Reads::Tier, Reads::Suspension, Reads::Container]
 pub static PHASES: [PhaseFacts; 13] = [
     // The database's undo needs nothing of the namespace, but everything else lives in it.
     phase("CREATE_NAMESPACE", (5, 30), false, true, &["cluster"], &[Reads::Tier]),
-    phase("PROVISION_DEPLOYMENT", (5, 60), false, false, &["cluster"], TENANT_API),
+    phase("PROVISION_DEPLOYMENT", (5, 60), false, false, &["cluster", "job-broker"], TENANT_API),
     phase("ISSUE_LICENSE", (1, 5), false, false, &[], &[Reads::Tier, Reads::Suspension]),
     phase("SETUP_DATABASE", (30, 120), false, true, &["cluster", "tenant-api"], &[Reads::Tier]),
     phase("CREATE_BOOTSTRAP_USER", (1, 5), false, false, &["tenant-api"], &[]),

@@ -6,6 +6,7 @@ mod dns;
 mod domains;
 mod ingress;
 mod invitations;
+mod jobs;
 mod license;
 mod monitoring;
 mod observability;
@@ -23,6 +24,7 @@ pub use dns::{AzureCredential, AzureDnsSettings, Dns, DnsProviderKind, PowerDnsS
 pub use domains::Domains;
 pub use ingress::{Controller, Ingress};
 pub use invitations::Invitations;
+pub use jobs::JobBroker;
 pub use license::{License, Limits};
 pub use monitoring::{Chart, ClusterMetrics, Mail, Monitoring};
 pub use observability::{Backend, Kept, Observability};
@@ -146,6 +148,9 @@ pub struct Region {
     /// Whether tenants of this region may share compute.
     #[serde(default)]
     pub isolation: Isolation,
+    /// Where its tenants' own instances have their background jobs; none: they have none.
+    #[serde(default)]
+    pub jobs: Option<JobBroker>,
 }
 
 /// Whether a region's tenants may share compute.

@@ -30,6 +30,7 @@ fn with_region(platform: &mut Platform, address: &str) {
         },
         database_cidrs: Vec::new(),
         isolation: shared::platform::Isolation::Shared,
+        jobs: None,
     };
     platform.regions = [("eastus".to_owned(), region)].into();
     platform.license = license();

@@ -13,11 +13,14 @@ use kube::core::ObjectMeta;
 
 use super::{INTERNAL_SECRET, NAME, PORT, PORT_NAME, selector};
 use crate::Plan;
+use crate::jobs::JOBS_SECRET;
 
 /// Where the instance finds the login to its database.
 pub(crate) const DATABASE_FOLDER: &str = "/var/run/tenantry/database";
 /// Where it finds what it accepts as internal secrets.
 pub(crate) const INTERNAL_FOLDER: &str = "/var/run/tenantry/internal";
+/// Where it finds the login to its job broker; empty where it has none.
+pub(crate) const JOBS_FOLDER: &str = "/var/run/tenantry/jobs";
 /// Where it keeps its licence; told again when it is lost.
 pub(crate) const LICENSE_FOLDER: &str = "/var/lib/tenant-api/licenses";
 
@@ -53,6 +56,7 @@ pub(super) fn template(plan: &Plan) -> PodTemplateSpec {
                 // Written by SETUP_DATABASE, after the pod has started: the kubelet then fills the folder.
                 secret_volume("database", &plan.database_secret, true),
                 secret_volume("internal", INTERNAL_SECRET, false),
+                secret_volume("jobs", JOBS_SECRET, plan.jobs.is_none()),
                 Volume {
                     name: "licenses".into(),
                     empty_dir: Some(EmptyDirVolumeSource {
@@ -107,6 +111,7 @@ fn container(plan: &Plan) -> Container {
         volume_mounts: Some(vec![
             mount("database", DATABASE_FOLDER, true),
             mount("internal", INTERNAL_FOLDER, true),
+            mount("jobs", JOBS_FOLDER, true),
             mount("licenses", LICENSE_FOLDER, false),
         ]),
         // Its last words are then the pod's, and so the phase's.

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 use shared::phase::{Kind, Scope};
+use shared::platform::JobBroker;
+use shared::secret::SecretRef;
 use std::time::Duration;
 
 use crate::world::{World, create};
@@ -28,6 +30,10 @@ fn theirs(namespace: &str) -> Vec<(&'static str, Value)> {
             "secret",
             object("Secret", "v1", "tenant-api-internal", json!({ "stringData": { "current": "x" } })),
         ),
+        (
+            "secret",
+            object("Secret", "v1", "tenant-api-jobs", json!({ "stringData": { "AMQP_PASSWORD": "x" } })),
+        ),
         ("serviceaccount", object("ServiceAccount", "v1", "tenant-api", json!({}))),
         (
             "networkpolicy",
@@ -36,6 +42,15 @@ fn theirs(namespace: &str) -> Vec<(&'static str, Value)> {
                 "networking.k8s.io/v1",
                 "allow-control-plane-to-tenant-api",
                 json!({ "spec": { "podSelector": {}, "policyTypes": ["Ingress"] } }),
+            ),
+        ),
+        (
+            "networkpolicy",
+            object(
+                "NetworkPolicy",
+                "networking.k8s.io/v1",
+                "allow-tenant-api-to-job-broker",
+                json!({ "spec": { "podSelector": {}, "policyTypes": ["Egress"] } }),
             ),
         ),
         ("service", object("Service", "v1", "tenant-api", json!({ "spec": { "ports": [{ "port": 80 }] } }))),
@@ -64,9 +79,22 @@ fn theirs(namespace: &str) -> Vec<(&'static str, Value)> {
     ]
 }
 
+/// A broker that is asked to undo only: before its user is made, its login's Secret is.
+fn unasked() -> JobBroker {
+    JobBroker {
+        management: SecretRef::Env("RABBITMQ_MANAGEMENT_URL".into()),
+        vhost: "tenant-jobs".into(),
+        host: "127.0.0.1".into(),
+        port: 5672,
+        tls: false,
+        cidrs: vec!["10.60.0.0/16".into()],
+    }
+}
+
 #[tokio::test]
 async fn something_foreign_of_a_wanted_name_is_fatal_and_stays_as_it_is() {
     World::run("", async |world| {
+        world.platform.regions.get_mut("eastus").unwrap().jobs = Some(unasked());
         for (kind, object) in theirs(&world.namespace) {
             let name = object["metadata"]["name"].as_str().unwrap();
             create(&object);

@@ -1,4 +1,4 @@
-//! PROVISION_DEPLOYMENT on a real API server and the control plane's Postgres. Whether something is there is asked of those.
+//! PROVISION_DEPLOYMENT on a real API server, RabbitMQ and the control plane's Postgres. Whether something is there is asked of those.
 
 #![expect(
     clippy::unwrap_used,
@@ -7,6 +7,7 @@
 )]
 
 mod foreign;
+mod jobs;
 mod living;
 mod waiting;
 mod world;

@@ -108,8 +108,9 @@ impl World {
         world
     }
 
-    fn file(&self, value: &str) -> SecretRef {
-        let path = self.folder.path().join(value);
+    /// A file with this secret.
+    pub fn file(&self, value: &str) -> SecretRef {
+        let path = self.folder.path().join(uuid::Uuid::new_v4().to_string());
         std::fs::write(&path, format!("{value}\n")).unwrap();
         SecretRef::File(path.display().to_string())
     }
@@ -147,7 +148,6 @@ impl World {
     }
 
     /// What earlier phases have left; a change finds the database among it.
-    #[expect(clippy::needless_pass_by_value, reason = "made for one call")]
     pub async fn attempt_after(
         &self,
         earlier: Checkpoints,

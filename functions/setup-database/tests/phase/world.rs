@@ -67,6 +67,7 @@ impl World {
             },
             database_cidrs: Vec::new(),
             isolation: Isolation::Shared,
+            jobs: None,
         };
         setting("REGION_DATABASE_ADMIN_PASSWORD");
         platform.regions.insert("eastus".into(), region);

@@ -1,0 +1,141 @@
+//! The instance's background jobs: its user at the region's job broker, and the login in a Secret of the namespace.
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::networking::v1::{
+    IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use rand::TryRngCore as _;
+use rand::distr::{Alphanumeric, SampleString as _};
+use rand::rngs::OsRng;
+use serde::{Deserialize, Serialize};
+use shared::cluster::{Cluster, Owned};
+use shared::job_broker::{JobBroker, Site, UserMade};
+use shared::model::TenantId;
+use shared::phase::{Error, Owner, Result};
+use shared::platform::JobBroker as Settings;
+use shared::secret;
+
+use crate::Plan;
+use crate::objects::{named, selector};
+
+/// The Secret with the login.
+pub const JOBS_SECRET: &str = "tenant-api-jobs";
+/// The NetworkPolicy from the instance to the broker.
+pub const JOBS_POLICY: &str = "allow-tenant-api-to-job-broker";
+
+/// The key of the password in the Secret.
+const PASSWORD: &str = "AMQP_PASSWORD";
+
+/// Characters of a password: 40 alphanumerics hold 238 bits, and need no quoting anywhere.
+const PASSWORD_LENGTH: usize = 40;
+
+/// Where the instance's jobs are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Jobs {
+    /// The broker, as its administrator reaches it.
+    #[serde(flatten)]
+    pub site: Site,
+    /// The broker, as the instance reaches it.
+    pub host: String,
+    /// Its port for AMQP.
+    pub port: u16,
+    /// AMQP over TLS.
+    pub tls: bool,
+    /// Its addresses, where the network has to let the instance through.
+    pub cidrs: Vec<String>,
+}
+
+impl Jobs {
+    pub(crate) fn of(settings: &Settings) -> Self {
+        Self {
+            site: Site { management: settings.management.clone(), vhost: settings.vhost.clone() },
+            host: settings.host.clone(),
+            port: settings.port,
+            tls: settings.tls,
+            cidrs: settings.cidrs.clone(),
+        }
+    }
+
+    async fn broker(&self, cluster: &Cluster) -> Result<JobBroker> {
+        JobBroker::connect(&cluster.resolve(&self.site.management).await?, &self.site.vhost)
+    }
+
+    /// The Secret first: a password that is in no Secret would be lost with the worker that made it up. One of the tenant's
+    /// that is there is kept, and its password given to the broker, as a hash.
+    pub(crate) async fn ensure(
+        &self,
+        plan: &Plan,
+        owned: &Owned,
+        cluster: &Cluster,
+        owner: &Owner,
+    ) -> Result<UserMade> {
+        let fresh = Alphanumeric.sample_string(&mut OsRng.unwrap_err(), PASSWORD_LENGTH);
+        let fresh = login(plan, self, owner.tenant_id, &secret::Secret::new(fresh));
+        owned.ensure_kept(&fresh).await?;
+        let found = cluster.read_secret(plan.namespace.as_str(), JOBS_SECRET).await?;
+        let password = found.and_then(|mut values| values.remove(PASSWORD)).ok_or_else(|| {
+            let name = format!("Secret {}/{JOBS_SECRET}", plan.namespace);
+            Error::retryable("secret_missing", format!("{name} is not there, or has no {PASSWORD}"))
+                .next("Delete the Secret if it is there; retry makes a new one.")
+        })?;
+        self.broker(cluster).await?.ensure_user(owner, &password).await
+    }
+
+    pub(crate) async fn remove(&self, cluster: &Cluster, owner: &Owner) -> Result<usize> {
+        self.broker(cluster).await?.remove_user(owner).await
+    }
+}
+
+fn login(plan: &Plan, jobs: &Jobs, tenant: TenantId, password: &secret::Secret) -> Secret {
+    let user = shared::job_broker::user_of(tenant);
+    let (host, port, vhost) = (&jobs.host, jobs.port, &jobs.site.vhost);
+    let scheme = if jobs.tls { "amqps" } else { "amqp" };
+    // A vhost's name stands in an address with its slashes written otherwise.
+    let path = vhost.replace('%', "%25").replace('/', "%2F");
+    let url = format!("{scheme}://{user}:{}@{host}:{port}/{path}", password.expose());
+    let data = [
+        ("AMQP_URL", url),
+        ("AMQP_HOST", host.clone()),
+        ("AMQP_PORT", port.to_string()),
+        ("AMQP_VHOST", vhost.clone()),
+        ("AMQP_USER", user),
+        (PASSWORD, password.expose().to_owned()),
+    ];
+    let data = data.map(|(key, value)| (key.to_owned(), ByteString(value.into_bytes())));
+    Secret {
+        metadata: named(plan, JOBS_SECRET),
+        type_: Some("Opaque".to_owned()),
+        data: Some(data.into()),
+        ..Secret::default()
+    }
+}
+
+/// None where the broker is in the control plane's namespace, which CONFIGURE_NETWORKING lets through: without addresses.
+pub(crate) fn policy(plan: &Plan, jobs: &Jobs) -> Option<NetworkPolicy> {
+    // An empty list of peers would mean everywhere.
+    if jobs.cidrs.is_empty() {
+        return None;
+    }
+    let to = jobs.cidrs.iter().map(|cidr| NetworkPolicyPeer {
+        ip_block: Some(IPBlock { cidr: cidr.clone(), except: None }),
+        ..NetworkPolicyPeer::default()
+    });
+    let port = NetworkPolicyPort {
+        protocol: Some("TCP".into()),
+        port: Some(IntOrString::Int(i32::from(jobs.port))),
+        end_port: None,
+    };
+    Some(NetworkPolicy {
+        metadata: named(plan, JOBS_POLICY),
+        spec: Some(NetworkPolicySpec {
+            pod_selector: Some(LabelSelector { match_labels: Some(selector()), ..LabelSelector::default() }),
+            policy_types: Some(vec!["Egress".into()]),
+            egress: Some(vec![NetworkPolicyEgressRule { to: Some(to.collect()), ports: Some(vec![port]) }]),
+            ..NetworkPolicySpec::default()
+        }),
+    })
+}
