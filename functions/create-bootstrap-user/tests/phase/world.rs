@@ -109,6 +109,7 @@ impl World {
             },
             database_cidrs: Vec::new(),
             isolation: Isolation::Shared,
+            jobs: None,
         };
         self.platform.regions = [("eastus".to_owned(), region)].into();
     }
