@@ -5,8 +5,7 @@ ALTER TABLE provisioning_runs
     -- What is to be so afterwards. The tenant's row says it once the run has succeeded.
     ADD COLUMN change jsonb,
     -- Why a change was undone. The tenant itself has no error: it is as it was.
-    ADD COLUMN error jsonb,
-    ADD CONSTRAINT provisioning_runs_change_check CHECK ((kind = 'change') = (change IS NOT NULL));
+    ADD COLUMN error jsonb;
 ALTER TABLE provisioning_phases
     ADD COLUMN before_plan       jsonb,
     ADD COLUMN before_checkpoint jsonb;

@@ -131,6 +131,13 @@ fn refusal(error: ChangeError, tenant: TenantId) -> Problem {
             error.to_string(),
         )
         .next(format!("GET {}/provisioning/status says what is under way.", location(tenant.0))),
+        ChangeError::Unmade => Problem::new(
+            StatusCode::CONFLICT,
+            "change_not_possible",
+            "The tenant has nothing that could be changed so",
+            error.to_string(),
+        )
+        .next("Look at the tenant's deploymentType."),
         ChangeError::Store(error) => error.into(),
     }
 }

@@ -12,15 +12,17 @@ pub struct Now {
     pub tier: Tier,
     /// What was chosen for its own tenant-api.
     pub container: Container,
+    /// The change before was abandoned: some phases may hold something else than the tenant's row says.
+    pub unsure: bool,
 }
 
 /// The phases of a change, of those that the tenant has (`held`, in the order in which it was made); none if the tenant is
 /// as wanted already. What needs more room is made from the quota on; what needs less from the pods on, so that neither
 /// stands in the other's way.
 pub fn plan(change: &Change, now: &Now, held: &[PhaseName]) -> Option<Vec<PhaseName>> {
-    let tier = change.tier.filter(|tier| *tier != now.tier);
-    let status = change.status.filter(|status| *status != now.status);
-    let container = change.container.as_ref().filter(|container| **container != now.container);
+    let tier = change.tier.filter(|tier| now.unsure || *tier != now.tier);
+    let status = change.status.filter(|status| now.unsure || *status != now.status);
+    let container = change.container.as_ref().filter(|container| now.unsure || **container != now.container);
     if tier.is_none() && status.is_none() && container.is_none() {
         return None;
     }
@@ -52,7 +54,7 @@ mod tests {
     }
 
     fn now(tier: Tier, status: TenantStatus) -> Now {
-        Now { status, tier, container: Container::default() }
+        Now { status, tier, container: Container::default(), unsure: false }
     }
 
     #[test]
@@ -66,6 +68,8 @@ mod tests {
         down.reverse();
         assert_eq!(up, down);
         assert_eq!(names(&to(Tier::Free), &now(Tier::Free, TenantStatus::Active)), None);
+        let unsure = Now { unsure: true, ..now(Tier::Free, TenantStatus::Active) };
+        assert_eq!(names(&to(Tier::Free), &unsure), Some(up), "made so once more");
     }
 
     #[test]

@@ -35,6 +35,9 @@ pub enum ChangeError {
     /// Only what is whole can be changed, and only one change at a time.
     #[error("the tenant is {0}; only one that is ACTIVE or SUSPENDED, with no run under way, can be changed")]
     NotNow(Situation),
+    /// None of the tenant's phases follows from what is to be changed.
+    #[error("nothing of this tenant follows from that")]
+    Unmade,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -106,8 +109,18 @@ async fn begin(
     .fetch_all(&mut *connection)
     .await?;
     let held: Vec<PhaseName> = held.into_iter().map(PhaseName::from).collect();
-    let now = changes::Now { status, tier, container: row.container.0 };
+    let unsure = sqlx::query_scalar!(
+        r#"SELECT kind = 'change' AND status = 'abandoned' AS "unsure!" FROM provisioning_runs
+           WHERE tenant_id = $1 ORDER BY created_at DESC LIMIT 1"#,
+        tenant.0
+    )
+    .fetch_optional(&mut *connection)
+    .await?;
+    let now = changes::Now { status, tier, container: row.container.0, unsure: unsure == Some(true) };
     let Some(phases) = changes::plan(change, &now, &held) else { return Ok(Changing::Already) };
+    if phases.is_empty() {
+        return Err(ChangeError::Unmade);
+    }
     let id = insert(connection, tenant, change, &phases, actor).await?;
     Ok(Changing::Run { id, seq: 1 })
 }

@@ -221,22 +221,26 @@ async fn write(
                    updated_at = clock_timestamp()
            ), tenant AS (
                UPDATE tenants t
-               SET audit_number = t.audit_number + cardinality($29::text[]),
-                   status = COALESCE($30, t.status),
+               SET status = COALESCE($30, t.status),
                    provisioning_error = CASE WHEN $30 = 'ACTIVE' THEN NULL ELSE COALESCE($31, t.provisioning_error) END,
                    provisioning_completed_at =
                        CASE WHEN $30 = 'ACTIVE' AND $36 THEN clock_timestamp() ELSE t.provisioning_completed_at END,
                    deleted_at = CASE WHEN $30 = 'DELETED' THEN clock_timestamp() ELSE t.deleted_at END,
                    updated_at = clock_timestamp()
-               FROM run WHERE t.id = run.tenant_id
-               RETURNING t.audit_number
+               FROM run WHERE t.id = run.tenant_id AND ($30::text IS NOT NULL OR $31::jsonb IS NOT NULL)
+               RETURNING t.id
+           ), numbered AS (
+               -- Locked after the tenant, as whoever begins a run does.
+               UPDATE tenant_audit_numbers n SET number = n.number + cardinality($29::text[])
+               FROM run LEFT JOIN tenant ON true WHERE n.tenant_id = run.tenant_id
+               RETURNING n.number
            ), audit AS (
                INSERT INTO provisioning_audit_logs (tenant_id, number, run_id, seq, action, phase, actor, detail)
-               SELECT run.tenant_id, tenant.audit_number - cardinality($29::text[]) + a.nth, run.id, run.seq, a.action,
+               SELECT run.tenant_id, numbered.number - cardinality($29::text[]) + a.nth, run.id, run.seq, a.action,
                       CASE WHEN a.of_phase THEN phase.name END, $34,
                       a.detail || CASE WHEN $14 AND NOT a.of_phase THEN jsonb_build_object('durationMs',
                           (EXTRACT(EPOCH FROM clock_timestamp() - run.created_at) * 1000)::bigint) ELSE '{}' END
-               FROM run CROSS JOIN tenant LEFT JOIN phase ON true
+               FROM run CROSS JOIN numbered LEFT JOIN phase ON true
                     CROSS JOIN unnest($29::text[], $32::bool[], $33::jsonb[]) WITH ORDINALITY
                         AS a (action, of_phase, detail, nth)
            )

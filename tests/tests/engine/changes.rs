@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures::future::join_all;
 use queue::Dispatcher;
 use shared::decide::verbs::{Situation, Verb};
-use shared::model::{Change, TenantId, TenantStatus, Tier};
+use shared::model::{Change, Container, TenantId, TenantStatus, Tier};
 use shared::phase::{Error, Progress};
 use shared::store::{ChangeError, Changing, StatusRow};
 use tests::World;
@@ -206,6 +206,35 @@ async fn ten_wishes_at_once_are_one_change_and_another_one_has_to_wait() {
         let failed = world.tenant("unmade", &["UNKNOWN"]).await;
         let refused = world.change(failed, &free).await;
         assert!(matches!(refused, Err(ChangeError::NotNow(Situation::Forward))), "{refused:?}");
+        dispatcher.stop().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_abandoned_change_can_be_made_or_taken_back_later() {
+    World::run(|world| async move {
+        let failing = Arc::new(AtomicBool::new(false));
+        let dispatcher = dispatch(&world, &failing);
+        let tenant = world.tenant("halved", &PHASES).await;
+        world.until(tenant, "ACTIVE").await;
+        dispatcher.stop().await.unwrap();
+        world.change(tenant, &to(Tier::Free)).await.unwrap();
+        world.ask(tenant, Verb::Abandon).await.unwrap();
+        let row = ended(&world, tenant, "abandoned").await;
+        assert_eq!((row.tenant.status.as_str(), row.tenant.tier.as_str()), ("ACTIVE", "professional"));
+        assert_eq!(row.run.error.unwrap()["code"], "abandoned_by_operator");
+        // What the tenant's row says need not be what its phases hold, so that it is made so once more.
+        let again = world.change(tenant, &to(Tier::Professional)).await.unwrap();
+        assert!(matches!(again, Changing::Run { .. }), "{again:?}");
+        let dispatcher = dispatch(&world, &failing);
+        ended(&world, tenant, "succeeded").await;
+        assert_eq!(made(&world, "halved").await.len(), 2 * PHASES.len());
+        assert_eq!(world.change(tenant, &to(Tier::Professional)).await.unwrap(), Changing::Already);
+        // Nothing follows from it.
+        let container = Container { image: Some("other".into()), size: None };
+        let refused = world.change(tenant, &Change { container: Some(container), ..Change::default() }).await;
+        assert!(matches!(refused, Err(ChangeError::Unmade)), "{refused:?}");
         dispatcher.stop().await.unwrap();
     })
     .await;

@@ -49,11 +49,11 @@ pub(super) fn take_effect(run: &Run, request: &Request, to: &mut Transition) {
             to.phase.waits = false;
             to.audit.push(of_run("RUN_RETRIED", detail));
         }
-        Verb::Rollback => roll_back(to, detail, request, fresh),
+        Verb::Rollback => roll_back(to, run.kind, detail, request, fresh),
         Verb::Delete => {
             to.delete_after = run.kind != RunKind::Deprovision;
             if to.direction == Direction::Forward {
-                roll_back(to, detail, request, fresh);
+                roll_back(to, run.kind, detail, request, fresh);
             } else {
                 fresh(to);
                 to.phase.failures = 0;
@@ -71,15 +71,20 @@ pub(super) fn take_effect(run: &Run, request: &Request, to: &mut Transition) {
         }
         Verb::Abandon => {
             fresh(to);
-            if run.kind == RunKind::Change {
-                // The tenant stays as it is, with some phases changed and some not.
+            let (action, next_action) = if run.kind == RunKind::Change {
+                // The tenant lives on as it is, with some phases changed and some not.
                 to.status = RunStatus::Abandoned;
                 to.cursor = run.cursor;
+                (
+                    "RUN_ABANDONED",
+                    "Some phases are changed and some not: ask for the change again, or for what was.",
+                )
             } else {
                 to.direction = Direction::Backward;
                 to.abandoning = true;
                 to.cursor = INVENTORY;
-            }
+                ("RUN_ABANDONING", "See what is left in the status; DELETE tries to remove it again.")
+            };
             to.tenant_error = Some(ErrorRecord {
                 code: "abandoned_by_operator".into(),
                 message: format!(
@@ -87,25 +92,34 @@ pub(super) fn take_effect(run: &Run, request: &Request, to: &mut Transition) {
                     request.actor,
                     request.reason.as_deref().unwrap_or("")
                 ),
-                next_action: "See what is left in the status; DELETE tries to remove it again.".into(),
+                next_action: next_action.into(),
                 kind: "fatal".into(),
             });
-            let action = if to.finished() { "RUN_ABANDONED" } else { "RUN_ABANDONING" };
             to.audit.push(of_run(action, detail));
         }
     }
 }
 
-fn roll_back(to: &mut Transition, detail: Value, request: &Request, fresh: impl Fn(&mut Transition)) {
+fn roll_back(
+    to: &mut Transition,
+    kind: RunKind,
+    detail: Value,
+    request: &Request,
+    fresh: impl Fn(&mut Transition),
+) {
     fresh(to);
     if to.direction == Direction::Forward {
         to.direction = Direction::Backward;
         to.phase.failures = 0;
     }
+    let next_action = match kind {
+        RunKind::Change => "Ask for the change again when it may be made.",
+        RunKind::Provision | RunKind::Deprovision => "Start it again by retry, or remove it by DELETE.",
+    };
     to.tenant_error = Some(ErrorRecord {
         code: "rolled_back_by_operator".into(),
         message: format!("rolled back by {}", request.actor),
-        next_action: "Start it again by retry, or remove it by DELETE.".into(),
+        next_action: next_action.into(),
         kind: "fatal".into(),
     });
     to.audit.push(of_run("RUN_ROLLING_BACK", detail));
