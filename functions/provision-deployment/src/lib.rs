@@ -1,17 +1,17 @@
 //! PROVISION_DEPLOYMENT: the tenant's own tenant-api, in the tenant's namespace.
 //!
-//! In: the tenant, its region, the size of its tier. Makes: the Secret with the instance's internal secrets, a
-//! ServiceAccount, a user at the region's job broker with its login in a Secret, the NetworkPolicies from the control plane to
-//! it and from it to the broker, two Services, the Deployment, the Ingress of
+//! In: the tenant, its region, what was chosen for it, else the size of its tier. Makes: the Secret with the instance's
+//! internal secrets, a ServiceAccount, a user at the region's job broker with its login in a Secret, the NetworkPolicies from
+//! the control plane to the instance and from it to the broker, two Services, the Deployment, the Ingress of
 //! `api.<slug>.<domain>`, and the row that says where the tenant's compute is. Out: the Deployment's uid and the endpoint.
-//! Fails with: `foreign_object`, `region_unknown`, `platform_incomplete`, `secret_missing`, `quota_exceeded`, `job_broker_…`, `not_live`,
-//! `not_ready`.
-//! Undo: takes them away in reverse order, those that this run made.
+//! Fails with: `foreign_object`, `region_unknown`, `platform_incomplete`, `secret_missing`, `quota_exceeded`,
+//! `job_broker_…`, `not_live`, `not_ready`. Undo: takes them away, those that this run made.
 //!
 //! What is awaited is that the instance is alive (`/healthz`, its startup probe), not that it is ready (`/readyz`): it is
 //! ready once it can log in to the tenant's database, and the Secret with the login, mounted as optional, is written only by
 //! SETUP_DATABASE, which may ask this very instance to make the database. CREATE_TENANT_INGRESS, which lets the public to it,
-//! awaits the readiness. In a change of a living tenant the database is there, and the readiness is awaited here. The Ingress here is not awaited at all: its class, name and certificate are made by later phases.
+//! awaits the readiness. In a change of a living tenant the database is there, and the readiness is awaited here. The Ingress
+//! is not awaited at all: its class, name and certificate are made by later phases.
 
 mod jobs;
 mod objects;
