@@ -9,6 +9,7 @@ mod deprovision_at_once;
 mod duplicates;
 mod failures;
 mod invoke_api;
+mod migrations;
 mod names;
 mod side_by_side;
 mod stale_worker;
