@@ -152,7 +152,6 @@ impl World {
     }
 
     /// What earlier phases have left; a change finds the database among it.
-    #[expect(clippy::needless_pass_by_value, reason = "made for one call")]
     pub async fn attempt_after(
         &self,
         earlier: Checkpoints,
