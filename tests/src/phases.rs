@@ -33,12 +33,13 @@ pub struct Scripted {
     world: PgPool,
     apply: Option<Act>,
     revert: Option<Act>,
+    telling: bool,
 }
 
 impl Scripted {
     /// A phase that succeeds at once.
     pub fn new(name: &'static str, world: &PgPool) -> Self {
-        Self { name: PhaseName::new(name), world: world.clone(), apply: None, revert: None }
+        Self { name: PhaseName::new(name), world: world.clone(), apply: None, revert: None, telling: false }
     }
 
     /// What it does before it applies its effect.
@@ -60,6 +61,13 @@ impl Scripted {
         R: Future<Output = Result<Progress<()>>> + Send + 'static,
     {
         self.revert = Some(Arc::new(move |attempt| Box::pin(act(attempt))));
+        self
+    }
+
+    /// Its effect says which tier it is for, and whether the tenant is suspended: `as free`, `as free, suspended`.
+    #[must_use]
+    pub fn telling(mut self) -> Self {
+        self.telling = true;
         self
     }
 
@@ -92,7 +100,13 @@ impl Scripted {
             .expect("effects table");
     }
 
-    async fn go(&self, step: &Step, what: &'static str, act: Option<&Act>) -> Result<Progress<()>> {
+    async fn go(
+        &self,
+        step: &Step,
+        what: &'static str,
+        plan: &Value,
+        act: Option<&Act>,
+    ) -> Result<Progress<()>> {
         let attempt = self.enter(step, what).await;
         if let Some(act) = act {
             step.wait_for("prepare", act(attempt)).await?;
@@ -100,6 +114,9 @@ impl Scripted {
         let slug = step.owner().slug.to_string();
         step.operation("effect", async {
             self.write(&slug, what).await;
+            if let (true, "apply", Some(shape)) = (self.telling, what, plan["as"].as_str()) {
+                self.write(&slug, &format!("as {shape}")).await;
+            }
             Ok(())
         })
         .await?;
@@ -114,17 +131,18 @@ impl DynPhase for Scripted {
     }
 
     fn plan(&self, tenant: &Tenant, _platform: &Platform, _earlier: &Checkpoints) -> Result<Value> {
-        Ok(json!({ "slug": tenant.slug }))
+        let suspended = if tenant.suspended { ", suspended" } else { "" };
+        Ok(json!({ "slug": tenant.slug, "as": format!("{}{suspended}", tenant.tier) }))
     }
 
-    async fn apply(&self, _plan: &Value, step: &Step) -> Result<Progress<Value>> {
-        Ok(match self.go(step, "apply", self.apply.as_ref()).await? {
+    async fn apply(&self, plan: &Value, step: &Step) -> Result<Progress<Value>> {
+        Ok(match self.go(step, "apply", plan, self.apply.as_ref()).await? {
             Progress::Done(()) => Progress::Done(json!({ "by": step.owner().run_id })),
             Progress::Wait(wait) => Progress::Wait(wait),
         })
     }
 
-    async fn revert(&self, _plan: &Value, _done: Option<&Value>, step: &Step) -> Result<Progress<()>> {
-        self.go(step, "revert", self.revert.as_ref()).await
+    async fn revert(&self, plan: &Value, _done: Option<&Value>, step: &Step) -> Result<Progress<()>> {
+        self.go(step, "revert", plan, self.revert.as_ref()).await
     }
 }

@@ -115,6 +115,18 @@ impl RegionWorld {
         self.provision_by(slug, Tier::Professional, true, list[..phases_of_it].to_vec()).await
     }
 
+    /// As [`RegionWorld::provision`], with these phases only.
+    pub async fn provision_these(
+        &self,
+        slug: &str,
+        tier: Tier,
+        dedicated: bool,
+        phases: &[&'static str],
+    ) -> TenantId {
+        let list = phases.iter().map(|name| PhaseName::new(name)).collect();
+        self.provision_by(slug, tier, dedicated, list).await
+    }
+
     async fn provision_by(&self, slug: &str, tier: Tier, dedicated: bool, list: Vec<PhaseName>) -> TenantId {
         self.tenant_as(slug, &[], |new| {
             new.tier = tier;

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use futures::FutureExt as _;
 use queue::{Broker, Dispatcher, Embedded, Invoker};
 use shared::decide::verbs::{Request, Verb};
-use shared::model::{DeploymentType, OnFailure, PhaseName, TenantId, Tier};
+use shared::model::{Change, DeploymentType, OnFailure, PhaseName, TenantId, Tier};
 use shared::platform::{Platform, Seconds};
 use shared::runtime::{DynPhase, Runner};
-use shared::store::{Asked, KeyUse, NewTenant, OperateError, Operated, StatusRow, Store, StoredResponse};
+use shared::store::{
+    Asked, ChangeError, Changing, KeyUse, NewTenant, OperateError, Operated, StatusRow, Store, StoredResponse,
+};
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
 
 use crate::broker::Management;
@@ -190,6 +192,13 @@ impl World {
             .expect("a tenant");
         self.store.notify().await.expect("notify");
         made.body["id"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// Begins a change of a tenant.
+    pub async fn change(&self, tenant: TenantId, change: &Change) -> Result<Changing, ChangeError> {
+        let begun = self.store.change(tenant, change, "tester").await?;
+        self.store.notify().await.expect("notify");
+        Ok(begun)
     }
 
     /// Asks a verb on the run as it is now.

@@ -17,6 +17,8 @@ fn tenant() -> Tenant {
         has_dedicated_database: true,
         cost_center: None,
         alerting: shared::model::Alerting::default(),
+        suspended: false,
+        container: shared::model::Container::default(),
         created_by: "admin@matih.ai".into(),
         created_at: "2026-02-12T10:00:00.123Z".parse().unwrap(),
     }

@@ -51,7 +51,7 @@ fn values(plan: &Plan) -> Value {
     let picks_up = |label: &str| json!({ "enabled": true, "label": label, "labelValue": "1", "searchNamespace": plan.namespace });
     json!({
         "fullnameOverride": name(plan),
-        "replicas": 1,
+        "replicas": i32::from(!plan.suspended),
         // By which its own measurements are found.
         "service": { "portName": "http" },
         // A Role for the sidecars, and no ClusterRole.

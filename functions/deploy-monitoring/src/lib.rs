@@ -51,6 +51,9 @@ pub struct Plan {
     pub tenant_id: TenantId,
     /// Decides the pods' sizes.
     pub tier: Tier,
+    /// Nothing of it runs.
+    #[serde(default)]
+    pub suspended: bool,
     /// Before the `/` of the platform's labels.
     pub label_prefix: String,
     /// Version of Prometheus.
@@ -262,6 +265,7 @@ fn plan(tenant: &Tenant, platform: &Platform) -> Result<Plan> {
         slug: tenant.slug.clone(),
         tenant_id: tenant.id,
         tier: tenant.tier,
+        suspended: tenant.suspended,
         label_prefix: platform.label_prefix.clone(),
         prometheus_version: monitoring.prometheus_version.clone(),
         alertmanager_version: monitoring.alertmanager_version.clone(),

@@ -14,6 +14,8 @@ fn tenant(tier: Tier, alerting: Alerting) -> Tenant {
         has_dedicated_database: true,
         cost_center: None,
         alerting,
+        suspended: false,
+        container: shared::model::Container::default(),
         created_by: "admin@matih.ai".into(),
         created_at: "2026-02-12T10:00:00Z".parse().unwrap(),
     }

@@ -46,10 +46,10 @@ impl Share {
     }
 }
 
-/// What the operator is told of a pod that it makes: one, of this share in all, that may do little.
+/// What the operator is told of a pod that it makes: one, or none while the tenant is suspended, of this share in all, that may do little.
 pub(crate) fn pod(plan: &Plan, name: &str, share: &Share) -> Value {
     json!({
-        "replicas": 1,
+        "replicas": i32::from(!plan.suspended),
         "resources": share.without(RELOADER).resources(),
         "containers": [{ "name": "config-reloader", "resources": RELOADER.resources() }],
         "initContainers": [{ "name": "init-config-reloader", "resources": RELOADER.resources() }],

@@ -47,7 +47,9 @@ pub(crate) fn letter(sink: Sink, row: &Outgoing, domain: &str) -> Result<Letter,
     let (subject, blocks) = match (sink, row.kind.as_str()) {
         (Sink::Email, "tenant.provisioned") => ready(&told, &name, domain),
         (Sink::Email, "tenant.provisioning_failed") => not_ready(&told, &name, row),
-        (Sink::Operators, "tenant.provisioning_failed") => failed(&told, &name, row),
+        (Sink::Operators, "tenant.provisioning_failed") => failed(&told, &name, row, "Provisioning"),
+        // It was taken back, or abandoned: either way the tenant lives on, and its administrator has nothing to do.
+        (Sink::Operators, "tenant.change_failed") => failed(&told, &name, row, "A change"),
         (sink, kind) => return Err(format!("there is no letter to {sink} about {kind}")),
     };
     let (text, html) = (text(&blocks), html(&subject, &blocks));
@@ -106,7 +108,7 @@ fn not_ready(told: &Told, name: &str, row: &Outgoing) -> (String, Vec<Block>) {
     (format!("{name} could not be set up"), blocks)
 }
 
-fn failed(told: &Told, name: &str, row: &Outgoing) -> (String, Vec<Block>) {
+fn failed(told: &Told, name: &str, row: &Outgoing, what: &str) -> (String, Vec<Block>) {
     let unknown = ErrorRecord {
         code: "unknown".into(),
         message: "no cause was recorded".into(),
@@ -116,7 +118,7 @@ fn failed(told: &Told, name: &str, row: &Outgoing) -> (String, Vec<Block>) {
     let error = told.error.as_ref().unwrap_or(&unknown);
     let next = if error.next_action.is_empty() { &unknown.next_action } else { &error.next_action };
     let blocks = vec![
-        Block::Paragraph(format!("Provisioning of {name} ({}) has failed.", told.slug)),
+        Block::Paragraph(format!("{what} of {name} ({}) has failed.", told.slug)),
         Block::Facts(vec![
             ("Cause", format!("{}: {}", error.code, error.message)),
             ("Next action", next.clone()),
@@ -129,7 +131,8 @@ fn failed(told: &Told, name: &str, row: &Outgoing) -> (String, Vec<Block>) {
             ("Status", format!("GET /api/v1/tenants/{}/provisioning/status", row.tenant_id)),
         ]),
     ];
-    (format!("{} ({name}): provisioning has failed: {}", told.slug, plain(&error.code)), blocks)
+    let what = what.to_lowercase();
+    (format!("{} ({name}): {what} has failed: {}", told.slug, plain(&error.code)), blocks)
 }
 
 /// One line, whatever was typed: a name stands in a subject too.
@@ -270,6 +273,10 @@ mod tests {
         assert!(operators.text.contains("Cause: chart_missing: no chart at <repository>\n"));
         assert!(operators.text.contains("Next action: Publish the chart.\n"));
         assert!(operators.html.contains("no chart at &lt;repository&gt;"));
+        let change = self::row("tenant.change_failed", "Acme", &cause());
+        let operators = letter(Sink::Operators, &change, "matih.ai").unwrap();
+        assert_eq!(operators.subject, "acme (Acme): a change has failed: chart_missing");
+        assert!(letter(Sink::Email, &change, "matih.ai").is_err(), "the administrator notices nothing of it");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use shared::license::{self, Claims, KeyError, Signer};
+use shared::license::{self, Claims, KeyError, Signer, Terms};
 use shared::model::{PhaseName, RunId, Tenant, TenantId, Tier};
 use shared::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
 use shared::platform::{License, Limits, Platform, Seconds};
@@ -33,6 +33,9 @@ pub struct Plan {
     pub plan: Tier,
     /// What that allows.
     pub limits: Limits,
+    /// Whether it is one of a suspended tenant, which is refused.
+    #[serde(default)]
+    pub suspended: bool,
     /// How long it holds, in seconds.
     pub validity: Seconds,
 }
@@ -82,6 +85,7 @@ impl Phase for IssueLicense {
             tenant_id: tenant.id,
             plan: tenant.tier,
             limits: platform.license.limits(tenant.tier),
+            suspended: tenant.suspended,
             validity: platform.license.validity,
         })
     }
@@ -102,6 +106,12 @@ impl Phase for IssueLicense {
     }
 }
 
+impl Plan {
+    fn terms(&self) -> Terms {
+        Terms { plan: self.plan, limits: self.limits, suspended: self.suspended }
+    }
+}
+
 impl IssueLicense {
     /// Keeps the tenant's licence if it is as planned and still valid, and issues another otherwise.
     async fn issue(&self, plan: &Plan, step: &Step) -> Result<Checkpoint> {
@@ -111,7 +121,7 @@ impl IssueLicense {
         let found = self.store.license(plan.tenant_id).await.map_err(of_store)?;
         if let Some(found) = &found
             && let Some(claims) = keys.valid(found, now)
-            && (claims.plan, claims.limits) == (plan.plan, plan.limits)
+            && claims.terms() == plan.terms()
         {
             return Ok(checkpoint(found, None));
         }
@@ -164,7 +174,7 @@ impl Keys {
         let (issued_at, expires_at) = (time(issued)?, time(expires)?);
         let signed = self
             .signer
-            .issue(plan.tenant_id, plan.plan, plan.limits, issued, expires)
+            .issue(plan.tenant_id, plan.terms(), issued, expires)
             .ok_or_else(|| fault("no key to sign with".into()))?;
         let sealed = self.seals.seal(Purpose::License, plan.tenant_id, &signed.text);
         let sealed = sealed.map_err(|error| fault(error.to_string()))?;

@@ -271,6 +271,8 @@ mod tests {
             has_dedicated_database,
             cost_center: None,
             alerting: shared::model::Alerting::default(),
+            suspended: false,
+            container: shared::model::Container::default(),
             created_by: "admin@matih.ai".into(),
             created_at: "2026-02-12T10:00:00Z".parse().unwrap(),
         }

@@ -30,7 +30,7 @@ fn values(plan: &Plan) -> Value {
     json!({
         "fullnameOverride": COLLECTOR,
         "mode": "deployment",
-        "replicaCount": 1,
+        "replicaCount": i32::from(!plan.suspended),
         "image": { "repository": plan.image },
         "command": { "name": "otelcol-contrib" },
         "configMap": { "create": false, "existingName": COLLECTOR },

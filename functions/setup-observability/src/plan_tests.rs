@@ -14,6 +14,8 @@ fn planned() -> Plan {
         has_dedicated_database: true,
         cost_center: None,
         alerting: Alerting::default(),
+        suspended: false,
+        container: shared::model::Container::default(),
         created_by: "admin@matih.ai".into(),
         created_at: "2026-02-12T10:00:00Z".parse().unwrap(),
     };

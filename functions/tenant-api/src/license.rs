@@ -112,7 +112,7 @@ impl Licenses {
         })
     }
 
-    /// What the tenant's licence says, while it holds.
+    /// What the tenant's licence says, until it expires. One that is suspended grants nothing.
     pub fn of(&self, tenant: TenantId) -> Option<Claims> {
         self.held().get(&tenant).filter(|claims| claims.expires > now()).cloned()
     }
@@ -162,7 +162,11 @@ pub async fn read(State(licenses): State<Licenses>, Path(tenant): Path<String>) 
     let Ok(tenant) = tenant.parse() else {
         return Problem::invalid("tenant", "must be a uuid").into_response();
     };
-    licenses.of(tenant).map_or_else(|| Problem::license_missing().into_response(), answer)
+    match licenses.of(tenant) {
+        Some(claims) if claims.suspended => Problem::license_suspended().into_response(),
+        Some(claims) => answer(claims),
+        None => Problem::license_missing().into_response(),
+    }
 }
 
 fn answer(claims: Claims) -> Response {

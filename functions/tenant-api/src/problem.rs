@@ -98,6 +98,15 @@ impl Problem {
         )
     }
 
+    pub(crate) fn license_suspended() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "license_suspended",
+            "The tenant is suspended",
+            "its licence says so; it is served again once a newer one does not".to_owned(),
+        )
+    }
+
     /// 503: there is no login to work in tables by.
     pub(crate) fn no_login() -> Self {
         Self::new(

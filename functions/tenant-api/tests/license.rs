@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use shared::license::{PublicKeys, Signed, Signer, signer};
+use shared::license::{PublicKeys, Signed, Signer, Terms, signer};
 use shared::model::{TenantId, Tier};
 use shared::platform::{License, Limits};
 use shared::secret::SecretRef;
@@ -43,7 +43,8 @@ fn issue(key: &Signer, tenant: TenantId, from_now: i64) -> Signed {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let issued = i64::try_from(now).unwrap() + from_now;
     let limits = Limits { members: Some(5), monthly_api_calls: None };
-    key.issue(tenant, Tier::Professional, limits, issued, issued + 60).unwrap()
+    let terms = Terms { plan: Tier::Professional, limits, suspended: false };
+    key.issue(tenant, terms, issued, issued + 60).unwrap()
 }
 
 struct Instance {
@@ -134,6 +135,26 @@ async fn an_expired_foreign_or_altered_licence_is_refused_and_changes_nothing() 
     }
     assert_eq!(instance.holds(tenant).await.unwrap()["licenseId"], json!(good.claims.id));
     assert_eq!(instance.holds(others.claims.tenant).await, None);
+}
+
+#[tokio::test]
+async fn a_suspended_tenants_licence_grants_nothing_until_a_newer_one_does() {
+    let (key, tenant) = (key("s1", 1), TenantId::generate());
+    let instance = Instance::start(public(&[&key]), None, None).await;
+    let good = issue(&key, tenant, -3);
+    instance.takes(&good).await;
+    let terms = Terms { suspended: true, ..good.claims.terms() };
+    let suspended = key.issue(tenant, terms, good.claims.issued + 1, good.claims.expires).unwrap();
+    instance.takes(&suspended).await;
+    // Told again, the one of before is not the newer one.
+    instance.takes(&good).await;
+    let call = instance.http.get(format!("{}/internal/license/{tenant}", instance.url));
+    let answer = call.header("x-internal-secret", SECRET).send().await.unwrap();
+    assert_eq!(answer.status(), 403);
+    assert_eq!(answer.json::<Value>().await.unwrap()["code"], "license_suspended");
+    let resumed = issue(&key, tenant, -1);
+    instance.takes(&resumed).await;
+    assert_eq!(instance.holds(tenant).await.unwrap()["licenseId"], json!(resumed.claims.id));
 }
 
 #[tokio::test]

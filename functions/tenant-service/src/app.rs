@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, delete, get, patch, post};
 use axum::{Router, middleware};
 use shared::decide::verbs::Verb;
+use shared::model::TenantStatus;
 use shared::platform::Platform;
 use shared::store::Store;
 
@@ -15,7 +16,7 @@ use crate::domains::Names;
 use crate::measure::Measures;
 use crate::problem::Problem;
 use crate::status::History;
-use crate::{auth, body, domains, frame, health, invitations, status, tenants, verbs};
+use crate::{auth, body, domains, frame, health, invitations, lifecycle, status, tenants, verbs};
 
 /// What every request can reach. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -64,6 +65,7 @@ fn api() -> Vec<(&'static str, &'static str, MethodRouter<App>)> {
         ("get", "/api/v1/tenants", get(tenants::list)),
         ("get", "/api/v1/tenants/{id}", get(tenants::show)),
         ("delete", "/api/v1/tenants/{id}", delete(verbs::delete)),
+        ("patch", "/api/v1/tenants/{id}", patch(lifecycle::change)),
         ("get", "/api/v1/tenants/{id}/provisioning/status", get(status::status)),
         ("get", "/api/v1/tenants/{id}/provisioning/audit", get(status::audit)),
     ];
@@ -74,6 +76,12 @@ fn api() -> Vec<(&'static str, &'static str, MethodRouter<App>)> {
         ("post", "/api/v1/tenants/{id}/domains/{domain}/verify", post(domains::verify)),
         ("post", "/api/v1/tenants/{id}/bootstrap-user/invitations", post(invitations::renew)),
     ]);
+    for (status, path) in [
+        (TenantStatus::Suspended, "/api/v1/tenants/{id}/suspend"),
+        (TenantStatus::Active, "/api/v1/tenants/{id}/resume"),
+    ] {
+        routes.push(("post", path, post(move |app, actor, id| lifecycle::become_so(status, app, actor, id))));
+    }
     let verbs = [
         (Verb::Retry, "/api/v1/tenants/{id}/provisioning/retry"),
         (Verb::Rollback, "/api/v1/tenants/{id}/provisioning/rollback"),

@@ -10,6 +10,7 @@ mod frame;
 mod health;
 mod idempotency;
 mod invitations;
+mod lifecycle;
 mod measure;
 mod params;
 mod problem;

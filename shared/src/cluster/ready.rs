@@ -152,6 +152,8 @@ fn is_ready(deployment: &Deployment) -> bool {
         && enough(status.ready_replicas)
         && enough(status.available_replicas)
         && status.replicas == status.updated_replicas
+        // Those that are to go have gone.
+        && status.replicas.unwrap_or(0) <= wanted
 }
 
 /// Why a pod is not ready; none when it is.

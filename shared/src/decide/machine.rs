@@ -12,7 +12,14 @@ use crate::platform::Engine;
 
 crate::model::names!(
     /// What a run is for.
-    RunKind { Provision = "provision", Deprovision = "deprovision" }
+    RunKind {
+        /// Makes a tenant.
+        Provision = "provision",
+        /// Takes a tenant out.
+        Deprovision = "deprovision",
+        /// Makes a living tenant's phases hold a new plan; undone, they hold the plan of before.
+        Change = "change",
+    }
 );
 
 crate::model::names!(
@@ -75,6 +82,8 @@ pub struct Run {
     pub delete_after: bool,
     /// End after the inventory, whatever it says.
     pub abandoning: bool,
+    /// The tenant's status after a change that gives it another one.
+    pub becomes: Option<TenantStatus>,
     /// What an operator asked for and has not taken effect.
     pub request: Option<Request>,
     /// Failures of the phase at the cursor, in this direction.
@@ -159,7 +168,7 @@ pub struct Transition {
     pub phase: PhaseChange,
     /// The tenant's new status, if it changes.
     pub tenant: Option<TenantStatus>,
-    /// The tenant's error, if it changes: set when a run gives up.
+    /// The tenant's error, if it changes: set when a run gives up. A change's error is the run's own: the tenant is whole.
     pub tenant_error: Option<ErrorRecord>,
     /// A deprovisioning run follows at once.
     pub deprovision_next: bool,
@@ -247,11 +256,15 @@ pub fn next(run: &Run, event: &Event, engine: &Engine, chance: f64) -> Transitio
         if request.verb == Verb::Skip && matches!(event, Event::Done) {
             to.audit.push(of_run("REQUEST_MOOT", json!({ "verb": request.verb, "by": request.actor })));
         } else {
-            requested(run, request, &mut to);
+            requests::take_effect(run, request, &mut to);
         }
     }
     if to.cursor == INVENTORY && !to.finished() {
         // An inventory taken while an effect of a lost worker may still land would prove nothing, whoever is in a hurry.
+        to.delay = to.delay.max(run.settles_in);
+    }
+    if run.kind == RunKind::Change && to.direction != run.direction {
+        // No inventory would notice a new plan's effect that lands on the plan of before.
         to.delay = to.delay.max(run.settles_in);
     }
     to
@@ -310,8 +323,20 @@ fn advance(run: &Run, to: &mut Transition) {
             }
             to.cursor = run.phases;
             to.status = RunStatus::Succeeded;
+            if run.kind == RunKind::Change {
+                to.tenant = run.becomes;
+                to.audit.push(of_run("TENANT_CHANGED", json!({ "status": run.becomes })));
+                return;
+            }
             to.tenant = Some(TenantStatus::Active);
             to.audit.push(of_run("TENANT_ACTIVE", json!({})));
+        }
+        // The tenant lives on, so there is nothing for an inventory to find wanting.
+        Direction::Backward if run.kind == RunKind::Change && run.cursor == 0 => {
+            to.status = RunStatus::Failed;
+            to.tenant = run.delete_after.then_some(TenantStatus::Deprovisioning);
+            to.deprovision_next = run.delete_after;
+            to.audit.push(of_run("CHANGE_UNDONE", json!({})));
         }
         Direction::Backward if run.cursor > INVENTORY => to.cursor = run.cursor - 1,
         Direction::Backward if run.abandoning => finish_abandoned(run, to, None),
@@ -321,7 +346,7 @@ fn advance(run: &Run, to: &mut Transition) {
                 to.tenant = Some(TenantStatus::Deleted);
                 to.audit.push(of_run("TENANT_DELETED", json!({})));
             }
-            RunKind::Provision => {
+            RunKind::Provision | RunKind::Change => {
                 to.status = RunStatus::Failed;
                 to.tenant =
                     Some(if run.delete_after { TenantStatus::Deprovisioning } else { TenantStatus::Failed });
@@ -351,7 +376,9 @@ fn give_up(run: &Run, to: &mut Transition, error: &ErrorRecord) {
         ..PhaseChange::default()
     };
     to.audit.push(of_phase("PHASE_FAILED", json!({ "error": error, "failures": run.failures + 1 })));
-    match (run.direction, run.on_failure) {
+    // A change that fails is taken back at once, whatever was said of the tenant's making: it serves people meanwhile.
+    let on_failure = if run.kind == RunKind::Change { OnFailure::Rollback } else { run.on_failure };
+    match (run.direction, on_failure) {
         (Direction::Forward, OnFailure::Rollback) => {
             to.direction = Direction::Backward;
             // The failing phase is reverted too, with a budget of its own.
@@ -370,100 +397,6 @@ fn give_up(run: &Run, to: &mut Transition, error: &ErrorRecord) {
             to.audit.push(of_run("RUN_STUCK", json!({ "error": error })));
         }
     }
-}
-
-/// Lets a request take effect on top of what the event has already made of the run.
-fn requested(run: &Run, request: &Request, to: &mut Transition) {
-    if to.finished() {
-        return;
-    }
-    let detail = json!({ "by": request.actor, "reason": request.reason });
-    let fresh = |to: &mut Transition| {
-        to.status = RunStatus::Running;
-        to.delay = Duration::ZERO;
-        to.pause_reason = None;
-        // Else one more loss after a pause for too many of them would pause it again.
-        to.phase.forgets_lost = true;
-    };
-    match request.verb {
-        Verb::Pause => {
-            to.status = RunStatus::Paused;
-            to.pause_reason = Some(ErrorRecord {
-                code: "paused_by_operator".into(),
-                message: format!("paused by {}", request.actor),
-                next_action: "Resume it when you are ready.".into(),
-                kind: "paused".into(),
-            });
-            to.audit.push(of_run("RUN_PAUSED", detail));
-        }
-        Verb::Resume => {
-            fresh(to);
-            to.audit.push(of_run("RUN_RESUMED", detail));
-        }
-        Verb::Retry => {
-            fresh(to);
-            // Things are left although every undo has run: the undos run again, from the last phase.
-            if to.direction == Direction::Backward && to.cursor == INVENTORY && !to.abandoning {
-                to.cursor = run.phases - 1;
-            }
-            to.phase.failures = 0;
-            // What was waited for is waited for anew: a phase sees by it that somebody has mended something.
-            to.phase.waits = false;
-            to.audit.push(of_run("RUN_RETRIED", detail));
-        }
-        Verb::Rollback => roll_back(to, detail, request, fresh),
-        Verb::Delete => {
-            to.delete_after = run.kind == RunKind::Provision;
-            if to.direction == Direction::Forward {
-                roll_back(to, detail, request, fresh);
-            } else {
-                fresh(to);
-                to.phase.failures = 0;
-                to.audit.push(of_run("RUN_RETRIED", detail));
-            }
-        }
-        Verb::Skip => {
-            fresh(to);
-            to.phase.state = Some(PhaseState::Skipped);
-            to.phase.failures = 0;
-            to.audit.push(of_phase("PHASE_SKIPPED", detail));
-            let mut skipped = run.clone();
-            skipped.request = None;
-            advance(&skipped, to);
-        }
-        Verb::Abandon => {
-            fresh(to);
-            to.direction = Direction::Backward;
-            to.abandoning = true;
-            to.cursor = INVENTORY;
-            to.tenant_error = Some(ErrorRecord {
-                code: "abandoned_by_operator".into(),
-                message: format!(
-                    "abandoned by {}: {}",
-                    request.actor,
-                    request.reason.as_deref().unwrap_or("")
-                ),
-                next_action: "See what is left in the status; DELETE tries to remove it again.".into(),
-                kind: "fatal".into(),
-            });
-            to.audit.push(of_run("RUN_ABANDONING", detail));
-        }
-    }
-}
-
-fn roll_back(to: &mut Transition, detail: Value, request: &Request, fresh: impl Fn(&mut Transition)) {
-    fresh(to);
-    if to.direction == Direction::Forward {
-        to.direction = Direction::Backward;
-        to.phase.failures = 0;
-    }
-    to.tenant_error = Some(ErrorRecord {
-        code: "rolled_back_by_operator".into(),
-        message: format!("rolled back by {}", request.actor),
-        next_action: "Start it again by retry, or remove it by DELETE.".into(),
-        kind: "fatal".into(),
-    });
-    to.audit.push(of_run("RUN_ROLLING_BACK", detail));
 }
 
 /// Exponential with full jitter and a cap; never under a tenth of a second, so that a failing step cannot spin.
@@ -485,5 +418,6 @@ fn of_run(action: &'static str, detail: Value) -> Audit {
     Audit { action, of_phase: false, detail }
 }
 
+mod requests;
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,19 @@ pub struct PhaseFacts {
     pub undo_guards: bool,
     /// The outside systems it needs, which the dispatcher can limit (`engine.in_flight_per_dependency`).
     pub depends: &'static [&'static str],
+    /// What of the tenant its plan follows from, beside what never changes.
+    pub reads: &'static [Reads],
+}
+
+/// What of a tenant can be changed while it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// Its tier.
+    Tier,
+    /// Whether it is suspended.
+    Suspension,
+    /// What was chosen for its own tenant-api.
+    Container,
 }
 
 const fn phase(
@@ -23,28 +36,57 @@ const fn phase(
     skippable: bool,
     undo_guards: bool,
     depends: &'static [&'static str],
+    reads: &'static [Reads],
 ) -> PhaseFacts {
-    PhaseFacts { name: PhaseName::new(name), typical, skippable, undo_guards, depends }
+    PhaseFacts { name: PhaseName::new(name), typical, skippable, undo_guards, depends, reads }
 }
 
 /// Every phase, in the order of a `container_per_tenant` run.
 pub static PHASES: [PhaseFacts; 12] = [
     // The database's undo needs nothing of the namespace, but everything else lives in it.
-    phase("CREATE_NAMESPACE", (5, 30), false, true, &["cluster"]),
-    phase("ISSUE_LICENSE", (1, 5), false, false, &[]),
-    phase("SETUP_DATABASE", (30, 120), false, true, &["cluster", "tenant-api"]),
-    phase("CREATE_BOOTSTRAP_USER", (1, 5), false, false, &["tenant-api"]),
-    phase("DEPLOY_CORE_SERVICES", (60, 300), false, false, &["cluster", "chart-repository"]),
-    phase("CONFIGURE_NETWORKING", (10, 30), false, false, &["cluster"]),
-    phase("DEPLOY_DATA_SERVICES", (60, 300), true, false, &["cluster", "chart-repository"]),
+    phase("CREATE_NAMESPACE", (5, 30), false, true, &["cluster"], &[Reads::Tier]),
+    phase("ISSUE_LICENSE", (1, 5), false, false, &[], &[Reads::Tier, Reads::Suspension]),
+    phase("SETUP_DATABASE", (30, 120), false, true, &["cluster", "tenant-api"], &[Reads::Tier]),
+    phase("CREATE_BOOTSTRAP_USER", (1, 5), false, false, &["tenant-api"], &[]),
+    phase(
+        "DEPLOY_CORE_SERVICES",
+        (60, 300),
+        false,
+        false,
+        &["cluster", "chart-repository"],
+        &[Reads::Tier, Reads::Suspension],
+    ),
+    phase("CONFIGURE_NETWORKING", (10, 30), false, false, &["cluster"], &[]),
+    phase(
+        "DEPLOY_DATA_SERVICES",
+        (60, 300),
+        true,
+        false,
+        &["cluster", "chart-repository"],
+        &[Reads::Tier, Reads::Suspension],
+    ),
     // The tenant's DNS names point at its address.
-    phase("DEPLOY_INGRESS_CONTROLLER", (30, 120), false, false, &["cluster", "chart-repository"]),
+    phase("DEPLOY_INGRESS_CONTROLLER", (30, 120), false, false, &["cluster", "chart-repository"], &[]),
     // Its undo waits until no resolver remembers the address, which the undo before it gives back.
-    phase("CREATE_DNS_ZONE", (10, 60), false, true, &["dns"]),
+    phase("CREATE_DNS_ZONE", (10, 60), false, true, &["dns"], &[]),
     // Its undo takes the challenges' records out of the zone.
-    phase("CREATE_TENANT_INGRESS", (10, 30), true, true, &["cluster", "cert-manager"]),
-    phase("DEPLOY_MONITORING", (30, 60), true, false, &["cluster", "chart-repository"]),
-    phase("SETUP_OBSERVABILITY", (10, 30), true, false, &["cluster", "chart-repository"]),
+    phase("CREATE_TENANT_INGRESS", (10, 30), true, true, &["cluster", "cert-manager"], &[]),
+    phase(
+        "DEPLOY_MONITORING",
+        (30, 60),
+        true,
+        false,
+        &["cluster", "chart-repository"],
+        &[Reads::Tier, Reads::Suspension],
+    ),
+    phase(
+        "SETUP_OBSERVABILITY",
+        (10, 30),
+        true,
+        false,
+        &["cluster", "chart-repository"],
+        &[Reads::Tier, Reads::Suspension],
+    ),
 ];
 
 /// Those of a tenant of the pooled instance: what touches no cluster.

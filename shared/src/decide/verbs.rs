@@ -52,6 +52,16 @@ pub enum Situation {
     DeprovisioningPaused,
     /// A deprovisioning cannot go on.
     DeprovisioningStuck,
+    /// A change of a living tenant is under way.
+    Changing,
+    /// A change waits for an operator.
+    ChangingPaused,
+    /// A change is being taken back.
+    Restoring,
+    /// Taking a change back waits for an operator, by request.
+    RestoringPaused,
+    /// Taking a change back cannot go on.
+    RestoringStuck,
     /// No run: the tenant is whole.
     Active,
     /// No run: provisioning failed.
@@ -62,7 +72,7 @@ pub enum Situation {
 
 impl Situation {
     /// Every situation.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 16] = [
         Self::Forward,
         Self::ForwardPaused,
         Self::RollingBack,
@@ -71,6 +81,11 @@ impl Situation {
         Self::Deprovisioning,
         Self::DeprovisioningPaused,
         Self::DeprovisioningStuck,
+        Self::Changing,
+        Self::ChangingPaused,
+        Self::Restoring,
+        Self::RestoringPaused,
+        Self::RestoringStuck,
         Self::Active,
         Self::Failed,
         Self::Deleted,
@@ -93,6 +108,15 @@ impl Situation {
                 RunStatus::Stuck => Self::DeprovisioningStuck,
                 _ => Self::Deprovisioning,
             },
+            (Some((RunKind::Change, Direction::Forward, status)), _) => match status {
+                RunStatus::Paused | RunStatus::Stuck => Self::ChangingPaused,
+                _ => Self::Changing,
+            },
+            (Some((RunKind::Change, Direction::Backward, status)), _) => match status {
+                RunStatus::Paused => Self::RestoringPaused,
+                RunStatus::Stuck => Self::RestoringStuck,
+                _ => Self::Restoring,
+            },
             (None, TenantStatus::Deleted) => Self::Deleted,
             (None, TenantStatus::Active | TenantStatus::Suspended) => Self::Active,
             (None, _) => Self::Failed,
@@ -111,6 +135,11 @@ impl fmt::Display for Situation {
             Self::Deprovisioning => "being deprovisioned",
             Self::DeprovisioningPaused => "paused while being deprovisioned",
             Self::DeprovisioningStuck => "stuck while being deprovisioned",
+            Self::Changing => "being changed",
+            Self::ChangingPaused => "paused while being changed",
+            Self::Restoring => "being set back after a change",
+            Self::RestoringPaused => "paused while being set back after a change",
+            Self::RestoringStuck => "stuck while being set back after a change",
             Self::Active => "ACTIVE",
             Self::Failed => "FAILED",
             Self::Deleted => "DELETED",
@@ -140,16 +169,26 @@ pub fn effect(verb: Verb, situation: Situation) -> Option<Effect> {
         (Verb::Retry, S::Failed) => Some(NewRun),
         (Verb::Retry | Verb::Skip | Verb::Abandon, S::Active | S::Failed | S::Deleted) => None,
         (Verb::Retry | Verb::Abandon, _) => Some(Record),
-        (Verb::Rollback, S::Forward | S::ForwardPaused) => Some(Record),
+        (Verb::Rollback, S::Forward | S::ForwardPaused | S::Changing | S::ChangingPaused) => Some(Record),
         (Verb::Rollback, _) => None,
-        (Verb::Pause, S::Forward | S::RollingBack | S::Deprovisioning) => Some(Record),
-        (Verb::Pause, _) => None,
-        (Verb::Resume, S::ForwardPaused | S::RollbackPaused | S::DeprovisioningPaused) => Some(Record),
-        (Verb::Resume, _) => None,
-        // Forward: what the phase allows. Backward: "done by hand", once the undo is stuck.
-        (Verb::Skip, S::Forward | S::ForwardPaused | S::RollbackStuck | S::DeprovisioningStuck) => {
+        (Verb::Pause, S::Forward | S::RollingBack | S::Deprovisioning | S::Changing | S::Restoring) => {
             Some(Record)
         }
+        (Verb::Pause, _) => None,
+        (
+            Verb::Resume,
+            S::ForwardPaused
+            | S::RollbackPaused
+            | S::DeprovisioningPaused
+            | S::ChangingPaused
+            | S::RestoringPaused,
+        ) => Some(Record),
+        (Verb::Resume, _) => None,
+        // Forward: what the phase allows. Backward: "done by hand", once the undo is stuck. A change is made whole or not.
+        (
+            Verb::Skip,
+            S::Forward | S::ForwardPaused | S::RollbackStuck | S::DeprovisioningStuck | S::RestoringStuck,
+        ) => Some(Record),
         (Verb::Skip, _) => None,
         (Verb::Delete, S::Active | S::Failed) => Some(NewDeprovisioning),
         (Verb::Delete, S::Deleted) => None,
@@ -164,7 +203,7 @@ mod tests {
 
     /// Rows: situations in the order of `ALL`. Columns: retry rollback pause resume skip abandon delete.
     /// `r` recorded, `n` new run, `d` new deprovisioning, `a` already so, `.` invalid.
-    const TABLE: [&str; 11] = [
+    const TABLE: [&str; 16] = [
         "rrr.rrr", // Forward
         "rr.rrrr", // ForwardPaused
         "r.r..rr", // RollingBack
@@ -173,6 +212,11 @@ mod tests {
         "r.r..ra", // Deprovisioning
         "r..r.rr", // DeprovisioningPaused
         "r...rrr", // DeprovisioningStuck
+        "rrr..rr", // Changing
+        "rr.r.rr", // ChangingPaused
+        "r.r..rr", // Restoring
+        "r..r.rr", // RestoringPaused
+        "r...rrr", // RestoringStuck
         "......d", // Active
         "n.....d", // Failed
         ".......", // Deleted

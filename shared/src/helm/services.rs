@@ -98,7 +98,7 @@ fn values(tenant: &Tenant, platform: &Platform, service: &str) -> Value {
     json!({
         "fullnameOverride": service,
         "serviceAccountName": SERVICE_ACCOUNT,
-        "replicaCount": 1,
+        "replicaCount": i32::from(!tenant.suspended),
         "image": {
             "repository": format!("{}/{service}", platform.charts.image_registry),
             "tag": platform.charts.image_tag,

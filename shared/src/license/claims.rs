@@ -23,13 +23,32 @@ pub struct Claims {
     pub plan: Tier,
     /// What it allows.
     pub limits: Limits,
+    /// Nothing of the tenant is to be served until a newer licence says otherwise. Not written where it is not so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspended: bool,
     /// When it was issued.
     pub issued: i64,
     /// From when on it is worth nothing.
     pub expires: i64,
 }
 
+/// What a licence grants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// What the tenant pays for.
+    pub plan: Tier,
+    /// What it allows.
+    pub limits: Limits,
+    /// See [`Claims::suspended`].
+    pub suspended: bool,
+}
+
 impl Claims {
+    /// What it grants.
+    pub fn terms(&self) -> Terms {
+        Terms { plan: self.plan, limits: self.limits, suspended: self.suspended }
+    }
+
     /// Whether it was issued later than `other`.
     pub fn newer_than(&self, other: &Self) -> bool {
         (self.issued, self.id) > (other.issued, other.id)
@@ -60,6 +79,7 @@ pub(super) mod tests {
             tenant: "550e8400-e29b-41d4-a716-446655440000".parse().unwrap(),
             plan: Tier::Professional,
             limits: Limits { members: Some(5_000), monthly_api_calls: None },
+            suspended: false,
             issued: 1_700_000_000,
             expires: 1_731_536_000,
         }
@@ -79,6 +99,7 @@ pub(super) mod tests {
             json.replace("5000", "5e3"),
             json.replace(r#""issued""#, r#""colour":1,"issued""#),
             json.replace(r#"{"members":5000}"#, r#"{"members":5000,"monthly_api_calls":null}"#),
+            json.replace(r#""issued""#, r#""suspended":false,"issued""#),
             String::new(),
         ] {
             assert_eq!(Claims::decode(&URL_SAFE_NO_PAD.encode(&other)), None, "{other}");

@@ -16,7 +16,7 @@ mod rewrap;
 mod sign;
 mod verify;
 
-pub use claims::Claims;
+pub use claims::{Claims, Terms};
 #[cfg(feature = "license_seal")]
 pub use keys::{KeyError, seals, signer};
 #[cfg(feature = "license_seal")]

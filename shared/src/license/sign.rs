@@ -9,9 +9,8 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::{Claims, PublicKeys, VERSION};
-use crate::model::{TenantId, Tier};
-use crate::platform::Limits;
+use super::{Claims, PublicKeys, Terms, VERSION};
+use crate::model::TenantId;
 
 /// The signing keys. They wipe themselves when dropped.
 pub struct Signer {
@@ -46,21 +45,15 @@ impl Signer {
 
     /// A licence from `issued` to `expires` (seconds since 1970), with an id of its own. None if there is no key to sign
     /// with, which [`super::signer`] has seen to.
-    pub fn issue(
-        &self,
-        tenant: TenantId,
-        plan: Tier,
-        limits: Limits,
-        issued: i64,
-        expires: i64,
-    ) -> Option<Signed> {
+    pub fn issue(&self, tenant: TenantId, terms: Terms, issued: i64, expires: i64) -> Option<Signed> {
         let key = self.keys.get(&self.sign_with)?;
         let claims = Claims {
             key_id: self.sign_with.clone(),
             id: Uuid::now_v7(),
             tenant,
-            plan,
-            limits,
+            plan: terms.plan,
+            limits: terms.limits,
+            suspended: terms.suspended,
             issued,
             expires,
         };

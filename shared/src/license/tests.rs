@@ -55,7 +55,8 @@ impl Keys {
 }
 
 fn issue(signer: &Signer, tenant: TenantId) -> Signed {
-    signer.issue(tenant, Tier::Free, Limits::default(), NOW, NOW + 60).unwrap()
+    let terms = Terms { plan: Tier::Free, limits: Limits::default(), suspended: false };
+    signer.issue(tenant, terms, NOW, NOW + 60).unwrap()
 }
 
 #[test]

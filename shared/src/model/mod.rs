@@ -1,9 +1,11 @@
 //! The tenant and the names that belong to it, parsed once at the edge.
 
+mod change;
 mod ids;
 mod names;
 mod tenant;
 
+pub use change::{Change, Container};
 pub use ids::{ClaimId, RunId, TenantId};
 pub use names::{InvalidSlug, Namespace, PhaseName, Slug};
 pub(crate) use tenant::names;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Slug, TenantId};
+use super::{Container, Slug, TenantId};
 use crate::secret::SecretRef;
 
 /// A text that names no member of a closed list.
@@ -133,6 +133,12 @@ pub struct Tenant {
     /// Where its alerts go.
     #[serde(default)]
     pub alerting: Alerting,
+    /// Nothing of it is to run, and its licence is refused; its data stays.
+    #[serde(default)]
+    pub suspended: bool,
+    /// What was chosen for its own tenant-api.
+    #[serde(default)]
+    pub container: Container,
     /// Who asked for it (the token's name).
     pub created_by: String,
     /// When it was asked for.

@@ -264,6 +264,8 @@ mod tests {
             has_dedicated_database: true,
             cost_center: None,
             alerting: crate::model::Alerting::default(),
+            suspended: false,
+            container: crate::model::Container::default(),
             created_by: "admin@matih.ai".into(),
             created_at: "2026-02-12T10:00:00Z".parse().unwrap(),
         }

@@ -125,7 +125,7 @@ impl Runner {
                 run_id: claimed.hold.run_id,
                 epoch: claimed.hold.epoch,
                 scope: match claimed.run.kind {
-                    machine::RunKind::Provision => Scope::Run,
+                    machine::RunKind::Provision | machine::RunKind::Change => Scope::Run,
                     machine::RunKind::Deprovision => Scope::Tenant,
                 },
             },
@@ -172,6 +172,13 @@ impl Runner {
         let work = async {
             let done = async {
                 if claimed.run.direction == Direction::Backward {
+                    if let Some(before) = &claimed.before {
+                        // A change is undone by making again what was so before.
+                        return Ok(match phase.apply(before, step).await? {
+                            Progress::Done(_) => Progress::Done(None),
+                            Progress::Wait(wait) => Progress::Wait(wait),
+                        });
+                    }
                     let progress = phase.revert(plan, claimed.checkpoint.as_ref(), step).await?;
                     Ok(match progress {
                         Progress::Done(()) => Progress::Done(None),

@@ -9,7 +9,7 @@ use sqlx::types::Json;
 
 use super::{Store, StoreError, StoreResult};
 use crate::decide::machine::{self, RunStatus};
-use crate::model::{Alerting, ClaimId, OnFailure, PhaseName, RunId, Tenant, TenantId};
+use crate::model::{Alerting, Change, ClaimId, Container, OnFailure, PhaseName, RunId, Tenant, TenantId};
 use crate::phase::{Interrupt, Operation};
 use crate::platform::Engine;
 
@@ -43,11 +43,13 @@ pub struct Claimed {
     pub plan: Option<Value>,
     /// Its checkpoint, if it was ever done.
     pub checkpoint: Option<Value>,
+    /// In a change, the plan that held before, if the tenant had the phase.
+    pub before: Option<Value>,
     /// How often in a row it has waited.
     pub waits: i32,
     /// For how long.
     pub waited: Duration,
-    /// The checkpoints of the phases before it, as long as it has no plan; for the inventory, of all.
+    /// The checkpoints of the phases before it, as long as it has no plan; for the inventory, and in a change, of all.
     pub earlier: BTreeMap<String, Value>,
     /// The operations of the attempt before.
     pub operations: Vec<Operation>,
@@ -121,17 +123,21 @@ impl Store {
                    RETURNING p.*
                )
                SELECT run.epoch, run.kind, run.direction, run.status, run.cursor, run.delete_after, run.abandoning,
-                      run.phases,
+                      run.phases, run.change AS "change: Json<Change>",
                       GREATEST(0, EXTRACT(EPOCH FROM run.lost_at + make_interval(secs => $5) - clock_timestamp()))::float8
                           AS settles_in,
                       phase.name AS phase, phase.plan, phase.checkpoint, phase.failures, phase.waits,
-                      phase.operations, clock_timestamp() AS "at!",
+                      phase.operations, phase.before_plan, clock_timestamp() AS "at!",
                       EXTRACT(EPOCH FROM clock_timestamp() - phase.wait_since)::float8 AS waited,
                       EXTRACT(EPOCH FROM clock_timestamp() - phase.unavailable_since)::float8 AS unavailable_for,
                       t.id AS tenant_id, t.slug, t.name, t.tier, t.region, t.admin_email, t.deployment_strategy,
                       t.has_dedicated_database, t.cost_center, t.alerting, t.created_by, t.created_at, t.on_failure,
+                      t.container AS "container: Json<Container>", t.status = 'SUSPENDED' AS "suspended!",
                       t.status = 'PENDING' AS "pending!",
-                      CASE WHEN phase.plan IS NULL THEN
+                      CASE WHEN phase.plan IS NULL AND run.kind = 'change' THEN
+                          (SELECT jsonb_object_agg(h.name, h.checkpoint) FROM tenant_phases h
+                           WHERE h.tenant_id = run.tenant_id AND h.checkpoint IS NOT NULL)
+                      WHEN phase.plan IS NULL THEN
                           (SELECT jsonb_object_agg(q.name, q.checkpoint) FROM provisioning_phases q
                            WHERE q.run_id = run.id AND q.position >= 0
                               AND (q.position < run.cursor OR run.cursor < 0)
@@ -154,7 +160,8 @@ impl Store {
             Some(Value::Object(map)) => map.into_iter().collect(),
             _ => BTreeMap::new(),
         };
-        Ok(Some(Box::new(Claimed {
+        let change = row.change.map(|change| change.0).unwrap_or_default();
+        let mut claimed = Box::new(Claimed {
             hold: Hold { run_id, seq, epoch: row.epoch, claim: Some(claim) },
             tenant: Tenant {
                 id: TenantId(row.tenant_id),
@@ -167,6 +174,8 @@ impl Store {
                 has_dedicated_database: row.has_dedicated_database,
                 cost_center: row.cost_center,
                 alerting: alerting(row.alerting)?,
+                suspended: row.suspended,
+                container: row.container.0,
                 created_by: row.created_by,
                 created_at: row.created_at,
             },
@@ -179,6 +188,7 @@ impl Store {
                 on_failure: row.on_failure.parse::<OnFailure>().map_err(|_| known("on_failure"))?,
                 delete_after: row.delete_after,
                 abandoning: row.abandoning,
+                becomes: change.status,
                 request: None,
                 failures: row.failures,
                 unavailable_for: seconds(row.unavailable_for),
@@ -188,12 +198,15 @@ impl Store {
             phase: row.phase.into(),
             plan: row.plan,
             checkpoint: row.checkpoint,
+            before: row.before_plan,
             waits: row.waits,
             waited: seconds(row.waited),
             earlier,
             operations: serde_json::from_value(row.operations).map_err(|_| known("operations"))?,
             at: row.at,
-        })))
+        });
+        change.apply_to(&mut claimed.tenant);
+        Ok(Some(claimed))
     }
 
     /// The first step of a tenant is claimed. A statement of its own, for once a run; lost with its worker, the next claim
@@ -248,7 +261,7 @@ impl Store {
                        sweep_at = clock_timestamp() + make_interval(secs => $5 + 1)
                    WHERE id = $1 AND seq = $2 AND epoch = $3 AND claim = $4 AND lease_until > clock_timestamp()
                      AND (request IS NULL OR $6::jsonb IS NULL)
-                   RETURNING id, tenant_id, cursor, direction
+                   RETURNING id, tenant_id, cursor, direction, kind
                ), phase AS (
                    UPDATE provisioning_phases p
                    SET operations = COALESCE($6, p.operations), plan = COALESCE(p.plan, $7)
@@ -257,9 +270,12 @@ impl Store {
                    RETURNING p.name, p.position
                ), held AS (
                    INSERT INTO tenant_phases (tenant_id, position, name, plan)
-                   SELECT run.tenant_id, phase.position, phase.name, $7 FROM run, phase
-                   WHERE $7::jsonb IS NOT NULL AND run.direction = 'forward'
-                   ON CONFLICT (tenant_id, name) DO NOTHING
+                   -- What only a change has brought is undone before what the tenant was made with.
+                   SELECT run.tenant_id, phase.position + CASE run.kind WHEN 'change' THEN 1000 ELSE 0 END,
+                          phase.name, $7
+                   FROM run, phase WHERE $7::jsonb IS NOT NULL AND run.direction = 'forward'
+                   ON CONFLICT (tenant_id, name) DO UPDATE SET plan = excluded.plan, updated_at = clock_timestamp()
+                   WHERE EXISTS (SELECT FROM run WHERE run.kind = 'change')
                )
                SELECT id FROM run"#,
             hold.run_id.0,

@@ -150,6 +150,9 @@ impl Store {
         if made.rows_affected() == 0 {
             return Err(CreateError::SlugTaken(new.slug.clone()));
         }
+        sqlx::query!("INSERT INTO tenant_audit_numbers (tenant_id, number) VALUES ($1, 0)", id.0)
+            .execute(&mut *transaction)
+            .await?;
         if let Some(domain) = &new.domain {
             domains::claim(&mut transaction, id, domain, rules).await?;
         }
@@ -228,7 +231,7 @@ pub(super) async fn insert_deprovisioning(
     Ok(id)
 }
 
-/// One row of the audit log, numbered under the tenant's row lock.
+/// One row of the audit log, numbered under the lock of the tenant and of its number.
 pub(super) async fn audit(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -239,13 +242,15 @@ pub(super) async fn audit(
 ) -> StoreResult<()> {
     sqlx::query!(
         r#"WITH tenant AS (
-               UPDATE tenants SET audit_number = audit_number + 1, updated_at = clock_timestamp() WHERE id = $1
-               RETURNING audit_number
+               UPDATE tenants SET updated_at = clock_timestamp() WHERE id = $1 RETURNING id
+           ), numbered AS (
+               UPDATE tenant_audit_numbers n SET number = n.number + 1 FROM tenant WHERE n.tenant_id = tenant.id
+               RETURNING n.number
            )
            INSERT INTO provisioning_audit_logs (tenant_id, number, run_id, seq, action, phase, actor, detail)
-           SELECT $1, tenant.audit_number, $2, r.seq, $3,
+           SELECT $1, numbered.number, $2, r.seq, $3,
                   CASE WHEN r.cursor >= 0 THEN r.phases[r.cursor + 1] END, $4, $5
-           FROM tenant LEFT JOIN provisioning_runs r ON r.id = $2"#,
+           FROM numbered LEFT JOIN provisioning_runs r ON r.id = $2"#,
         tenant.0,
         run.map(|run| run.0) as Option<Uuid>,
         action,

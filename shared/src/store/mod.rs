@@ -3,6 +3,7 @@
 //! Every change of a run is one statement (state, checkpoint, audit row and outbox together), fenced by run, seq, epoch
 //! and claim; times are the database's own.
 
+mod change;
 mod claim;
 mod connections;
 mod create;
@@ -18,6 +19,7 @@ mod transition;
 
 use sqlx::postgres::PgConnectOptions;
 
+pub use change::{ChangeError, Changing};
 pub use claim::{Claim, Claimed, Disposition, Hold};
 pub use create::{CreateError, NewTenant};
 pub use domains::{ClaimError, DomainRow};

@@ -10,7 +10,9 @@ use super::{Hold, Store, StoreError, StoreResult};
 use crate::decide::machine::{self, Direction, Event, INVENTORY};
 use crate::decide::verbs::{self, Effect, Request, Situation, Verb};
 use crate::decide::{phases, phases::PhaseFacts};
-use crate::model::{ClaimId, DeploymentType, PhaseName, RunId, Tenant, TenantId, TenantStatus};
+use crate::model::{
+    Change, ClaimId, Container, DeploymentType, PhaseName, RunId, Tenant, TenantId, TenantStatus,
+};
 use crate::phase::ErrorRecord;
 use crate::platform::Engine;
 
@@ -357,6 +359,7 @@ async fn load(connection: &mut PgConnection, run_id: RunId, engine: &Engine) -> 
                   EXTRACT(EPOCH FROM clock_timestamp() - p.unavailable_since)::float8 AS unavailable_for,
                   t.id AS tenant_id, t.slug, t.name, t.tier, t.region, t.admin_email, t.deployment_strategy,
                   t.has_dedicated_database, t.cost_center, t.alerting, t.created_by, t.created_at, t.on_failure,
+                  t.container AS "container: Json<Container>", r.change AS "change: Json<Change>",
                   t.status AS tenant_status
            FROM provisioning_runs r
            JOIN provisioning_phases p ON p.run_id = r.id AND p.position = r.cursor
@@ -381,6 +384,7 @@ async fn load(connection: &mut PgConnection, run_id: RunId, engine: &Engine) -> 
             on_failure: row.on_failure.parse().map_err(StoreError::unreadable)?,
             delete_after: row.delete_after,
             abandoning: row.abandoning,
+            becomes: row.change.and_then(|change| change.0.status),
             request: row.request.map(|request| request.0),
             failures: row.failures,
             unavailable_for: seconds(row.unavailable_for),
@@ -399,6 +403,8 @@ async fn load(connection: &mut PgConnection, run_id: RunId, engine: &Engine) -> 
             has_dedicated_database: row.has_dedicated_database,
             cost_center: row.cost_center,
             alerting: super::claim::alerting(row.alerting)?,
+            suspended: row.tenant_status == TenantStatus::Suspended.as_str(),
+            container: row.container.0,
             created_by: row.created_by,
             created_at: row.created_at,
         },

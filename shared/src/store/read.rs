@@ -53,6 +53,8 @@ pub struct RunRow {
     pub request: Option<Value>,
     pub pause_reason: Option<Value>,
     pub leftovers: Option<Value>,
+    pub change: Option<Value>,
+    pub error: Option<Value>,
     pub actor: String,
     pub created_at: DateTime<Utc>,
     pub finished_at: Option<DateTime<Utc>>,
@@ -199,7 +201,7 @@ impl Store {
         let run = sqlx::query_as!(
             RunRow,
             r#"SELECT id, kind, status, direction, cursor, seq, claim IS NOT NULL AS "claimed!", next_attempt_at, request,
-                      pause_reason, leftovers, actor, created_at, finished_at
+                      pause_reason, leftovers, change, error, actor, created_at, finished_at
                FROM provisioning_runs WHERE tenant_id = $1 ORDER BY created_at DESC LIMIT 1"#,
             id.0
         )

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{Hold, Store, StoreResult};
 use crate::decide::machine::{Direction, PhaseState, RunKind, RunStatus, Transition};
-use crate::model::{Tenant, TenantStatus};
+use crate::model::{RunId, Tenant, TenantStatus};
 use crate::phase::Operation;
 use crate::platform::Engine;
 
@@ -63,8 +63,9 @@ impl Store {
         hand_over: bool,
     ) -> StoreResult<Applied> {
         let mut connection = self.pool.get().await?;
-        // A step in the middle of a run is one statement, and so one exchange with the server; the end of a run is more.
-        let written = if to.finished() {
+        // A step in the middle of a run is one statement, and so one exchange with the server; the end of a run is more, and
+        // a change of a living tenant happens seldom.
+        let written = if to.finished() || cause.kind == RunKind::Change {
             let mut transaction = connection.begin().await?;
             let written = write_in(&mut transaction, hold, cause, to, left, engine, hand_over).await?;
             let committed = transaction.commit().await;
@@ -107,8 +108,11 @@ pub(super) async fn write_in(
     hand_over: bool,
 ) -> StoreResult<Option<i64>> {
     let written = write(&mut *connection, hold, cause, to, left, engine, hand_over).await?;
+    if written.is_some() && cause.kind == RunKind::Change {
+        super::change::hold(&mut *connection, hold.run_id, cause, to).await?;
+    }
     if written.is_some() && to.finished() {
-        finish(&mut *connection, cause, to).await?;
+        finish(&mut *connection, hold.run_id, cause, to).await?;
     }
     if written.is_some() && to.deprovision_next {
         super::create::insert_deprovisioning(connection, cause.tenant.id, cause.actor).await?;
@@ -117,12 +121,18 @@ pub(super) async fn write_in(
 }
 
 /// What the end of a run changes besides: who is told, and that nothing is left to be undone.
-async fn finish(connection: &mut PgConnection, cause: &Cause<'_>, to: &Transition) -> StoreResult<()> {
+async fn finish(
+    connection: &mut PgConnection,
+    run_id: RunId,
+    cause: &Cause<'_>,
+    to: &Transition,
+) -> StoreResult<()> {
     // Until nothing is left, what was planned for the tenant stays known: a rollback leaves what an earlier run created, an
     // abandoned run leaves anything, and only a deprovisioning over these rows takes it away.
     let nothing_left = match cause.kind {
         RunKind::Provision => to.status == RunStatus::Failed,
         RunKind::Deprovision => to.status == RunStatus::Succeeded,
+        RunKind::Change => false,
     };
     if nothing_left {
         sqlx::query!("DELETE FROM tenant_phases WHERE tenant_id = $1", cause.tenant.id.0)
@@ -131,12 +141,14 @@ async fn finish(connection: &mut PgConnection, cause: &Cause<'_>, to: &Transitio
     }
     let events = events(cause, to);
     sqlx::query!(
-        // The error is the tenant's as it is stored: a rollback has written it when it began, many transitions ago.
+        // The error is the tenant's, or the change's, as it is stored: a rollback has written it when it began, many
+        // transitions ago.
         r#"INSERT INTO outbox (id, tenant_id, sink, type, payload)
            SELECT e.id, t.id, e.sink, e.type,
-                  CASE WHEN t.status = 'FAILED' THEN e.payload || jsonb_build_object('error', t.provisioning_error)
+                  CASE WHEN r.error IS NOT NULL THEN e.payload || jsonb_build_object('error', r.error)
+                       WHEN t.status = 'FAILED' THEN e.payload || jsonb_build_object('error', t.provisioning_error)
                        ELSE e.payload END
-           FROM tenants t
+           FROM tenants t JOIN provisioning_runs r ON r.id = $6
                 CROSS JOIN unnest($2::uuid[], $3::text[], $4::text[], $5::jsonb[]) AS e (id, sink, type, payload)
            WHERE t.id = $1"#,
         cause.tenant.id.0,
@@ -144,6 +156,7 @@ async fn finish(connection: &mut PgConnection, cause: &Cause<'_>, to: &Transitio
         &events.sinks,
         &events.types,
         &events.payloads,
+        run_id.0,
     )
     .execute(connection)
     .await?;
@@ -161,7 +174,10 @@ async fn write(
     hand_over: bool,
 ) -> sqlx::Result<Option<i64>> {
     let phase = &to.phase;
-    let done_forward = phase.state == Some(PhaseState::Done) && cause.direction == Direction::Forward;
+    let change = cause.kind == RunKind::Change;
+    let done_forward =
+        phase.state == Some(PhaseState::Done) && cause.direction == Direction::Forward && !change;
+    let tenant_error = to.tenant_error.as_ref().filter(|_| !change);
     let clears_error =
         matches!(phase.state, Some(PhaseState::Done | PhaseState::Reverted | PhaseState::Skipped));
     let actions: Vec<String> = to.audit.iter().map(|audit| audit.action.to_owned()).collect();
@@ -205,22 +221,26 @@ async fn write(
                    updated_at = clock_timestamp()
            ), tenant AS (
                UPDATE tenants t
-               SET audit_number = t.audit_number + cardinality($29::text[]),
-                   status = COALESCE($30, t.status),
+               SET status = COALESCE($30, t.status),
                    provisioning_error = CASE WHEN $30 = 'ACTIVE' THEN NULL ELSE COALESCE($31, t.provisioning_error) END,
                    provisioning_completed_at =
-                       CASE WHEN $30 = 'ACTIVE' THEN clock_timestamp() ELSE t.provisioning_completed_at END,
+                       CASE WHEN $30 = 'ACTIVE' AND $36 THEN clock_timestamp() ELSE t.provisioning_completed_at END,
                    deleted_at = CASE WHEN $30 = 'DELETED' THEN clock_timestamp() ELSE t.deleted_at END,
                    updated_at = clock_timestamp()
-               FROM run WHERE t.id = run.tenant_id
-               RETURNING t.audit_number
+               FROM run WHERE t.id = run.tenant_id AND ($30::text IS NOT NULL OR $31::jsonb IS NOT NULL)
+               RETURNING t.id
+           ), numbered AS (
+               -- Locked after the tenant, as whoever begins a run does.
+               UPDATE tenant_audit_numbers n SET number = n.number + cardinality($29::text[])
+               FROM run LEFT JOIN tenant ON true WHERE n.tenant_id = run.tenant_id
+               RETURNING n.number
            ), audit AS (
                INSERT INTO provisioning_audit_logs (tenant_id, number, run_id, seq, action, phase, actor, detail)
-               SELECT run.tenant_id, tenant.audit_number - cardinality($29::text[]) + a.nth, run.id, run.seq, a.action,
+               SELECT run.tenant_id, numbered.number - cardinality($29::text[]) + a.nth, run.id, run.seq, a.action,
                       CASE WHEN a.of_phase THEN phase.name END, $34,
                       a.detail || CASE WHEN $14 AND NOT a.of_phase THEN jsonb_build_object('durationMs',
                           (EXTRACT(EPOCH FROM clock_timestamp() - run.created_at) * 1000)::bigint) ELSE '{}' END
-               FROM run CROSS JOIN tenant LEFT JOIN phase ON true
+               FROM run CROSS JOIN numbered LEFT JOIN phase ON true
                     CROSS JOIN unnest($29::text[], $32::bool[], $33::jsonb[]) WITH ORDINALITY
                         AS a (action, of_phase, detail, nth)
            )
@@ -255,11 +275,12 @@ async fn write(
         done_forward,
         &actions,
         to.tenant.map(TenantStatus::as_str),
-        to.tenant_error.as_ref().map(Json) as _,
+        tenant_error.map(Json) as _,
         &of_phase,
         &details,
         cause.actor,
         phase.forgets_lost,
+        cause.kind == RunKind::Provision,
     )
     .fetch_optional(connection)
     .await?;
@@ -278,6 +299,13 @@ struct Events {
 /// Who is told that a run has ended.
 fn events(cause: &Cause<'_>, to: &Transition) -> Events {
     let (kind, sinks): (_, &[&str]) = match to.tenant {
+        Some(TenantStatus::Suspended) => ("tenant.suspended", &["kafka"]),
+        Some(TenantStatus::Active) if cause.kind == RunKind::Change => ("tenant.resumed", &["kafka"]),
+        None if cause.kind == RunKind::Change && to.status == RunStatus::Succeeded => {
+            ("tenant.changed", &["kafka"])
+        }
+        // Those who use the tenant notice nothing of it; those who asked for the change do.
+        None if cause.kind == RunKind::Change => ("tenant.change_failed", &["kafka", "operators"]),
         Some(TenantStatus::Active) => ("tenant.provisioned", &["kafka", "email"]),
         Some(TenantStatus::Failed) => ("tenant.provisioning_failed", &["kafka", "email", "operators"]),
         Some(TenantStatus::Deleted) => ("tenant.deprovisioned", &["kafka"]),

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod broker_loss;
+mod changes;
 mod dead_letters;
 mod deprovision_at_once;
 mod duplicates;

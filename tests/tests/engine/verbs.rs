@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use queue::Dispatcher;
 use shared::decide::verbs::{Effect, Situation, Verb, effect};
-use shared::model::TenantId;
+use shared::model::{Change, TenantId, Tier};
 use shared::phase::{Error, Progress, Result};
 use shared::store::{OperateError, StatusRow};
 use tests::World;
@@ -80,15 +80,19 @@ impl Script {
             S::RollingBack | S::RollbackPaused | S::Deprovisioning | S::DeprovisioningPaused => Waits,
             _ => Succeeds,
         };
-        let provisioned = matches!(
-            situation,
-            S::Deprovisioning | S::DeprovisioningPaused | S::DeprovisioningStuck | S::Active | S::Deleted
-        );
+        let changing = changes(situation);
+        let provisioned = changing
+            || matches!(
+                situation,
+                S::Deprovisioning | S::DeprovisioningPaused | S::DeprovisioningStuck | S::Active | S::Deleted
+            );
         self.set(slug, if provisioned { Succeeds } else { Waits }, backward);
         let tenant = world.tenant(slug, &["ONE", HELD]).await;
         if provisioned {
             world.until(tenant, "ACTIVE").await;
-            if situation != S::Active {
+            if changing {
+                self.change(world, slug, tenant, situation).await;
+            } else if situation != S::Active {
                 world.ask(tenant, Verb::Delete).await.unwrap();
             }
         } else {
@@ -97,17 +101,27 @@ impl Script {
                 world.ask(tenant, Verb::Rollback).await.unwrap();
             }
         }
-        if matches!(situation, S::RollbackPaused | S::DeprovisioningPaused) {
+        if matches!(situation, S::RollbackPaused | S::DeprovisioningPaused | S::RestoringPaused) {
             self.waiting(world, tenant).await;
         }
-        if matches!(situation, S::ForwardPaused | S::RollbackPaused | S::DeprovisioningPaused) {
+        if matches!(
+            situation,
+            S::ForwardPaused
+                | S::RollbackPaused
+                | S::DeprovisioningPaused
+                | S::ChangingPaused
+                | S::RestoringPaused
+        ) {
             world.ask(tenant, Verb::Pause).await.unwrap();
         }
         world
             .until_row(tenant, &format!("{situation}, with nobody at it"), |row| {
                 let wanted = situated(row) == situation && !row.run.claimed;
                 let parked = row.phases.iter().any(|phase| phase.waiting_on.is_some());
-                let moving = matches!(situation, S::Forward | S::RollingBack | S::Deprovisioning);
+                let moving = matches!(
+                    situation,
+                    S::Forward | S::RollingBack | S::Deprovisioning | S::Changing | S::Restoring
+                );
                 wanted && (parked || !moving)
             })
             .await;
@@ -117,6 +131,25 @@ impl Script {
         tenant
     }
 
+    /// Begins a change that waits, and takes it back where the situation says so.
+    async fn change(&self, world: &World, slug: &str, tenant: TenantId, situation: Situation) {
+        use Situation as S;
+        world.settled(tenant).await;
+        self.set(slug, Does::Waits, Does::Succeeds);
+        let smaller = Change { tier: Some(Tier::Free), ..Change::default() };
+        world.change(tenant, &smaller).await.unwrap();
+        world.until_row(tenant, "changing", |row| row.run.kind == "change").await;
+        self.waiting(world, tenant).await;
+        if matches!(situation, S::Changing | S::ChangingPaused) {
+            return;
+        }
+        // Made again as it was before: by the same way forward.
+        let stuck = situation == S::RestoringStuck;
+        self.set(slug, if stuck { Does::Fails } else { Does::Waits }, Does::Succeeds);
+        world.ask(tenant, Verb::Rollback).await.unwrap();
+        world.until_row(tenant, "on its way back", |row| row.run.direction == "backward").await;
+    }
+
     async fn waiting(&self, world: &World, tenant: TenantId) {
         world
             .until_row(tenant, "waiting", |row| {
@@ -124,6 +157,15 @@ impl Script {
             })
             .await;
     }
+}
+
+/// Whether it is one of a change's.
+fn changes(situation: Situation) -> bool {
+    use Situation as S;
+    matches!(
+        situation,
+        S::Changing | S::ChangingPaused | S::Restoring | S::RestoringPaused | S::RestoringStuck
+    )
 }
 
 fn situated(row: &StatusRow) -> Situation {
@@ -139,12 +181,17 @@ fn leads_to(situation: Situation, verb: Verb) -> (&'static str, &'static str) {
         S::Deprovisioning | S::DeprovisioningPaused | S::DeprovisioningStuck => ("DELETED", "succeeded"),
         _ => ("FAILED", "failed"),
     };
-    let forward = matches!(situation, S::Forward | S::ForwardPaused | S::Failed);
+    let forward =
+        matches!(situation, S::Forward | S::ForwardPaused | S::Failed | S::Changing | S::ChangingPaused);
     match verb {
+        // A tenant that is changed, or not, stays whole.
+        Verb::Abandon if changes(situation) => ("ACTIVE", "abandoned"),
+        Verb::Rollback if changes(situation) => ("ACTIVE", "failed"),
         Verb::Abandon => ("FAILED", "abandoned"),
         Verb::Delete => ("DELETED", "succeeded"),
         Verb::Rollback => ("FAILED", "failed"),
         _ if forward => ("ACTIVE", "succeeded"),
+        _ if changes(situation) => ("ACTIVE", "failed"),
         _ => backward,
     }
 }
@@ -206,7 +253,8 @@ async fn one_of_the_table(world: &World, script: &Script, nth: usize, situation:
             row.tenant.status == status && row.run.status == run
         })
         .await;
-    let effects = world.effects(&slug).await;
+    // A change makes its phase again, and so does its undo.
+    let effects = if changes(situation) { Vec::new() } else { world.effects(&slug).await };
     let twice = effects.iter().enumerate().any(|(nth, effect)| nth > 0 && effects[nth - 1] == *effect);
     assert!(!twice, "{verb} while {situation}: {effects:?}");
     world.actions(tenant).await;

@@ -7,6 +7,7 @@ mod address;
 mod everywhere;
 mod foreign;
 mod helms;
+mod living;
 mod names;
 mod outages;
 mod paused;

@@ -83,6 +83,8 @@ impl<'a> Set<'a> {
             has_dedicated_database: dedicated,
             cost_center: None,
             alerting: shared::model::Alerting::default(),
+            suspended: false,
+            container: shared::model::Container::default(),
             created_by: "tester".into(),
             created_at: chrono::Utc::now(),
         };

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use serde_json::{Value, json};
-use shared::license::{seals, signer};
+use shared::license::{Terms, seals, signer};
 use shared::model::{RunId, TenantId, Tier};
 use shared::phase::{Owner, Scope};
 use shared::platform::{Delivery, Limits, Platform, Region, RegionDatabase, Seconds};
@@ -53,10 +53,11 @@ async fn issue(station: &Station, platform: &Platform, tenant: TenantId) -> Uuid
         scope: Scope::Run,
     };
     let now = chrono::Utc::now();
+    let terms = Terms { plan: Tier::Free, limits: Limits::default(), suspended: false };
     let expires_at = now + chrono::Duration::days(1);
     let signed = signer(&platform.license)
         .unwrap()
-        .issue(tenant, Tier::Free, Limits::default(), now.timestamp(), expires_at.timestamp())
+        .issue(tenant, terms, now.timestamp(), expires_at.timestamp())
         .unwrap();
     let sealed = seals(&platform.license).unwrap().seal(Purpose::License, tenant, &signed.text).unwrap();
     let current = station.world.store.license(tenant).await.unwrap().map(|license| license.id);

@@ -72,6 +72,8 @@ impl<P: Phase> World<P> {
             has_dedicated_database: true,
             cost_center: None,
             alerting: Alerting::default(),
+            suspended: false,
+            container: shared::model::Container::default(),
             created_by: "test".into(),
             created_at: "2026-02-12T10:00:00Z".parse().unwrap(),
         };

@@ -84,6 +84,8 @@ impl World {
                 has_dedicated_database: strategy == Strategy::Database,
                 cost_center: None,
                 alerting: shared::model::Alerting::default(),
+                suspended: false,
+                container: shared::model::Container::default(),
                 created_by: "test".into(),
                 created_at: chrono::Utc::now(),
             },

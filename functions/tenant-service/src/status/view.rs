@@ -46,6 +46,10 @@ struct Run<'a> {
     request: Option<&'a Value>,
     pause_reason: Option<&'a Value>,
     leftovers: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    change: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a Value>,
     started_at: DateTime<Utc>,
     finished_at: Option<DateTime<Utc>>,
     next_attempt_at: Option<DateTime<Utc>>,
@@ -137,6 +141,8 @@ impl<'a> Run<'a> {
             request: row.request.as_ref(),
             pause_reason: row.pause_reason.as_ref(),
             leftovers: row.leftovers.as_ref(),
+            change: row.change.as_ref(),
+            error: row.error.as_ref(),
             started_at: row.created_at,
             finished_at: row.finished_at,
             // Nothing is attempted while an operator is waited for, and a worker that is at it needs no next time.

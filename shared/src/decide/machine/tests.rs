@@ -13,6 +13,7 @@ fn run() -> Run {
         on_failure: OnFailure::Rollback,
         delete_after: false,
         abandoning: false,
+        becomes: None,
         request: None,
         failures: 0,
         unavailable_for: Duration::ZERO,
@@ -155,4 +156,32 @@ fn a_retry_asked_for_during_a_wait_begins_the_wait_anew() {
     assert!(go(&run(), &wait).phase.waits);
     let to = go(&Run { request: ask(Verb::Retry), ..run() }, &wait);
     assert_eq!((to.phase.waits, to.delay, to.status), (false, Duration::ZERO, RunStatus::Running));
+}
+
+#[test]
+fn a_change_ends_with_the_tenant_as_wanted_or_as_it_was() {
+    let change = Run { kind: RunKind::Change, on_failure: OnFailure::Pause, ..run() };
+    let last = Run { cursor: 2, ..change.clone() };
+    let to = go(&last, &Event::Done);
+    assert_eq!((to.status, to.tenant), (RunStatus::Succeeded, None));
+    let to = go(&Run { becomes: Some(TenantStatus::Suspended), ..last }, &Event::Done);
+    assert_eq!((to.status, to.tenant), (RunStatus::Succeeded, Some(TenantStatus::Suspended)));
+    // Taken back whatever was said of the tenant's making, and not before an effect of a lost worker has landed.
+    let to = go(&change, &Event::Fatal(error()));
+    assert_eq!(
+        (to.direction, to.cursor, to.status, to.delay),
+        (Direction::Backward, 1, RunStatus::Running, change.settles_in)
+    );
+    let back = Run { direction: Direction::Backward, cursor: 0, ..change };
+    let to = go(&back, &Event::Done);
+    assert_eq!(
+        (to.status, to.tenant, to.cursor),
+        (RunStatus::Failed, None, 0),
+        "no inventory of a living tenant"
+    );
+    let to = go(&Run { delete_after: true, ..back.clone() }, &Event::Done);
+    assert!(to.deprovision_next);
+    assert_eq!(to.tenant, Some(TenantStatus::Deprovisioning));
+    let to = go(&Run { request: ask(Verb::Abandon), ..back }, &Event::Requested);
+    assert_eq!((to.status, to.tenant), (RunStatus::Abandoned, None));
 }

@@ -28,6 +28,8 @@ pub async fn write(pool: &PgPool, group: &str, count: usize) -> HashSet<String> 
              SELECT gen_random_uuid(), $1 || '-' || nth, 'Bench', 'professional', 'eastus', 'admin@bench.example',
                     'container_per_tenant', 'bench', 'PENDING', 'bench'
              FROM generate_series(1, $2) AS nth RETURNING id
+         ), numbered AS (
+             INSERT INTO tenant_audit_numbers SELECT id, 0 FROM tenant
          ), run AS (
              INSERT INTO provisioning_runs (id, tenant_id, kind, status, direction, phases, cursor, actor,
                                             next_attempt_at, sweep_at)

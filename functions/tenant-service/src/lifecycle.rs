@@ -1,0 +1,142 @@
+//! Changes of a tenant that lives: another tier, suspended, resumed.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use shared::decide::deployment::{Characteristics, determine_deployment_type};
+use shared::model::{Change, DeploymentType, RunId, TenantId, TenantStatus, Tier, UnknownName};
+use shared::platform::Platform;
+use shared::store::{ChangeError, Changing, StoreError, TenantRow};
+
+use crate::app::App;
+use crate::auth::Actor;
+use crate::body;
+use crate::fields::Fields;
+use crate::problem::Problem;
+use crate::tenants::Known;
+use crate::tenants::view::{Links, TenantView, location};
+
+/// `PATCH /api/v1/tenants/{id}`: another tier. Answers with the run that makes it, a second call with the same run, and
+/// with the tenant once it is so.
+pub async fn change(
+    State(app): State<App>,
+    Extension(actor): Extension<Actor>,
+    Known(tenant): Known,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let object = body::object(&body::json_bytes(&headers, body)?)?;
+    let mut fields = Fields::new(object, "");
+    let tier = fields.one_of::<Tier>("tier");
+    let tier = fields.required("tier", tier);
+    let errors = fields.finish();
+    let Some(tier) = tier.filter(|_| errors.is_empty()) else {
+        return Err(Problem::invalid_fields(errors));
+    };
+    let row = app.store.tenant(tenant).await?.ok_or_else(|| Problem::no_tenant(&tenant.to_string()))?;
+    let reason = keeps_its_deployment(&row, tier, &app.platform)?;
+    begin(
+        &app,
+        tenant,
+        Change { tier: Some(tier), deployment_reason: Some(reason), ..Change::default() },
+        &actor,
+    )
+    .await
+}
+
+/// `POST /api/v1/tenants/{id}/suspend` and `…/resume`: nothing of it runs and its licence is refused, or the other way
+/// round. Repeated, answered as [`change`].
+pub async fn become_so(
+    status: TenantStatus,
+    State(app): State<App>,
+    Extension(actor): Extension<Actor>,
+    Known(tenant): Known,
+) -> Result<Response, Problem> {
+    begin(&app, tenant, Change { status: Some(status), ..Change::default() }, &actor).await
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Accepted {
+    tenant_id: TenantId,
+    run_id: RunId,
+    seq: i64,
+    pending: bool,
+    links: Links,
+}
+
+async fn begin(app: &App, tenant: TenantId, change: Change, actor: &Actor) -> Result<Response, Problem> {
+    let begun = app.store.change(tenant, &change, &actor.0).await;
+    let (run_id, seq) = match begun.map_err(|error| refusal(error, tenant))? {
+        Changing::Run { id, seq } => (id, seq),
+        Changing::Already => {
+            let row =
+                app.store.tenant(tenant).await?.ok_or_else(|| Problem::no_tenant(&tenant.to_string()))?;
+            return Ok(Json(TenantView::from(&row)).into_response());
+        }
+    };
+    tracing::info!(tenant.id = %tenant, run.id = %run_id, seq, ?change, actor = &*actor.0, "change asked");
+    app.announce().await;
+    let answer = Accepted { tenant_id: tenant, run_id, seq, pending: false, links: Links::of(tenant.0) };
+    Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
+}
+
+/// Why the tenant's deployment is still the right one in another tier. Fails where it is not: a tenant is not moved.
+fn keeps_its_deployment(row: &TenantRow, tier: Tier, platform: &Platform) -> Result<String, Problem> {
+    let unknown = |name: UnknownName| StoreError::Unreadable { what: name.to_string() };
+    let current: DeploymentType = row.deployment_strategy.parse().map_err(unknown)?;
+    let from: Tier = row.tier.parse().map_err(unknown)?;
+    if tier == from {
+        return Ok(row.deployment_reason.clone());
+    }
+    let moves = |why: String| {
+        Problem::new(
+            StatusCode::CONFLICT,
+            "deployment_would_change",
+            "The tenant would have to move",
+            format!("from {from} to {tier}: {why}"),
+        )
+        .next("Make another tenant in that tier and move the data, or keep the tier.")
+    };
+    if Tier::Enterprise == tier || Tier::Enterprise == from {
+        return Err(moves("an enterprise tenant's database is an instance of its own".into()));
+    }
+    let isolation = platform.regions.get(&row.region).map(|region| region.isolation).unwrap_or_default();
+    let characteristics = Characteristics {
+        tier,
+        compliance_required: row.compliance_required,
+        member_count: row.member_count,
+        monthly_api_calls: row.monthly_api_calls,
+        region: &row.region,
+        isolation,
+        requested: Some(current),
+    };
+    determine_deployment_type(&characteristics, &platform.deployment)
+        .map(|decision| decision.reason)
+        .map_err(|forbidden| moves(forbidden.to_string()))
+}
+
+fn refusal(error: ChangeError, tenant: TenantId) -> Problem {
+    match error {
+        ChangeError::Unknown => Problem::no_tenant(&tenant.to_string()),
+        ChangeError::NotNow(_) => Problem::new(
+            StatusCode::CONFLICT,
+            "invalid_transition",
+            "The tenant cannot be changed now",
+            error.to_string(),
+        )
+        .next(format!("GET {}/provisioning/status says what is under way.", location(tenant.0))),
+        ChangeError::Unmade => Problem::new(
+            StatusCode::CONFLICT,
+            "change_not_possible",
+            "The tenant has nothing that could be changed so",
+            error.to_string(),
+        )
+        .next("Look at the tenant's deploymentType."),
+        ChangeError::Store(error) => error.into(),
+    }
+}

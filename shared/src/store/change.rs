@@ -1,0 +1,223 @@
+//! Changes of living tenants: the run that makes one, and what holds for the tenant along its way.
+
+use serde_json::json;
+use sqlx::types::Json;
+use sqlx::{Connection as _, PgConnection};
+
+use super::create::audit;
+use super::transition::Cause;
+use super::{Store, StoreError, StoreResult};
+use crate::decide::changes;
+use crate::decide::machine::{Direction, PhaseState, RunKind, RunStatus, Transition};
+use crate::decide::verbs::Situation;
+use crate::model::{Change, Container, PhaseName, RunId, TenantId, TenantStatus, Tier};
+
+/// What a wish for a change led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changing {
+    /// The run that makes it, new or under way already.
+    Run {
+        /// The run.
+        id: RunId,
+        /// Where it is.
+        seq: i64,
+    },
+    /// It is so already.
+    Already,
+}
+
+/// Why no change was begun. Nothing is written then.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// No such tenant.
+    #[error("no such tenant")]
+    Unknown,
+    /// Only what is whole can be changed, and only one change at a time.
+    #[error("the tenant is {0}; only one that is ACTIVE or SUSPENDED, with no run under way, can be changed")]
+    NotNow(Situation),
+    /// None of the tenant's phases follows from what is to be changed.
+    #[error("nothing of this tenant follows from that")]
+    Unmade,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<sqlx::Error> for ChangeError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl Store {
+    /// Begins a change of a tenant that is whole. Asked for again while it is under way, it answers with the same run; once
+    /// it is so, nothing is begun.
+    pub async fn change(
+        &self,
+        tenant: TenantId,
+        change: &Change,
+        actor: &str,
+    ) -> Result<Changing, ChangeError> {
+        let mut connection = self.pool.get().await?;
+        let mut transaction = connection.begin().await?;
+        let begun = begin(&mut transaction, tenant, change, actor).await?;
+        let committed = transaction.commit().await;
+        connection.ended(committed)?;
+        Ok(begun)
+    }
+}
+
+async fn begin(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    change: &Change,
+    actor: &str,
+) -> Result<Changing, ChangeError> {
+    // The tenant's row is where runs are begun one after the other. No run's row is locked here.
+    let row = sqlx::query!(
+        r#"SELECT status, tier, container AS "container: Json<Container>" FROM tenants WHERE id = $1 FOR UPDATE"#,
+        tenant.0
+    )
+    .fetch_optional(&mut *connection)
+    .await?
+    .ok_or(ChangeError::Unknown)?;
+    let status: TenantStatus = row.status.parse().map_err(StoreError::unreadable)?;
+    let tier: Tier = row.tier.parse().map_err(StoreError::unreadable)?;
+    let under_way = sqlx::query!(
+        r#"SELECT id, seq, kind, direction, status, change AS "change: Json<Change>" FROM provisioning_runs
+           WHERE tenant_id = $1 AND finished_at IS NULL"#,
+        tenant.0
+    )
+    .fetch_optional(&mut *connection)
+    .await?;
+    if let Some(run) = under_way {
+        let kind: RunKind = run.kind.parse().map_err(StoreError::unreadable)?;
+        let direction: Direction = run.direction.parse().map_err(StoreError::unreadable)?;
+        if direction == Direction::Forward && run.change.is_some_and(|under_way| under_way.0 == *change) {
+            return Ok(Changing::Run { id: RunId(run.id), seq: run.seq });
+        }
+        let at: RunStatus = run.status.parse().map_err(StoreError::unreadable)?;
+        return Err(ChangeError::NotNow(Situation::of(status, Some((kind, direction, at)))));
+    }
+    if !matches!(status, TenantStatus::Active | TenantStatus::Suspended) {
+        return Err(ChangeError::NotNow(Situation::of(status, None)));
+    }
+    let held = sqlx::query_scalar!(
+        "SELECT name FROM tenant_phases WHERE tenant_id = $1 ORDER BY position",
+        tenant.0
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let held: Vec<PhaseName> = held.into_iter().map(PhaseName::from).collect();
+    let unsure = sqlx::query_scalar!(
+        r#"SELECT kind = 'change' AND status = 'abandoned' AS "unsure!" FROM provisioning_runs
+           WHERE tenant_id = $1 ORDER BY created_at DESC LIMIT 1"#,
+        tenant.0
+    )
+    .fetch_optional(&mut *connection)
+    .await?;
+    let now = changes::Now { status, tier, container: row.container.0, unsure: unsure == Some(true) };
+    let Some(phases) = changes::plan(change, &now, &held) else { return Ok(Changing::Already) };
+    if phases.is_empty() {
+        return Err(ChangeError::Unmade);
+    }
+    let id = insert(connection, tenant, change, &phases, actor).await?;
+    Ok(Changing::Run { id, seq: 1 })
+}
+
+/// A run that makes `phases` hold new plans, due at once. What they hold until then is kept with it.
+async fn insert(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    change: &Change,
+    phases: &[PhaseName],
+    actor: &str,
+) -> StoreResult<RunId> {
+    let id = RunId::generate();
+    let names: Vec<String> = phases.iter().map(ToString::to_string).collect();
+    sqlx::query!(
+        r#"WITH run AS (
+               INSERT INTO provisioning_runs (id, tenant_id, kind, status, direction, phases, cursor, change, actor)
+               VALUES ($1, $2, 'change', 'running', 'forward', $3, 0, $4, $5)
+           )
+           INSERT INTO provisioning_phases (run_id, position, name, before_plan, before_checkpoint)
+           SELECT $1, (nth - 1)::int, p.name, h.plan, h.checkpoint
+           FROM unnest($3::text[]) WITH ORDINALITY AS p (name, nth)
+                LEFT JOIN tenant_phases h ON h.tenant_id = $2 AND h.name = p.name"#,
+        id.0,
+        tenant.0,
+        &names,
+        Json(change) as _,
+        actor
+    )
+    .execute(&mut *connection)
+    .await?;
+    let detail = json!({ "change": change, "phases": names });
+    audit(connection, tenant, Some(id), "CHANGE_STARTED", actor, &detail).await?;
+    Ok(id)
+}
+
+/// What a transition of a change means for what holds for the tenant; and why it is undone, if it is from now on.
+pub(super) async fn hold(
+    connection: &mut PgConnection,
+    run_id: RunId,
+    cause: &Cause<'_>,
+    to: &Transition,
+) -> StoreResult<()> {
+    let tenant = cause.tenant.id.0;
+    match (cause.direction, to.phase.state) {
+        (Direction::Forward, Some(PhaseState::Done)) => {
+            sqlx::query!(
+                r#"INSERT INTO tenant_phases (tenant_id, position, name, plan, checkpoint)
+                   SELECT $1, 1000 + position, name, plan, checkpoint FROM provisioning_phases
+                   WHERE run_id = $2 AND position = $3 AND plan IS NOT NULL
+                   ON CONFLICT (tenant_id, name) DO UPDATE
+                   SET plan = excluded.plan, checkpoint = excluded.checkpoint, updated_at = clock_timestamp()"#,
+                tenant,
+                run_id.0,
+                cause.position
+            )
+            .execute(&mut *connection)
+            .await?;
+        }
+        (Direction::Backward, Some(PhaseState::Reverted | PhaseState::Skipped)) => {
+            sqlx::query!(
+                r#"WITH phase AS (
+                       SELECT name, before_plan, before_checkpoint FROM provisioning_phases
+                       WHERE run_id = $2 AND position = $3
+                   ), gone AS (
+                       DELETE FROM tenant_phases h USING phase
+                       WHERE h.tenant_id = $1 AND h.name = phase.name AND phase.before_plan IS NULL
+                   )
+                   UPDATE tenant_phases h
+                   SET plan = phase.before_plan, checkpoint = phase.before_checkpoint, updated_at = clock_timestamp()
+                   FROM phase
+                   WHERE h.tenant_id = $1 AND h.name = phase.name AND phase.before_plan IS NOT NULL"#,
+                tenant,
+                run_id.0,
+                cause.position
+            )
+            .execute(&mut *connection)
+            .await?;
+        }
+        _ => {}
+    }
+    if let Some(error) = &to.tenant_error {
+        sqlx::query!("UPDATE provisioning_runs SET error = $2 WHERE id = $1", run_id.0, Json(error) as _)
+            .execute(&mut *connection)
+            .await?;
+    }
+    if to.status == RunStatus::Succeeded {
+        sqlx::query!(
+            r#"UPDATE tenants t
+               SET tier = COALESCE(r.change->>'tier', t.tier), container = COALESCE(r.change->'container', t.container),
+                   deployment_reason = COALESCE(r.change->>'deploymentReason', t.deployment_reason)
+               FROM provisioning_runs r WHERE r.id = $2 AND t.id = $1"#,
+            tenant,
+            run_id.0
+        )
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}
