@@ -77,9 +77,16 @@ async fn accepted(tables: &Tables, body: Result<Bytes, BytesRejection>) -> Resul
     let token = token.ok_or_else(Problem::no_invitation)?;
     let look = async || tables.act(token.tenant()).await?.ok_or_else(Problem::no_invitation);
     // First without the hash of the password, and without a session while that is made.
-    state(&mut look().await?, &token, false).await?;
+    let user = state(&mut look().await?, &token, false).await?;
     let hash = hash(password).await?;
     let mut acting = look().await?;
+    // The user before the invitation, as whoever makes an invitation does: neither waits for the other for ever.
+    sqlx::query("SELECT FROM users WHERE tenant_id = $1 AND id = $2 FOR UPDATE")
+        .bind(token.tenant().0)
+        .bind(user)
+        .execute(&mut *acting)
+        .await
+        .map_err(failed("locking the user"))?;
     let user = state(&mut acting, &token, true).await?;
     sqlx::query("UPDATE invitations SET accepted_at = now() WHERE tenant_id = $1 AND token_hash = $2")
         .bind(token.tenant().0)

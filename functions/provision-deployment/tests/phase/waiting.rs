@@ -29,10 +29,17 @@ async fn an_instance_that_cannot_run_is_waited_for_with_the_reason_and_then_a_fa
     World::run("", async |world| {
         let quota = r#"{"spec":{"hard":{"pods":"0"}}}"#;
         kubectl(&["patch", "resourcequota", "tenant-quota", "-n", &world.namespace, "-p", quota]);
-        let on = match world.attempt(Duration::ZERO).await {
-            Err(Error { kind: Kind::Parked(wait), .. }) => wait.on,
-            other => panic!("{other:?}"),
-        };
+        // The reason is known once the Deployment's controller has asked for a pod: each attempt looks for 5 s.
+        let mut on = String::new();
+        for _ in 0..12 {
+            on = match world.attempt(Duration::ZERO).await {
+                Err(Error { kind: Kind::Parked(wait), .. }) => wait.on,
+                other => panic!("{other:?}"),
+            };
+            if on.contains("exceeded quota") {
+                break;
+            }
+        }
         assert!(on.contains("0 of 1 instances run") && on.contains("exceeded quota"), "{on}");
         let late = world.platform.tenant_api.ready_within.duration();
         let error = world.attempt(late).await.unwrap_err();
