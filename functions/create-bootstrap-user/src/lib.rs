@@ -15,12 +15,21 @@ use shared::cluster::Cluster;
 use shared::invitation::Token;
 use shared::license;
 use shared::model::{PhaseName, Tenant, TenantId};
-use shared::phase::{Checkpoints, Error, Phase, Progress, Result, Scope, Step};
+use shared::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Scope, Step};
 use shared::platform::{License, Platform};
 use shared::seal::{Purpose, Seals};
 use shared::store::{InvitationStored, Store, StoreError, StoredInvitation};
 use shared::tenant_api::{BootstrapUser, Server, TenantApi};
 use uuid::Uuid;
+
+/// After which a tenant may have an instance of its own, which then works in its tables.
+const DEPLOYMENT_PHASE: &str = "PROVISION_DEPLOYMENT";
+
+/// What of its checkpoint says where that is.
+#[derive(Deserialize)]
+struct Deployed {
+    endpoint: String,
+}
 
 /// The phase.
 #[derive(Debug)]
@@ -76,8 +85,10 @@ impl Phase for CreateBootstrapUser {
         Ok(Self { store: store.clone(), cluster, tenant_api, keys: platform.license.clone() })
     }
 
-    fn plan(&self, tenant: &Tenant, platform: &Platform, _: &Checkpoints) -> Result<Plan> {
-        let server = Server::of(platform, &tenant.region)?;
+    fn plan(&self, tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<Plan> {
+        let own: Option<Deployed> = earlier.read(DEPLOYMENT_PHASE)?;
+        let endpoint = own.map(|own| own.endpoint);
+        let server = Server::serving(platform, &tenant.region, tenant.id, endpoint)?;
         Ok(Plan { tenant_id: tenant.id, email: tenant.admin_email.clone(), server })
     }
 
@@ -135,14 +146,28 @@ impl CreateBootstrapUser {
 
     async fn create(&self, plan: &Plan, step: &Step) -> Result<BootstrapUser> {
         let (server, owner) = (&plan.server, step.owner());
-        let secret = self.cluster.resolve(&server.internal_secret).await?;
+        let secret = server.presented(self.cluster.resolve(&server.internal_secret).await?);
         self.tenant_api.bootstrap_user(server, &secret, owner.tenant_id, owner.run_id, &plan.email).await
     }
 
     async fn remove(&self, plan: &Plan, step: &Step) -> Result<bool> {
         let (server, owner) = (&plan.server, step.owner());
-        let secret = self.cluster.resolve(&server.internal_secret).await?;
-        self.tenant_api.remove_bootstrap_user(server, &secret, owner.tenant_id, owner.run_id).await
+        let secret = server.presented(self.cluster.resolve(&server.internal_secret).await?);
+        let removed =
+            self.tenant_api.remove_bootstrap_user(server, &secret, owner.tenant_id, owner.run_id).await;
+        match removed {
+            // An instance of the tenant's own that does not run, which may be why all is undone, must not hold that up: what
+            // this run has made of the database is dropped next, and in one that was there before the same address finds
+            // the same administrator again.
+            Err(Error { kind: Kind::Unavailable { .. }, message, .. }) if server.own.is_some() => {
+                tracing::warn!(
+                    message,
+                    "the tenant's own instance was not asked to remove the administrator"
+                );
+                Ok(false)
+            }
+            removed => removed,
+        }
     }
 }
 

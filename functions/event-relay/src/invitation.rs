@@ -14,16 +14,18 @@ use shared::license::seals;
 use shared::phase::Error;
 use shared::platform::Platform;
 use shared::seal::Purpose;
-use shared::store::Outgoing;
-use shared::tenant_api::{Invitation, Invited, Server, TenantApi};
+use shared::store::{Outgoing, Store};
+use shared::tenant_api::{Invitation, Invited, TenantApi};
 
 use crate::lane::{Deliver, Failure};
 use crate::letter;
+use crate::license::serving;
 use crate::mail::Mail;
 
 /// The tenant-apis of all regions, and the mail server.
 pub(crate) struct Invitations {
     platform: Platform,
+    store: Store,
     tenant_api: TenantApi,
     mail: Mail,
 }
@@ -39,18 +41,15 @@ struct To {
 
 impl Invitations {
     /// Sends nothing yet. Keys and secrets are read when they are needed, so that a relay without invitations needs none.
-    pub(crate) fn new(platform: &Platform, mail: Mail) -> anyhow::Result<Self> {
+    pub(crate) fn new(platform: &Platform, store: &Store, mail: Mail) -> anyhow::Result<Self> {
         let tenant_api = TenantApi::connect()?.answering_within(half(platform));
-        Ok(Self { platform: platform.clone(), tenant_api, mail })
+        Ok(Self { platform: platform.clone(), store: store.clone(), tenant_api, mail })
     }
 
     /// Makes this invitation the one that holds.
     async fn announce(&self, row: &Outgoing, to: &To, token: &Token) -> Result<Invited, Failure> {
-        let server = Server::of(&self.platform, &to.region).map_err(later)?;
-        let internal_secret = server
-            .internal_secret
-            .resolve()
-            .map_err(|error| Failure::Later(format!("regions.{}.internal_secret: {error}", to.region)))?;
+        let (server, internal_secret) =
+            serving(&self.platform, &self.store, &to.region, row.tenant_id).await?;
         let invitation = Invitation {
             tenant: row.tenant_id,
             email: &to.admin_email,

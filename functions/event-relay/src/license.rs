@@ -3,6 +3,7 @@
 
 use async_trait::async_trait;
 use shared::license::seals;
+use shared::model::TenantId;
 use shared::phase::Error;
 use shared::platform::Platform;
 use shared::seal::{Purpose, Sealed};
@@ -36,11 +37,7 @@ impl Deliver for Licenses {
             return Ok(Some("the tenant has no licence any more: there is nothing to tell".into()));
         };
         let region = row.payload["region"].as_str().unwrap_or_default();
-        let server = Server::of(&self.platform, region).map_err(later)?;
-        let internal_secret = server
-            .internal_secret
-            .resolve()
-            .map_err(|error| Failure::Later(format!("regions.{region}.internal_secret: {error}")))?;
+        let (server, internal_secret) = serving(&self.platform, &self.store, region, row.tenant_id).await?;
         let license = {
             let seals = seals(&self.platform.license).map_err(later)?;
             let text = seals.open(Purpose::License, row.tenant_id, &Sealed::from(&stored));
@@ -50,6 +47,22 @@ impl Deliver for Licenses {
         let holds = told.map_err(failure)?.license_id;
         Ok((holds != stored.id).then(|| format!("the tenant-api goes by licence {holds}, which is newer")))
     }
+}
+
+/// Who serves the tenant, and what lets in there.
+pub(crate) async fn serving(
+    platform: &Platform,
+    store: &Store,
+    region: &str,
+    tenant: TenantId,
+) -> Result<(Server, Secret), Failure> {
+    let own = store.deployment(tenant).await.map_err(later)?.map(|own| own.endpoint);
+    let server = Server::serving(platform, region, tenant, own).map_err(later)?;
+    let secret = server.internal_secret.resolve();
+    let secret =
+        secret.map_err(|error| Failure::Later(format!("regions.{region}.internal_secret: {error}")))?;
+    let presented = server.presented(secret);
+    Ok((server, presented))
 }
 
 /// A licence that the tenant-api will not take is refused; everything else may go well later.

@@ -74,7 +74,7 @@ pub(crate) fn lanes(platform: &Platform, store: &Store) -> anyhow::Result<Vec<Ar
     };
     let invitations =
         Server::new(&url, invitation::half(platform)).with_context(|| format!("mail.url ({})", mail.url))?;
-    let invitations = Invitations::new(platform, by(Sink::Invitation, &Arc::new(invitations)))?;
+    let invitations = Invitations::new(platform, store, by(Sink::Invitation, &Arc::new(invitations)))?;
     Ok(vec![
         Lane::new(Sink::Kafka, store.clone(), events.delivery.clone(), None, Box::new(kafka)),
         letters(Sink::Email),

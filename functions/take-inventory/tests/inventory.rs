@@ -69,6 +69,7 @@ async fn plan() -> Plan {
     let file = std::env::temp_dir().join(format!("take-inventory-{}", RunId::generate()));
     std::fs::write(&file, INTERNAL_SECRET).unwrap();
     let server = Server {
+        own: None,
         region: "eastus".into(),
         endpoint,
         internal_secret: SecretRef::File(file.to_str().unwrap().into()),

@@ -346,6 +346,7 @@ mod tests {
 
     fn server(endpoint: &str) -> Server {
         Server {
+            own: None,
             region: "eastus".into(),
             endpoint: endpoint.into(),
             internal_secret: SecretRef::Env("INTERNAL".into()),

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::own_secret;
 use crate::model::TenantId;
 use crate::phase::{Error, Result};
 use crate::platform::Platform;
@@ -59,6 +60,9 @@ pub struct Server {
     pub internal_secret: SecretRef,
     /// The administrator in whose name it works.
     pub admin: Admin,
+    /// The tenant whose own instance it is, which lets in by a secret of that tenant's only. None: the region's pooled one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own: Option<TenantId>,
 }
 
 /// The administrator of a region's Postgres.
@@ -99,7 +103,32 @@ impl Server {
                 password: found.database.admin_password.clone(),
                 database: found.database.shared_database.clone(),
             },
+            own: None,
         })
+    }
+
+    /// Who works in a tenant's tables and holds its licence: its own instance, which is at `endpoint` if the tenant has one,
+    /// else the region's pooled one. On simulated nodes no instance runs, and the pooled one stands in for it. Fatal when
+    /// the platform file does not know the region.
+    pub fn serving(
+        platform: &Platform,
+        region: &str,
+        tenant: TenantId,
+        endpoint: Option<String>,
+    ) -> Result<Self> {
+        let pooled = Self::of(platform, region)?;
+        Ok(match endpoint.filter(|_| !platform.simulated_nodes) {
+            Some(endpoint) => Self { endpoint, own: Some(tenant), ..pooled },
+            None => pooled,
+        })
+    }
+
+    /// What lets in, made of what [`Server::internal_secret`] refers to.
+    pub fn presented(&self, of_the_region: Secret) -> Secret {
+        match self.own {
+            Some(tenant) => own_secret(&of_the_region, tenant),
+            None => of_the_region,
+        }
     }
 
     /// The server with its secrets, which the caller has read from where [`Server::internal_secret`] and
@@ -132,6 +161,28 @@ mod tests {
         };
         assert_eq!(names(Strategy::Database), (own.into(), "public".into(), own.into()));
         assert_eq!(names(Strategy::Schema), ("region_eastus".into(), own.into(), own.into()));
+    }
+
+    #[test]
+    fn a_tenant_is_served_by_its_own_instance_where_that_runs() {
+        let region = serde_json::json!({
+            "tenant_api_url": "http://pooled", "internal_secret": "env:INTERNAL",
+            "database": { "host": "db", "port": 5432, "shared_database": "region", "admin_user": "admin",
+                          "admin_password": "env:ADMIN" },
+        });
+        let regions = [("eastus".to_owned(), serde_json::from_value(region).unwrap())].into();
+        let mut platform = Platform { regions, ..Platform::default() };
+        let tenant: TenantId = "550e8400-e29b-41d4-a716-446655440000".parse().unwrap();
+        let of = |platform: &Platform, endpoint: Option<&str>| {
+            let server = Server::serving(platform, "eastus", tenant, endpoint.map(str::to_owned)).unwrap();
+            let presented = server.presented(Secret::new("the region's")).expose().to_owned();
+            (server.endpoint, presented)
+        };
+        let own = own_secret(&Secret::new("the region's"), tenant).expose().to_owned();
+        assert_eq!(of(&platform, Some("http://own")), ("http://own".into(), own));
+        assert_eq!(of(&platform, None), ("http://pooled".into(), "the region's".into()));
+        platform.simulated_nodes = true;
+        assert_eq!(of(&platform, Some("http://own")), ("http://pooled".into(), "the region's".into()));
     }
 
     #[test]

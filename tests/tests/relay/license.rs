@@ -8,8 +8,9 @@ use shared::model::{RunId, TenantId, Tier};
 use shared::phase::{Owner, Scope};
 use shared::platform::{Delivery, Limits, Platform, Region, RegionDatabase, Seconds};
 use shared::seal::Purpose;
-use shared::secret::SecretRef;
-use shared::store::{LicenseStored, StoredLicense};
+use shared::secret::{Secret, SecretRef};
+use shared::store::{LicenseStored, NewDeployment, StoredLicense};
+use shared::tenant_api::own_secret;
 use tests::process::{Process, Variables, free_port, program};
 use tests::{fresh_slug, license, required};
 use uuid::Uuid;
@@ -80,10 +81,15 @@ async fn issue(station: &Station, platform: &Platform, tenant: TenantId) -> Uuid
 
 /// Starts a tenant-api that accepts these keys.
 async fn tenant_api(station: &Station, address: &str, keys: &str) -> Process {
+    letting_in(station, address, keys, required("TENANT_API_INTERNAL_SECRET")).await
+}
+
+/// As [`tenant_api`], letting in by `secret`.
+async fn letting_in(station: &Station, address: &str, keys: &str, secret: String) -> Process {
     let mut variables: Variables = [("PATH", required("PATH")), ("RUST_LOG", "debug".into())]
         .map(|(name, value)| (name.to_owned(), value))
         .into();
-    variables.insert("TENANT_API_INTERNAL_SECRET".into(), required("TENANT_API_INTERNAL_SECRET"));
+    variables.insert("TENANT_API_INTERNAL_SECRET".into(), secret);
     variables.insert("LICENSE_PUBLIC_KEYS".into(), keys.to_owned());
     variables.insert("LISTEN".into(), address.to_owned());
     let command = Command::new(program("tenant-api"));
@@ -94,9 +100,13 @@ async fn tenant_api(station: &Station, address: &str, keys: &str) -> Process {
 
 /// The licence that a tenant-api goes by.
 async fn holds(address: &str, tenant: TenantId) -> Option<Value> {
+    held(address, tenant, &required("TENANT_API_INTERNAL_SECRET")).await
+}
+
+async fn held(address: &str, tenant: TenantId, secret: &str) -> Option<Value> {
     let answer = reqwest::Client::new()
         .get(format!("http://{address}/internal/license/{tenant}"))
-        .header("x-internal-secret", required("TENANT_API_INTERNAL_SECRET"))
+        .header("x-internal-secret", secret)
         .send()
         .await
         .unwrap();
@@ -191,6 +201,44 @@ async fn a_licence_that_a_data_plane_refuses_is_set_aside_and_one_it_has_no_key_
         let shown = station.command(&["refused", "list"]).await;
         assert!(shown.contains("license_altered"), "{shown}");
         assert_eq!(holds(&address, tenant).await, None);
+    }))
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenants_own_instance_is_told_by_its_own_secret() {
+    // Nobody is at the region's address.
+    Box::pin(run(|station, platform, _| async move {
+        let tenant = station.world.tenant(&fresh_slug("own"), &["ONE"]).await;
+        let address = format!("127.0.0.1:{}", free_port());
+        let row = station.world.status(tenant).await;
+        let owner = Owner {
+            tenant_id: tenant,
+            slug: row.tenant.slug.parse().unwrap(),
+            run_id: RunId(row.run.id),
+            epoch: 1,
+            scope: Scope::Run,
+        };
+        let made = NewDeployment {
+            container_id: "uid".into(),
+            namespace: "matih-own".into(),
+            name: "tenant-api".into(),
+            endpoint: format!("http://{address}"),
+            url: "https://api.own.matih.ai".into(),
+            image: "ip4x/tenant-api:1".into(),
+            size: "small".into(),
+            resources: json!({}),
+            replicas: 1,
+        };
+        assert!(station.world.store.record_deployment(&owner, &made).await.unwrap());
+        let secret = own_secret(&Secret::new(required("TENANT_API_INTERNAL_SECRET")), tenant);
+        let _own =
+            letting_in(&station, &address, &required("LICENSE_PUBLIC_KEYS"), secret.expose().to_owned())
+                .await;
+        let current = issue(&station, &platform, tenant).await;
+        let relay = station.relay().await;
+        relay.until_drained("license").await;
+        assert_eq!(held(&address, tenant, secret.expose()).await, Some(json!(current)));
     }))
     .await;
 }

@@ -1,8 +1,9 @@
 //! The administrator, and the invitation that waits.
 
-use shared::model::RunId;
+use shared::model::{RunId, TenantId};
+use shared::phase::Scope;
 
-use crate::world::World;
+use crate::world::{World, failure, pooled, serve_own};
 
 #[tokio::test]
 async fn a_tenant_gets_one_administrator_and_one_invitation_however_often_it_runs() {
@@ -21,6 +22,30 @@ async fn a_tenant_gets_one_administrator_and_one_invitation_however_often_it_run
         assert_eq!(world.invitations(&life).await, [first.invitation_id]);
         assert_eq!(world.token(&life).await.hash(), token.hash(), "the link stays the one that is sealed");
         assert_eq!(world.users(&life).await.len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_tenants_own_instance_is_asked_by_its_own_secret_and_holds_no_undo_up() {
+    World::run(async |world| {
+        let life = world.tenant().await;
+        world.own = Some(serve_own(life.tenant.id, pooled()).await);
+        world.apply(&life).await.unwrap();
+        assert_eq!(world.users(&life).await.len(), 1);
+        world.revert(&life, life.run, Scope::Run).await.unwrap();
+        assert_eq!(world.users(&life).await, []);
+
+        // Another tenant's own instance lets nobody in for this one.
+        world.own = Some(serve_own(TenantId::generate(), pooled()).await);
+        let refused = failure(world.apply(&life).await);
+        assert_eq!(refused.code, "tenant_api_unauthorized", "{refused}");
+        // One that never came up is waited for, and may be why all is undone.
+        world.own = Some("http://127.0.0.1:1".into());
+        let down = failure(world.apply(&life).await);
+        assert_eq!(down.code, "tenant_api_unavailable", "{down}");
+        world.revert(&life, life.run, Scope::Run).await.unwrap();
+        assert_eq!(world.invitations(&life).await, [uuid::Uuid::nil(); 0]);
     })
     .await;
 }

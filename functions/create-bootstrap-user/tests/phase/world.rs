@@ -19,7 +19,7 @@ use shared::platform::{Isolation, Platform, Region, RegionDatabase, Seconds};
 use shared::seal::Purpose;
 use shared::secret::{Secret, SecretRef};
 use shared::store::{KeyUse, Sealed, Store, StoredResponse};
-use shared::tenant_api::{Access, Initialize, Place, Server, Strategy, TenantApi};
+use shared::tenant_api::{Access, Initialize, Place, Server, Strategy, TenantApi, own_secret};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, PgPool};
 use tokio::net::TcpListener;
@@ -42,6 +42,8 @@ pub struct World {
     pub store: Store,
     pub pool: PgPool,
     pub platform: Platform,
+    /// Where the tenants' own instance is, which PROVISION_DEPLOYMENT has made.
+    pub own: Option<String>,
     folder: tempfile::TempDir,
     lives: std::sync::Mutex<Vec<TenantId>>,
 }
@@ -71,12 +73,12 @@ impl World {
             store: store.clone(),
             pool: pool.clone(),
             platform: Platform::default(),
+            own: None,
             folder,
             lives: std::sync::Mutex::default(),
         };
         world.seal_with("k1");
-        let login = Some(SecretRef::Env("POOL_DATABASE_URL".into()));
-        world.region(serve(tenant_api::Tables::new(login, None, false)).await);
+        world.region(serve(pooled()).await);
         let ended = futures::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(test(&mut world))).await;
         let lives = world.lives.lock().unwrap().clone();
         for tenant in lives {
@@ -197,7 +199,7 @@ impl World {
     /// Applies the phase in another run.
     pub async fn apply_in(&self, life: &Life, run: RunId) -> Result<Checkpoint> {
         let phase = CreateBootstrapUser::connect_beside(&self.platform, &self.store).await?;
-        let plan = phase.plan(&life.tenant, &self.platform, &Checkpoints::default())?;
+        let plan = phase.plan(&life.tenant, &self.platform, &self.earlier())?;
         match phase.apply(&plan, &step(life, run, false, Scope::Run)).await? {
             Progress::Done(done) => Ok(done),
             Progress::Wait(wait) => panic!("{wait:?}"),
@@ -208,10 +210,15 @@ impl World {
     pub async fn revert(&self, life: &Life, run: RunId, scope: Scope) -> Result<()> {
         let none = Platform { regions: self.platform.regions.clone(), ..Platform::default() };
         let phase = CreateBootstrapUser::connect_beside(&none, &self.store).await?;
-        let plan: Plan = phase.plan(&life.tenant, &self.platform, &Checkpoints::default())?;
+        let plan: Plan = phase.plan(&life.tenant, &self.platform, &self.earlier())?;
         let done = phase.revert(&plan, None, &step(life, run, true, scope)).await?;
         assert_eq!(done, Progress::Done(()));
         Ok(())
+    }
+
+    fn earlier(&self) -> Checkpoints {
+        let made = |own: &String| ("PROVISION_DEPLOYMENT".to_owned(), json!({ "endpoint": own }));
+        Checkpoints::new(self.own.iter().map(made).collect())
     }
 
     /// Ids of the tenant's rows for the sink, oldest first.
@@ -271,11 +278,25 @@ async fn region_admin() -> PgConnection {
         .unwrap()
 }
 
+/// How the pooled instance works in tenants' tables.
+pub fn pooled() -> tenant_api::Tables {
+    tenant_api::Tables::new(Some(SecretRef::Env("POOL_DATABASE_URL".into())), None, false)
+}
+
 /// A tenant-api in this process; it ends with the test.
 pub async fn serve(tables: tenant_api::Tables) -> String {
+    serve_letting_in(&Secret::new(SECRET), tables).await
+}
+
+/// As [`serve`], for a tenant only: it lets in by that tenant's own secret.
+pub async fn serve_own(tenant: TenantId, tables: tenant_api::Tables) -> String {
+    serve_letting_in(&own_secret(&Secret::new(SECRET), tenant), tables).await
+}
+
+async fn serve_letting_in(secret: &Secret, tables: tenant_api::Tables) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let secrets = tenant_api::InternalSecrets::new([SECRET.to_owned()]).unwrap();
+    let secrets = tenant_api::InternalSecrets::new([secret.expose().to_owned()]).unwrap();
     let config = tenant_api::Config { tables, ..tenant_api::Config::new(secrets) };
     tokio::spawn(tenant_api::serve(listener, config, std::future::pending()));
     url
