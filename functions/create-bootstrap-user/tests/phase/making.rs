@@ -45,7 +45,7 @@ async fn a_tenants_own_instance_is_asked_by_its_own_secret_and_holds_no_undo_up(
         let down = failure(world.apply(&life).await);
         assert_eq!(down.code, "tenant_api_unavailable", "{down}");
         world.revert(&life, life.run, Scope::Run).await.unwrap();
-        assert_eq!(world.invitations(&life).await, [uuid::Uuid::nil(); 0]);
+        assert!(world.invitations(&life).await.is_empty());
     })
     .await;
 }
