@@ -19,6 +19,7 @@ use shared::secret::SecretRef;
 use shared::store::StatusRow;
 use sqlx::{AssertSqlSafe, Connection as _};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 use crate::cluster::kubectl_with;
 use crate::environment::required;
@@ -59,7 +60,7 @@ impl RegionWorld {
     {
         World::run(|mut world| {
             Box::pin(async move {
-                let url = serve_tenant_api().await;
+                let (url, _) = serve_tenant_api().await;
                 let issuer = json!({
                     "apiVersion": "cert-manager.io/v1",
                     "kind": "ClusterIssuer",
@@ -336,8 +337,8 @@ pub fn license() -> License {
     }
 }
 
-/// A tenant-api in this process; it ends with the test.
-async fn serve_tenant_api() -> String {
+/// A tenant-api in this process, and what ends it.
+pub async fn serve_tenant_api() -> (String, JoinHandle<std::io::Result<()>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let secrets =
@@ -348,6 +349,6 @@ async fn serve_tenant_api() -> String {
         tables: tenant_api::Tables::new(Some(login), None, true),
         ..tenant_api::Config::new(secrets)
     };
-    tokio::spawn(tenant_api::serve(listener, config, std::future::pending()));
-    url
+    let serving = tokio::spawn(tenant_api::serve(listener, config, std::future::pending()));
+    (url, serving)
 }

@@ -15,8 +15,7 @@ use shared::platform::Platform;
 use shared::store::Store;
 use sqlx::PgPool;
 use sqlx::types::Json;
-use tests::{World, required};
-use tokio::net::TcpListener;
+use tests::World;
 
 /// One invocation of a phase, in seconds.
 #[derive(Debug)]
@@ -94,12 +93,7 @@ impl Watched {
 
 /// Provisions a tenant as the service would, and takes it away again.
 pub async fn run(world: &World) -> Provisioned {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
-    let secret = required("TENANT_API_INTERNAL_SECRET");
-    let secrets = tenant_api::InternalSecrets::new([secret]).expect("a secret");
-    let serving =
-        tokio::spawn(tenant_api::serve(listener, tenant_api::Config::new(secrets), std::future::pending()));
+    let (url, serving) = tests::serve_tenant_api().await;
     let mut platform = Platform::from_env().expect("TENANTRY_CONFIG");
     // Names that may be forgotten soon, as taking the tenant out waits for that.
     platform.dns = tests::dns();

@@ -105,7 +105,13 @@ pub async fn about(management_url: &str) -> (String, Option<u32>) {
     };
     let overview = get("/api/overview").await.unwrap_or_default();
     let version = overview["rabbitmq_version"].as_str().unwrap_or("unknown").to_owned();
-    let nodes = get("/api/nodes").await.unwrap_or_default();
-    let process = nodes[0]["os_pid"].as_str().and_then(|text| text.parse().ok());
-    (version, process)
+    // A node that has just started says so only after some seconds.
+    for _ in 0..30 {
+        let nodes = get("/api/nodes").await.unwrap_or_default();
+        if let Some(process) = nodes[0]["os_pid"].as_str().and_then(|text| text.parse().ok()) {
+            return (version, Some(process));
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    }
+    (version, None)
 }
