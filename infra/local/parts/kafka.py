@@ -57,7 +57,8 @@ class Kafka(Part):
     def shell(self):
         """Formats the folder before the first start."""
         config = self.home / "server.properties"
-        form = self.java(128, "kafka.tools.StorageTool", "format", "-t", self.cluster_id(), "-c", config)
+        # One word: an id may begin with a hyphen, and would be taken for another option.
+        form = self.java(128, "kafka.tools.StorageTool", "format", f"--cluster-id={self.cluster_id()}", "-c", config)
         return f"[ -e {shlex.quote(str(self.home / 'data/meta.properties'))} ] || " \
                f"{shlex.join(map(str, form))}\n{super().shell()}"
 
