@@ -46,7 +46,8 @@ impl Share {
     }
 }
 
-/// What the operator is told of a pod that it makes: one, or none while the tenant is suspended, of this share in all, that may do little.
+/// What the operator is told of a pod that it makes: one, or none while the tenant is suspended, of this share in all, that
+/// may do little.
 pub(crate) fn pod(plan: &Plan, name: &str, share: &Share) -> Value {
     json!({
         "replicas": i32::from(!plan.suspended),
