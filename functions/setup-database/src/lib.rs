@@ -90,8 +90,9 @@ impl Phase for SetupDatabase {
     type Plan = Plan;
     type Checkpoint = Checkpoint;
 
-    async fn connect(_: &Platform) -> Result<Self> {
-        Ok(Self::new(Cluster::connect().await?, TenantApi::connect()?))
+    async fn connect(platform: &Platform) -> Result<Self> {
+        let within = platform.tenant_api.answer_within.duration();
+        Ok(Self::new(Cluster::connect().await?, TenantApi::connect()?.answering_within(within)))
     }
 
     fn plan(&self, tenant: &Tenant, platform: &Platform, _: &Checkpoints) -> Result<Plan> {
