@@ -1,15 +1,12 @@
 //! The operators' verbs, and `DELETE`.
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, Utc};
-use serde::Serialize;
+use axum::response::Response;
 use shared::decide::verbs::{Request, Verb};
-use shared::model::{RunId, TenantId};
+use shared::model::TenantId;
 use shared::platform::Seconds;
 use shared::store::{Asked, OperateError, Operated};
 
@@ -20,7 +17,7 @@ use crate::fields::Fields;
 use crate::params::{Params, RawQuery};
 use crate::problem::Problem;
 use crate::tenants::Known;
-use crate::tenants::view::{Links, location};
+use crate::tenants::view::{accepted, location};
 
 /// The longest reason, in characters.
 const REASON: usize = 500;
@@ -72,26 +69,14 @@ pub async fn delete(
     operate(&app, tenant, Asked { request, seq, force: false, retention }).await
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Accepted {
-    tenant_id: TenantId,
-    run_id: RunId,
-    seq: i64,
-    pending: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    delete_at: Option<DateTime<Utc>>,
-    links: Links,
-}
-
 async fn operate(app: &App, tenant: TenantId, asked: Asked) -> Result<Response, Problem> {
     let verb = asked.request.verb;
     let done = app.store.operate(tenant, &asked, &app.platform.engine).await;
-    let Operated { run_id, seq, pending, delete_at } = done.map_err(|error| refusal(error, tenant))?;
+    let operated = done.map_err(|error| refusal(error, tenant))?;
+    let Operated { run_id, seq, pending, .. } = operated;
     tracing::info!(tenant.id = %tenant, run.id = %run_id, seq, %verb, pending, actor = asked.request.actor, "asked");
     app.announce().await;
-    let answer = Accepted { tenant_id: tenant, run_id, seq, pending, delete_at, links: Links::of(tenant.0) };
-    Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
+    Ok(accepted(tenant, &operated))
 }
 
 fn refusal(error: OperateError, tenant: TenantId) -> Problem {
