@@ -53,6 +53,19 @@ impl Tables {
         Self(Arc::new(Inner { url, pinned, stand_in, login: OnceCell::new() }))
     }
 
+    /// The one tenant that is served, if it is one.
+    pub fn pinned(&self) -> Option<TenantId> {
+        self.0.pinned
+    }
+
+    /// Refuses another tenant than the one that is served, whatever is asked for it.
+    pub fn serves(&self, tenant: TenantId) -> Result<(), Problem> {
+        match self.0.pinned {
+            Some(own) if own != tenant => Err(Problem::other_tenant(tenant)),
+            _ => Ok(()),
+        }
+    }
+
     async fn login(&self) -> Result<&(PgConnectOptions, PgPool), Problem> {
         self.0
             .login
