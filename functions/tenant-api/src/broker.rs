@@ -87,7 +87,10 @@ struct Inner {
 
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Jobs").field("prefix", &self.prefix).field("login", &self.login).finish_non_exhaustive()
+        f.debug_struct("Jobs")
+            .field("prefix", &self.prefix)
+            .field("login", &self.login)
+            .finish_non_exhaustive()
     }
 }
 
@@ -167,7 +170,9 @@ impl Jobs {
             let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
             channel.queue_declare(name.as_str().into(), durable, all).await?;
             let bind = QueueBindOptions::default();
-            channel.queue_bind(name.as_str().into(), exchange.as_str().into(), end.into(), bind, none()).await?;
+            channel
+                .queue_bind(name.as_str().into(), exchange.as_str().into(), end.into(), bind, none())
+                .await?;
         }
         Ok(())
     }
@@ -191,7 +196,10 @@ impl Jobs {
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
         let exchange = self.name("in");
         let sent = bounded(async {
-            channel.basic_publish(exchange.as_str().into(), JOBS.into(), options, body, properties).await?.await
+            channel
+                .basic_publish(exchange.as_str().into(), JOBS.into(), options, body, properties)
+                .await?
+                .await
         })
         .await;
         match sent {

@@ -32,7 +32,8 @@ impl std::fmt::Debug for Measures {
 
 impl Default for Measures {
     fn default() -> Self {
-        let buckets = PrometheusBuilder::new().set_buckets_for_metric(Matcher::Full(DURATION.to_owned()), &BUCKETS);
+        let buckets =
+            PrometheusBuilder::new().set_buckets_for_metric(Matcher::Full(DURATION.to_owned()), &BUCKETS);
         // An error only for an empty list of buckets, which this is not.
         let recorder = buckets.unwrap_or_else(|_| PrometheusBuilder::new()).build_recorder();
         metrics::with_local_recorder(&recorder, || {

@@ -184,7 +184,8 @@ fn exports(pinned: Option<TenantId>) -> Result<Option<ExportSettings>, String> {
         let folder = PathBuf::from(set("JOBS_CREDENTIALS_DIR")?);
         Some(SecretRef::File(folder.join("AMQP_URL").display().to_string()))
     });
-    let (Some(queue_prefix), Some(login), Some(folder)) = (set("QUEUE_PREFIX"), login, set("STORAGE_DIR")) else {
+    let (Some(queue_prefix), Some(login), Some(folder)) = (set("QUEUE_PREFIX"), login, set("STORAGE_DIR"))
+    else {
         return Ok(None);
     };
     let storage = Storage::new(folder.into(), set("STORAGE_PREFIX"), pinned)?;

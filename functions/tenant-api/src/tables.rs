@@ -117,7 +117,12 @@ fn options(url: &Secret) -> Option<PgConnectOptions> {
     Some(
         options
             .application_name("tenant-api")
-            .options([("lock_timeout", "10s"), ("statement_timeout", "30s")])
+            .options([
+                ("lock_timeout", "10s"),
+                ("statement_timeout", "30s"),
+                // A session whose process died lets its locks go, even in the middle of a statement.
+                ("client_connection_check_interval", "1s"),
+            ])
             .disable_statement_logging(),
     )
 }

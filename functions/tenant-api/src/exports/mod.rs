@@ -92,7 +92,8 @@ struct Job {
 
 impl Job {
     async fn publish(self, jobs: &Jobs) -> Result<(), Problem> {
-        let body = serde_json::to_vec(&self).map_err(|error| Problem::jobs_unavailable(&error.to_string()))?;
+        let body =
+            serde_json::to_vec(&self).map_err(|error| Problem::jobs_unavailable(&error.to_string()))?;
         Ok(jobs.publish(&self.export_id.to_string(), &body).await?)
     }
 }
@@ -121,7 +122,9 @@ pub async fn ask(State(exports): State<Exports>, body: Result<Bytes, BytesReject
         let row = row::make(&exports.tables, job).await?;
         if row.is_queued() {
             // What comes too often is done once.
-            job.publish(jobs).await.map_err(|problem| problem.with(&format!("ask again for {}", job.export_id)))?;
+            job.publish(jobs)
+                .await
+                .map_err(|problem| problem.with(&format!("ask again for {}", job.export_id)))?;
         }
         Ok((job, row.shown(storage)))
     };
@@ -172,6 +175,11 @@ fn named(exports: &Exports, (tenant, id): &(String, String)) -> Result<Job, Prob
 }
 
 fn refused(problem: Problem) -> Response {
-    tracing::warn!(operation = "export", problem.code = problem.code(), problem.detail = problem.detail(), "refused");
+    tracing::warn!(
+        operation = "export",
+        problem.code = problem.code(),
+        problem.detail = problem.detail(),
+        "refused"
+    );
     problem.into_response()
 }

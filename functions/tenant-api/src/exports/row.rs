@@ -61,7 +61,8 @@ impl Row {
 
     /// As a caller sees it.
     pub(super) fn shown(&self, storage: &Storage) -> Value {
-        let hash = self.sha256.as_ref().map(|bytes| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>());
+        let hash =
+            self.sha256.as_ref().map(|bytes| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>());
         let error = self.error_code.as_ref().map(|code| json!({ "code": code, "detail": self.error }));
         let stored = self.is_done().then(|| storage.name(TenantId(self.tenant_id), self.id));
         json!({
@@ -191,7 +192,9 @@ async fn acting(tables: &Tables, tenant: TenantId) -> Result<Acting, Problem> {
 fn failed(doing: &'static str) -> impl Fn(sqlx::Error) -> Problem {
     move |error| match &error {
         // undefined_table: the tenant's tables are those of a version before.
-        sqlx::Error::Database(answer) if answer.code().as_deref() == Some("42P01") => Problem::tables_outdated(),
+        sqlx::Error::Database(answer) if answer.code().as_deref() == Some("42P01") => {
+            Problem::tables_outdated()
+        }
         other => Problem::from_sql(doing, other),
     }
 }

@@ -145,8 +145,10 @@ impl Worker {
                 Ok(Err(problem)) => tracing::warn!(job = "export", tenant.id = %job.tenant_id,
                     export.id = %job.export_id, problem.code = problem.code(), problem.detail = problem.detail(),
                     "tried again"),
-                Err(_) => tracing::error!(job = "export", tenant.id = %job.tenant_id, export.id = %job.export_id,
-                    "panicked; tried again"),
+                Err(_) => {
+                    tracing::error!(job = "export", tenant.id = %job.tenant_id, export.id = %job.export_id,
+                    "panicked; tried again")
+                }
             }
             tokio::time::sleep(pause.mul_f64(0.5 + rand::random::<f64>())).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -213,7 +215,11 @@ impl Worker {
             Ok::<_, Problem>(())
         };
         if let Err(problem) = given.await {
-            tracing::debug!(problem.code = problem.code(), problem.detail = problem.detail(), "overdue jobs stay so");
+            tracing::debug!(
+                problem.code = problem.code(),
+                problem.detail = problem.detail(),
+                "overdue jobs stay so"
+            );
         }
     }
 }
