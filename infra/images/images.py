@@ -101,12 +101,13 @@ def compile_all(wanted):
     """Builds the static binaries of these images; the folder they are in."""
     target, folder = host(), ROOT / "target" / "images-build"
     home = os.environ.get("CARGO_HOME") or Path.home() / ".cargo"
-    flags = [os.environ.get("RUSTFLAGS", ""), "-C target-feature=+crt-static",
+    flags = [*os.environ.get("RUSTFLAGS", "").split(), "-C", "target-feature=+crt-static",
              f"--remap-path-prefix={ROOT}=/tenantry", f"--remap-path-prefix={home}=/cargo"]
     command = ["cargo", "build", "--profile", "image", "--locked", "--bins", "--target", target, "--target-dir", folder]
     for package in sorted({image.package for image in wanted}):
         command += ["--package", package]
-    env = os.environ | {"RUSTFLAGS": " ".join(flags).strip(), "SQLX_OFFLINE": "true"}
+    # This form holds paths with spaces, too.
+    env = os.environ | {"CARGO_ENCODED_RUSTFLAGS": "\x1f".join(flags), "SQLX_OFFLINE": "true"}
     if subprocess.run([str(word) for word in command], cwd=ROOT, env=env, stdin=subprocess.DEVNULL).returncode:
         raise SystemExit("the programs cannot be built (see above)")
     return folder / target / "image"

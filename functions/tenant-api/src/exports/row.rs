@@ -12,7 +12,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 #[derive(Debug, sqlx::FromRow)]
-pub(super) struct Row {
+pub(super) struct Record {
     tenant_id: Uuid,
     id: Uuid,
     state: String,
@@ -46,7 +46,7 @@ pub(super) enum Begun {
     Unknown,
 }
 
-impl Row {
+impl Record {
     pub(super) fn is_queued(&self) -> bool {
         self.state == "queued"
     }
@@ -61,8 +61,7 @@ impl Row {
 
     /// As a caller sees it.
     pub(super) fn shown(&self, storage: &Storage) -> Value {
-        let hash =
-            self.sha256.as_ref().map(|bytes| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>());
+        let hash = self.sha256.as_ref().map(hex::encode);
         let error = self.error_code.as_ref().map(|code| json!({ "code": code, "detail": self.error }));
         let stored = self.is_done().then(|| storage.name(TenantId(self.tenant_id), self.id));
         json!({
@@ -83,7 +82,7 @@ impl Row {
 }
 
 /// Makes the export's row, unless it is there.
-pub(super) async fn make(tables: &Tables, job: Job) -> Result<Row, Problem> {
+pub(super) async fn make(tables: &Tables, job: Job) -> Result<Record, Problem> {
     let mut acting = acting(tables, job.tenant_id).await?;
     sqlx::query("INSERT INTO exports (tenant_id, id) VALUES ($1, $2) ON CONFLICT DO NOTHING")
         .bind(job.tenant_id.0)
@@ -97,11 +96,11 @@ pub(super) async fn make(tables: &Tables, job: Job) -> Result<Row, Problem> {
 }
 
 /// The export's row.
-pub(super) async fn find(tables: &Tables, job: Job) -> Result<Row, Problem> {
+pub(super) async fn find(tables: &Tables, job: Job) -> Result<Record, Problem> {
     select(&mut acting(tables, job.tenant_id).await?, job).await
 }
 
-async fn select(acting: &mut Acting, job: Job) -> Result<Row, Problem> {
+async fn select(acting: &mut Acting, job: Job) -> Result<Record, Problem> {
     let found = sqlx::query_as(
         "SELECT tenant_id, id, state, requested_at, started_at, finished_at, attempts, row_count, byte_count, sha256, \
                 error_code, error FROM exports WHERE tenant_id = $1 AND id = $2",

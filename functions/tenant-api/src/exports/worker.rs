@@ -147,7 +147,7 @@ impl Worker {
                     "tried again"),
                 Err(_) => {
                     tracing::error!(job = "export", tenant.id = %job.tenant_id, export.id = %job.export_id,
-                    "panicked; tried again")
+                        "panicked; tried again");
                 }
             }
             tokio::time::sleep(pause.mul_f64(0.5 + rand::random::<f64>())).await;
