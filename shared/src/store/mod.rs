@@ -15,6 +15,7 @@ mod license;
 mod operate;
 mod outbox;
 mod read;
+mod regions;
 mod sweep;
 mod transition;
 
@@ -31,6 +32,7 @@ pub use license::{LicenseStored, StoredLicense};
 pub use operate::{Asked, OperateError, Operated, RunView};
 pub use outbox::{Backlog, Outgoing, SetAside, Sink, Undelivered};
 pub use read::{AuditRow, PhaseRow, RunRow, StatusRow, TenantFilter, TenantRow, Typical};
+pub use regions::{NotChanged, RegionRow};
 pub use sweep::Swept;
 pub use transition::{Applied, Cause, Left};
 

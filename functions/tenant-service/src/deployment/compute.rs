@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use shared::cluster::{Cluster, Happened, Observed};
 use shared::phase::Error;
+use shared::platform::Platform;
 use tokio::sync::OnceCell;
 
 /// The longest that the cluster is waited for: the answer is not worth more, and what is recorded is known without it.
@@ -13,7 +14,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Events that are shown.
 const EVENTS: usize = 20;
 
-/// A connection to the tenants' cluster, made when it is first asked for: this service can do nearly everything without.
+/// A connection to the process's own cluster, made when it is first asked for: this service can do nearly everything without.
+/// A region's cluster is connected to for each look, which people take now and then.
 /// Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Compute(Arc<OnceCell<Cluster>>);
@@ -33,10 +35,16 @@ impl Compute {
         Self(Arc::new(OnceCell::new_with(Some(cluster))))
     }
 
-    /// A Deployment, and the newest of what happened to it.
-    pub async fn look(&self, namespace: &str, name: &str) -> Seen {
+    /// A Deployment in the cluster that `place` is seen in, and the newest of what happened to it.
+    pub async fn look(&self, place: &Platform, namespace: &str, name: &str) -> Seen {
         let asked = async {
-            let cluster = self.0.get_or_try_init(Cluster::connect).await?;
+            let theirs;
+            let cluster = if place.cluster.is_some() {
+                theirs = Cluster::of(place).await?;
+                &theirs
+            } else {
+                self.0.get_or_try_init(Cluster::connect).await?
+            };
             let (seen, events) =
                 tokio::join!(cluster.observe(namespace, name), cluster.happened(namespace, name, EVENTS));
             Ok::<_, Error>(Seen::There(seen?, events?))

@@ -57,7 +57,7 @@ pub async fn add(
 ) -> Result<Response, Problem> {
     let object = body::object(&body::json_bytes(&headers, body)?)?;
     let mut fields = Fields::new(object, "");
-    let domain = syntax::own_domain(&mut fields, &app.platform);
+    let domain = syntax::own_domain(&mut fields, &*app.regions.all().await?);
     let domain = fields.required("domain", domain);
     let errors = fields.finish();
     let Some(domain) = domain.filter(|_| errors.is_empty()) else {
