@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 use sqlx::postgres::PgConnectOptions;
@@ -63,8 +64,23 @@ impl Elsewhere {
         self.values.get(name).unwrap_or_else(|| panic!("{name} of the other region"))
     }
 
-    /// Stops or starts some of its parts; returns once that is done.
-    pub async fn control(&self, what: &'static str, parts: &[&'static str]) {
+    /// Its cluster and its Postgres are gone.
+    pub async fn fall(&self) {
+        let kill = async {
+            // An API server that is asked to end lets whoever watches it watch on for half a minute.
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            self.control("signal", &["KILL", "kube-apiserver"]).await;
+        };
+        tokio::join!(self.control("stop", &["kube-apiserver"]), kill);
+        self.control("stop", &["postgres"]).await;
+    }
+
+    /// They are back.
+    pub async fn rise(&self) {
+        self.control("start", &["postgres", "kube-apiserver"]).await;
+    }
+
+    async fn control(&self, what: &str, parts: &[&str]) {
         let program = self.local.join("bin/supervisorctl");
         let done =
             tokio::process::Command::new(program).arg(what).args(parts).output().await.expect("its parts");
@@ -102,18 +118,29 @@ pub struct Place {
     pub domain: String,
 }
 
+/// What a place held when it was looked at: each thing's kind and name, and all that is said of it.
+#[derive(Clone, Debug)]
+pub struct Held(Vec<(String, String)>);
+
+impl Held {
+    /// Everything that says one of `marks` anywhere, a line each.
+    pub fn of(&self, marks: &[&str]) -> Vec<&str> {
+        let marked = self.0.iter().filter(|(_, said)| marks.iter().any(|mark| said.contains(mark)));
+        marked.map(|(title, _)| title.as_str()).collect()
+    }
+}
+
 impl Place {
-    /// Everything in the place that says one of `marks` anywhere, a line each: all objects of all kinds of the cluster, all
-    /// databases, roles and schemas with their comments, all zones and records.
-    pub async fn holds(&self, marks: &[&str]) -> Vec<String> {
-        let marked = |text: &str| marks.iter().any(|mark| text.contains(mark));
-        let objects = self.objects().await.into_iter().filter(|object| marked(&object.to_string()));
-        let mut found: Vec<String> = objects
-            .map(|object| format!("{} {}", object["kind"], object["metadata"]["name"]).replace('"', ""))
-            .collect();
-        found.extend(self.databases().await.into_iter().filter(|text| marked(text)));
-        found.extend(self.names().await.into_iter().filter(|text| marked(text)));
-        found
+    /// Everything in the place: all objects of all kinds of the cluster, all databases, roles and schemas with their
+    /// comments, all zones and records.
+    pub async fn look(&self) -> Held {
+        let (objects, databases, names) = tokio::join!(self.objects(), self.databases(), self.names());
+        let objects = objects.into_iter().map(|object| {
+            let title = format!("{} {}", object["kind"], object["metadata"]["name"]).replace('"', "");
+            (title, object.to_string())
+        });
+        let others = databases.into_iter().chain(names).map(|text| (text.clone(), text));
+        Held(objects.chain(others).collect())
     }
 
     async fn objects(&self) -> Vec<Value> {
