@@ -290,6 +290,14 @@ impl Api {
         assert_eq!(status.as_u16(), 201, "{}", answer.text().await.expect("a body"));
     }
 
+    /// Changes a region.
+    pub async fn change_region(&self, key: &str, patch: &Value) {
+        let request = self.http.patch(format!("{}/api/v1/regions/{key}", self.url)).json(patch);
+        let answer = request.bearer_auth(required("ADMIN_TOKEN")).send().await.expect("tenant-service");
+        let status = answer.status();
+        assert_eq!(status.as_u16(), 200, "{}", answer.text().await.expect("a body"));
+    }
+
     /// What a tenant's status says.
     pub async fn status(&self, tenant: TenantId) -> Value {
         let url = format!("{}/api/v1/tenants/{tenant}/provisioning/status", self.url);

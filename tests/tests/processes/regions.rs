@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use shared::model::TenantId;
 use shared::platform::Seconds;
 use shared::store::StatusRow;
-use tests::{Api, Elsewhere, Held, Place, Site, calm, fresh_slug, names, required};
+use tests::{Api, Elsewhere, Held, Place, Site, calm, fresh_slug, kubectl, kubectl_with, names, required};
 
 /// The phases that make something in a region, and as few others as they can do with.
 const PHASES: [&str; 7] = [
@@ -158,8 +158,16 @@ async fn a_tenant_is_in_its_region_only_and_the_loss_of_one_region_stops_no_othe
         // The near region is in the cluster of the processes themselves; the far one is not.
         let internal = required("TENANT_API_INTERNAL_SECRET");
         api.make_region(&region(&near_key, &near, &site.tenant_api_url(), &internal)).await;
+        // Secrets of a region may be in the cluster of the processes; its kubeconfig too.
+        let kubeconfig = std::fs::read_to_string(&far.kubeconfig).unwrap();
+        let kept = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": far_key, "namespace": "default" },
+            "stringData": { "kubeconfig": kubeconfig, "admin": far.admin.1 },
+        });
+        kubectl_with(&["apply", "--server-side", "-f", "-"], &kept.to_string()).await;
         let mut other = region(&far_key, &far, &far_url, "the far region's");
-        other["cluster"] = json!(format!("file:{}", far.kubeconfig));
+        other["cluster"] = json!(format!("k8s:default/{far_key}#kubeconfig"));
+        other["database"]["adminPassword"] = json!(format!("k8s:default/{far_key}#admin"));
         api.make_region(&other).await;
         let regions = Regions { site: &site, api };
 
@@ -201,6 +209,12 @@ async fn a_tenant_is_in_its_region_only_and_the_loss_of_one_region_stops_no_othe
 
         elsewhere.rise().await;
         regions.become_so(&[&late_own, &late_shared], "ACTIVE").await;
+        // What the plans name is not there any more; the way to it is the region's as it is now.
+        let internal = secret_file(folder, "internal-new", "the far region's");
+        let password = secret_file(folder, "admin-new", &far.admin.1);
+        let renewed = json!({ "internalSecret": internal, "database": { "adminPassword": password } });
+        regions.api.change_region(&far_key, &renewed).await;
+        std::fs::remove_file(folder.join(format!("{far_key}-internal"))).unwrap();
         let all = [near_own, far_own, near_shared, far_shared, late_own, late_shared];
         for tenant in &all {
             regions.api.delete(tenant.id).await;
@@ -212,6 +226,7 @@ async fn a_tenant_is_in_its_region_only_and_the_loss_of_one_region_stops_no_othe
         for tenant in all.iter().chain([&quick]) {
             assert_eq!([tenant.among(&in_near), tenant.among(&in_far)].concat(), [""; 0], "nothing is left");
         }
+        kubectl(&["delete", "secret", &far_key, "--namespace=default"]).await;
         for place in [&near, &far] {
             names::parent(Method::DELETE, &format!("zones/{}.", place.domain), None).await;
         }
