@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The local stack: real parts under supervisord, everything on 127.0.0.1.
 
-    stack.py up [--profile full|test]   starts what does not run; waits until every part is ready
+    stack.py up [--profile full|test|region]
+                                        starts what does not run; waits until every part is ready
     stack.py down                       stops everything
     stack.py status                     the parts and their state
     stack.py clean                      stops everything and forgets all data (built tools stay in the cache)
@@ -9,7 +10,8 @@
     stack.py ports                      prints the ports
 
 The profile "test" starts only what comes from outside (Postgres, RabbitMQ, Kafka, a mailbox, name servers, Kubernetes,
-cert-manager with an ACME server, the chart repository), none of our own programs.
+cert-manager with an ACME server, the chart repository), none of our own programs. The profile "region" starts what another
+region has for itself: a Postgres and a cluster. In a folder and with ports of its own, it runs beside another stack.
 
 Environment:
     TENANTRY_LOCAL          folder of data, logs and keys (.local)
@@ -125,8 +127,10 @@ def link_tools(stack, chosen):
         if not link.is_symlink() or os.readlink(link) != str(target):
             link.unlink(missing_ok=True)
             link.symlink_to(target)
+    # Beside supervisord: the first on PATH may be what is made here, of this stack or of another.
+    real = Path(shutil.which("supervisord")).with_name("supervisorctl")
     stack.write(stack.bin / "supervisorctl",
-                f'#!/bin/sh\nexec {shutil.which("supervisorctl")} -c "{stack.local}/supervisord.conf" "$@"\n', 0o700)
+                f'#!/bin/sh\nexec {real} -c "{stack.local}/supervisord.conf" "$@"\n', 0o700)
 
 
 def up(stack):
@@ -251,7 +255,7 @@ def say(line):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("up", "down", "status", "clean", "env", "ports"))
-    parser.add_argument("--profile", choices=("full", "test"), default="full")
+    parser.add_argument("--profile", choices=("full", "test", "region"), default="full")
     asked = parser.parse_args()
     os.umask(0o077)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

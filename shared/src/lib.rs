@@ -5,6 +5,7 @@ pub mod decide;
 pub mod model;
 pub mod phase;
 pub mod platform;
+pub mod regions;
 pub mod runtime;
 pub mod secret;
 pub mod store;

@@ -77,12 +77,31 @@ pub enum SecretError {
         source: std::io::Error,
     },
     /// Needs a cluster connection, which the caller does not have.
-    #[error("{0} can only be read by a function that is connected to the cluster")]
+    #[error(
+        "{0} can only be read by a function that is connected to the cluster; use env:NAME or file:PATH here"
+    )]
     NeedsCluster(String),
+    /// The cluster does not have it, or does not answer.
+    #[error("{why}")]
+    Cluster {
+        /// It does not answer; what is asked for may be there.
+        unavailable: bool,
+        /// Names the reference, or the cluster's trouble.
+        why: String,
+    },
 }
 
 impl SecretRef {
-    /// Reads the secret from the environment or a file. A Kubernetes reference needs the cluster module.
+    /// Reads the secret, wherever it is. A Kubernetes reference is read in the process's own cluster, by programs that can
+    /// reach one.
+    pub async fn read(&self) -> Result<Secret, SecretError> {
+        #[cfg(feature = "cluster")]
+        return crate::cluster::read_secret_reference(self).await;
+        #[cfg(not(feature = "cluster"))]
+        return std::future::ready(self.resolve()).await;
+    }
+
+    /// Reads the secret from the environment or a file, without waiting. For a Kubernetes reference see [`SecretRef::read`].
     pub fn resolve(&self) -> Result<Secret, SecretError> {
         match self {
             Self::Env(name) => match std::env::var(name) {

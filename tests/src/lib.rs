@@ -5,6 +5,7 @@
 
 mod broker;
 mod cluster;
+mod elsewhere;
 mod environment;
 mod failpoints;
 mod inventory;
@@ -26,6 +27,7 @@ mod world;
 
 pub use broker::Management;
 pub use cluster::{api_server, calls_of, kubectl, kubectl_with, signal, state, stop_helm_midway};
+pub use elsewhere::{Elsewhere, Held, Place};
 pub use environment::{Environment, required};
 pub use failpoints::Failpoints;
 pub use inventory::Inventory;

@@ -12,7 +12,7 @@ use crate::cluster::kubectl;
 use crate::environment::required;
 
 /// Kinds that hold nothing of a tenant's: a log that ends by itself, and what is made up for each request.
-const SKIPPED: [&str; 3] = ["events", "events.events.k8s.io", "componentstatuses"];
+pub(crate) const SKIPPED: [&str; 3] = ["events", "events.events.k8s.io", "componentstatuses"];
 
 /// Every region of the local stack has its shared database.
 const DATABASES: [&str; 3] = ["region_eastus", "region_za_north", "region_eu_west_1"];

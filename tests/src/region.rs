@@ -270,7 +270,10 @@ fn platform(tenant_api_url: &str, engine: Engine) -> Platform {
             admin_password: SecretRef::Env("REGION_DATABASE_ADMIN_PASSWORD".into()),
         },
         database_cidrs: vec!["10.40.0.0/16".into()],
+        cluster: None,
+        domain: None,
         isolation: Isolation::Shared,
+        accepts_tenants: true,
         jobs: Some(JobBroker {
             management: SecretRef::Env("RABBITMQ_MANAGEMENT_URL".into()),
             vhost: "tenant-jobs".into(),

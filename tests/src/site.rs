@@ -92,6 +92,14 @@ impl Site {
         Self { world, variables, folder, tenant_api }
     }
 
+    /// Starts another tenant-api, with these variables instead of the site's; where it answers.
+    pub async fn another_tenant_api(&self, instead: &[(&str, &str)]) -> (Process, String) {
+        let mut variables = self.variables.clone();
+        variables.insert("STAND_IN".into(), "true".into());
+        variables.extend(instead.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        serve("tenant-api", &variables, self.folder.path(), "/healthz").await
+    }
+
     /// A folder that goes with the site.
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -266,6 +274,35 @@ impl Api {
         let tenant = Self::accepted(request).await;
         assert_eq!(tenant["deploymentType"], "shared", "{tenant}");
         tenant["id"].as_str().expect("an id").parse().expect("an id")
+    }
+
+    /// Asks for a tenant in words of the test's own; its id.
+    pub async fn create_as(&self, body: &Value) -> TenantId {
+        let tenant = Self::accepted(self.post("/api/v1/tenants").json(body)).await;
+        tenant["id"].as_str().expect("an id").parse().expect("an id")
+    }
+
+    /// Makes a region, or finds it as asked for.
+    pub async fn make_region(&self, body: &Value) {
+        let request = self.http.post(format!("{}/api/v1/regions", self.url)).json(body);
+        let answer = request.bearer_auth(required("ADMIN_TOKEN")).send().await.expect("tenant-service");
+        let status = answer.status();
+        assert_eq!(status.as_u16(), 201, "{}", answer.text().await.expect("a body"));
+    }
+
+    /// Changes a region.
+    pub async fn change_region(&self, key: &str, patch: &Value) {
+        let request = self.http.patch(format!("{}/api/v1/regions/{key}", self.url)).json(patch);
+        let answer = request.bearer_auth(required("ADMIN_TOKEN")).send().await.expect("tenant-service");
+        let status = answer.status();
+        assert_eq!(status.as_u16(), 200, "{}", answer.text().await.expect("a body"));
+    }
+
+    /// What a tenant's status says.
+    pub async fn status(&self, tenant: TenantId) -> Value {
+        let url = format!("{}/api/v1/tenants/{tenant}/provisioning/status", self.url);
+        let request = self.http.get(url).bearer_auth(required("ADMIN_TOKEN"));
+        request.send().await.expect("tenant-service").json().await.expect("JSON")
     }
 
     /// Asks for another invitation of a tenant's administrator.

@@ -81,7 +81,7 @@ impl Phase for CreateBootstrapUser {
     }
 
     async fn connect_beside(platform: &Platform, store: &Store) -> Result<Self> {
-        let (cluster, tenant_api) = (Cluster::connect().await?, TenantApi::connect()?);
+        let (cluster, tenant_api) = (Cluster::of(platform).await?, TenantApi::connect()?);
         Ok(Self { store: store.clone(), cluster, tenant_api, keys: platform.license.clone() })
     }
 
@@ -116,11 +116,7 @@ impl Phase for CreateBootstrapUser {
 impl CreateBootstrapUser {
     /// Keeps the tenant's invitation if it was sent or still opens, and makes another otherwise.
     async fn invite(&self, plan: &Plan, step: &Step) -> Result<Invitation> {
-        let seals = license::seals(&self.keys).map_err(|error| {
-            Error::fatal("license_key", error.to_string()).next(
-                "Correct [license] in the platform's configuration or the secret it names, and start again.",
-            )
-        })?;
+        let seals = license::read_seals(&self.keys).await.map_err(license::KeyError::into_failure)?;
         let found = self.store.invitation(plan.tenant_id).await.map_err(of_store)?;
         if let Some(found) = &found
             && keeps(&seals, plan.tenant_id, found)
@@ -145,13 +141,13 @@ impl CreateBootstrapUser {
     }
 
     async fn create(&self, plan: &Plan, step: &Step) -> Result<BootstrapUser> {
-        let (server, owner) = (&plan.server, step.owner());
+        let (server, owner) = (&plan.server.as_now(step), step.owner());
         let secret = server.presented(self.cluster.resolve(&server.internal_secret).await?);
         self.tenant_api.bootstrap_user(server, &secret, owner.tenant_id, owner.run_id, &plan.email).await
     }
 
     async fn remove(&self, plan: &Plan, step: &Step) -> Result<bool> {
-        let (server, owner) = (&plan.server, step.owner());
+        let (server, owner) = (&plan.server.as_now(step), step.owner());
         let secret = server.presented(self.cluster.resolve(&server.internal_secret).await?);
         let removed =
             self.tenant_api.remove_bootstrap_user(server, &secret, owner.tenant_id, owner.run_id).await;

@@ -78,8 +78,8 @@ impl Phase for CreateDnsZone {
     type Plan = Plan;
     type Checkpoint = Checkpoint;
 
-    async fn connect(_: &Platform) -> Result<Self> {
-        Ok(Self { cluster: Cluster::connect().await? })
+    async fn connect(platform: &Platform) -> Result<Self> {
+        Ok(Self { cluster: Cluster::of(platform).await? })
     }
 
     fn plan(&self, tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<Plan> {

@@ -61,8 +61,8 @@ impl Phase for CreateNamespace {
     type Plan = Plan;
     type Checkpoint = Checkpoint;
 
-    async fn connect(_: &Platform) -> Result<Self> {
-        Ok(Self { cluster: Cluster::connect().await? })
+    async fn connect(platform: &Platform) -> Result<Self> {
+        Ok(Self { cluster: Cluster::of(platform).await? })
     }
 
     fn plan(&self, tenant: &Tenant, platform: &Platform, _: &Checkpoints) -> Result<Plan> {

@@ -30,8 +30,8 @@ impl Phase for DeployCoreServices {
     type Plan = Plan;
     type Checkpoint = Checkpoint;
 
-    async fn connect(_: &Platform) -> Result<Self> {
-        Ok(Self { services: Services::connect().await? })
+    async fn connect(platform: &Platform) -> Result<Self> {
+        Ok(Self { services: Services::connect(platform).await? })
     }
 
     fn plan(&self, tenant: &Tenant, platform: &Platform, _: &Checkpoints) -> Result<Plan> {

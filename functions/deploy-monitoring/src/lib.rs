@@ -97,8 +97,8 @@ impl Phase for DeployMonitoring {
     type Plan = Plan;
     type Checkpoint = Checkpoint;
 
-    async fn connect(_: &Platform) -> Result<Self> {
-        let cluster = Cluster::connect().await?;
+    async fn connect(platform: &Platform) -> Result<Self> {
+        let cluster = Cluster::of(platform).await?;
         Ok(Self { helm: Helm::connect(&cluster)?, cluster })
     }
 

@@ -1,10 +1,13 @@
 //! What is done to licences by hand: beside dispatchers, relays and runs that are at work.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, bail};
 use clap::{Arg, ArgMatches, Command};
 use serde_json::json;
 use shared::license;
 use shared::platform::Platform;
+use shared::regions::Regions;
 use shared::store::Store;
 
 pub(crate) fn arguments() -> Command {
@@ -33,20 +36,24 @@ pub(crate) async fn execute(matches: &ArgMatches) -> anyhow::Result<()> {
         Some(("rewrap", _)) => return rewrap(&platform).await,
         Some(("announce", announce)) => {
             let region = announce.get_one::<String>("region").map(String::as_str);
-            if let Some(unknown) = region.filter(|region| !platform.regions.contains_key(*region)) {
-                bail!("there is no region '{unknown}' in the platform's configuration");
+            let store = Store::connect(1)?;
+            if let Some(region) = region {
+                let known = Regions::new(store.clone(), Arc::new(platform)).now().await?;
+                if !known.regions.contains_key(region) {
+                    bail!("there is no region '{region}', by the API or in the platform's configuration");
+                }
             }
-            let notices = Store::connect(1)?.announce_licenses(region).await?;
+            let notices = store.announce_licenses(region).await?;
             println!("{}", json!({ "notices": notices }));
         }
-        _ => println!("{}", license::signer(&platform.license)?.public_keys().text()),
+        _ => println!("{}", license::read_signer(&platform.license).await?.public_keys().text()),
     }
     Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "the command's answer")]
 async fn rewrap(platform: &Platform) -> anyhow::Result<()> {
-    let seals = license::seals(&platform.license)?;
+    let seals = license::read_seals(&platform.license).await?;
     let done = license::rewrap(&Store::connect(1)?, &seals).await.context("the rewrap has not ended")?;
     println!(
         "{}",

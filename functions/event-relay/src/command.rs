@@ -76,23 +76,23 @@ async fn execute(matches: &ArgMatches) -> anyhow::Result<()> {
     match matches.subcommand() {
         Some(("refused", refused)) => set_aside(refused).await,
         Some(("once", _)) => {
-            let (_, lanes) = connect()?;
+            let (_, lanes) = connect().await?;
             drain(&lanes).await
         }
         _ => run().await,
     }
 }
 
-fn connect() -> anyhow::Result<(Store, Vec<Arc<Lane>>)> {
-    let platform = Platform::from_env()?;
+async fn connect() -> anyhow::Result<(Store, Vec<Arc<Lane>>)> {
+    let platform = Arc::new(Platform::from_env()?);
     let store = Store::connect(CONNECTIONS)?;
-    let lanes = settings::lanes(&platform, &store)?;
+    let lanes = settings::lanes(&platform, &store).await?;
     Ok((store, lanes))
 }
 
 async fn run() -> anyhow::Result<()> {
     let listen = settings::health_listen()?;
-    let (store, lanes) = connect()?;
+    let (store, lanes) = connect().await?;
     let listener = match listen {
         Some(address) => Some(health::listen(address).await?),
         None => None,
@@ -135,7 +135,7 @@ async fn serve_lambda() -> anyhow::Result<()> {
     if std::env::var_os("AWS_LAMBDA_FUNCTION_NAME").is_none() {
         bail!("AWS_LAMBDA_FUNCTION_NAME is not set; have this function started by Lambda");
     }
-    let (_, lanes) = connect()?;
+    let (_, lanes) = connect().await?;
     let lanes = &lanes;
     lambda_runtime::run(service_fn(move |_: LambdaEvent<Value>| async move {
         drain(lanes).await.map_err(|error| lambda_runtime::Error::from(format!("{error:#}")))?;

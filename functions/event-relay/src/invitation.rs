@@ -6,13 +6,16 @@
 //! e-mail says is therefore what the data plane knows, whoever died in between. One that a later invitation has overtaken is
 //! not sent.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use lettre::Address;
 use serde::Deserialize;
 use shared::invitation::Token;
-use shared::license::seals;
+use shared::license::read_seals;
 use shared::phase::Error;
 use shared::platform::Platform;
+use shared::regions::Regions;
 use shared::seal::Purpose;
 use shared::store::{Outgoing, Store};
 use shared::tenant_api::{Invitation, Invited, TenantApi};
@@ -24,7 +27,8 @@ use crate::mail::Mail;
 
 /// The tenant-apis of all regions, and the mail server.
 pub(crate) struct Invitations {
-    platform: Platform,
+    platform: Arc<Platform>,
+    regions: Regions,
     store: Store,
     tenant_api: TenantApi,
     mail: Mail,
@@ -41,15 +45,16 @@ struct To {
 
 impl Invitations {
     /// Sends nothing yet. Keys and secrets are read when they are needed, so that a relay without invitations needs none.
-    pub(crate) fn new(platform: &Platform, store: &Store, mail: Mail) -> anyhow::Result<Self> {
+    pub(crate) fn new(platform: &Arc<Platform>, store: &Store, mail: Mail) -> anyhow::Result<Self> {
         let tenant_api = TenantApi::connect()?.answering_within(half(platform));
-        Ok(Self { platform: platform.clone(), store: store.clone(), tenant_api, mail })
+        let (platform, regions) = (platform.clone(), mail.regions.clone());
+        Ok(Self { platform, regions, store: store.clone(), tenant_api, mail })
     }
 
     /// Makes this invitation the one that holds.
     async fn announce(&self, row: &Outgoing, to: &To, token: &Token) -> Result<Invited, Failure> {
         let (server, internal_secret) =
-            serving(&self.platform, &self.store, &to.region, row.tenant_id).await?;
+            serving(&self.regions, &self.store, &to.region, row.tenant_id).await?;
         let invitation = Invitation {
             tenant: row.tenant_id,
             email: &to.admin_email,
@@ -71,7 +76,7 @@ impl Deliver for Invitations {
         })?;
         let sealed = row.sealed.as_ref().ok_or_else(|| Failure::Refused("it holds no token".into()))?;
         let token = {
-            let seals = seals(&self.platform.license).map_err(later)?;
+            let seals = read_seals(&self.platform.license).await.map_err(later)?;
             let text = seals.open(Purpose::Invitation, row.tenant_id, sealed).map_err(later)?;
             Token::parse(&text).ok_or_else(|| Failure::Refused("what it holds is no token".into()))?
         };
@@ -80,7 +85,8 @@ impl Deliver for Invitations {
             Invited::Overtaken => return Ok(Some("not sent: a later invitation holds".into())),
             Invited::Accepted => return Ok(Some("not sent: an invitation was accepted before".into())),
         };
-        let link = self.platform.invitations.link(&to.slug, &self.platform.domain, token.expose());
+        let platform = self.regions.knowing(&to.region).await.map_err(later)?;
+        let link = self.platform.invitations.link(&to.slug, platform.domain_in(&to.region), token.expose());
         let letter = letter::invitation(row, &link, expires_at).map_err(Failure::Refused)?;
         let sent = self.mail.send(row, letter, &[address]).await;
         // A mail server may quote what it refuses.

@@ -10,6 +10,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use shared::platform::Events;
+use shared::regions::Regions;
 use shared::store::Outgoing;
 
 use crate::event;
@@ -21,7 +22,7 @@ type Producer = FutureProducer<Reasons>;
 pub(crate) struct Kafka {
     topic: String,
     source: String,
-    domain: String,
+    regions: Regions,
     config: ClientConfig,
     reasons: Reasons,
     producer: Mutex<Producer>,
@@ -55,7 +56,7 @@ impl ClientContext for Reasons {
 
 impl Kafka {
     /// Connects when it has something to send.
-    pub(crate) fn new(brokers: &str, settings: &Events, domain: &str) -> anyhow::Result<Self> {
+    pub(crate) fn new(brokers: &str, settings: &Events, regions: &Regions) -> anyhow::Result<Self> {
         let timeout = settings.delivery.timeout.duration().as_millis().max(1).to_string();
         let mut config = ClientConfig::new();
         config
@@ -72,7 +73,7 @@ impl Kafka {
         Ok(Self {
             topic: settings.topic.clone(),
             source: settings.source.clone(),
-            domain: domain.to_owned(),
+            regions: regions.clone(),
             config,
             reasons,
             producer: Mutex::new(producer),
@@ -100,7 +101,10 @@ impl Kafka {
 impl Deliver for Kafka {
     async fn deliver(&self, row: &Outgoing) -> Result<Option<String>, Failure> {
         let slug = row.payload["slug"].as_str().unwrap_or_default();
-        let url = format!("https://{slug}.{}", self.domain);
+        let region = row.payload["region"].as_str().unwrap_or_default();
+        let platform =
+            self.regions.knowing(region).await.map_err(|error| Failure::Later(error.to_string()))?;
+        let url = format!("https://{slug}.{}", platform.domain_in(region));
         let body = event::cloud_event(row, &self.source, &url).to_string();
         let key = row.tenant_id.to_string();
         let producer = self.producer();

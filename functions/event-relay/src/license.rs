@@ -1,11 +1,14 @@
 //! The sink `license`: a tenant's licence to the tenant-api that serves it. A row only says that there is something to tell;
 //! what is sent is the licence that is current when it is sent, opened for the length of the call.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use shared::license::seals;
+use shared::license::read_seals;
 use shared::model::TenantId;
 use shared::phase::Error;
 use shared::platform::Platform;
+use shared::regions::Regions;
 use shared::seal::{Purpose, Sealed};
 use shared::secret::Secret;
 use shared::store::{Outgoing, Store};
@@ -16,16 +19,17 @@ use crate::lane::{Deliver, Failure};
 /// The tenant-apis of all regions.
 pub(crate) struct Licenses {
     store: Store,
-    platform: Platform,
+    platform: Arc<Platform>,
+    regions: Regions,
     tenant_api: TenantApi,
 }
 
 impl Licenses {
     /// Sends nothing yet. Keys and secrets are read when they are needed, so that a relay without licences needs none.
-    pub(crate) fn new(platform: &Platform, store: &Store) -> anyhow::Result<Self> {
+    pub(crate) fn new(platform: &Arc<Platform>, store: &Store, regions: &Regions) -> anyhow::Result<Self> {
         let within = platform.license.delivery.timeout.duration();
         let tenant_api = TenantApi::connect()?.answering_within(within);
-        Ok(Self { store: store.clone(), platform: platform.clone(), tenant_api })
+        Ok(Self { store: store.clone(), platform: platform.clone(), regions: regions.clone(), tenant_api })
     }
 }
 
@@ -37,9 +41,9 @@ impl Deliver for Licenses {
             return Ok(Some("the tenant has no licence any more: there is nothing to tell".into()));
         };
         let region = row.payload["region"].as_str().unwrap_or_default();
-        let (server, internal_secret) = serving(&self.platform, &self.store, region, row.tenant_id).await?;
+        let (server, internal_secret) = serving(&self.regions, &self.store, region, row.tenant_id).await?;
         let license = {
-            let seals = seals(&self.platform.license).map_err(later)?;
+            let seals = read_seals(&self.platform.license).await.map_err(later)?;
             let text = seals.open(Purpose::License, row.tenant_id, &Sealed::from(&stored));
             Secret::new(text.map_err(later)?.as_str())
         };
@@ -51,14 +55,15 @@ impl Deliver for Licenses {
 
 /// Who serves the tenant, and what lets in there.
 pub(crate) async fn serving(
-    platform: &Platform,
+    regions: &Regions,
     store: &Store,
     region: &str,
     tenant: TenantId,
 ) -> Result<(Server, Secret), Failure> {
     let own = store.deployment(tenant).await.map_err(later)?.map(|own| own.endpoint);
-    let server = Server::serving(platform, region, tenant, own).map_err(later)?;
-    let secret = server.internal_secret.resolve();
+    let platform = regions.knowing(region).await.map_err(later)?;
+    let server = Server::serving(&platform, region, tenant, own).map_err(later)?;
+    let secret = server.internal_secret.read().await;
     let secret =
         secret.map_err(|error| Failure::Later(format!("regions.{region}.internal_secret: {error}")))?;
     let presented = server.presented(secret);

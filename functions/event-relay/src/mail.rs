@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
 use lettre::{Address, Message};
+use shared::regions::Regions;
 use shared::store::{Outgoing, Sink};
 
 use crate::lane::{Deliver, Failure};
@@ -20,13 +21,16 @@ pub(crate) struct Mail {
     pub(crate) from: Mailbox,
     /// Whom letters to operators go to.
     pub(crate) operators: Vec<Address>,
-    pub(crate) domain: String,
+    pub(crate) regions: Regions,
 }
 
 #[async_trait]
 impl Deliver for Mail {
     async fn deliver(&self, row: &Outgoing) -> Result<Option<String>, Failure> {
-        let letter = letter::letter(self.sink, row, &self.domain).map_err(Failure::Refused)?;
+        let region = row.payload["region"].as_str().unwrap_or_default();
+        let platform =
+            self.regions.knowing(region).await.map_err(|error| Failure::Later(error.to_string()))?;
+        let letter = letter::letter(self.sink, row, platform.domain_in(region)).map_err(Failure::Refused)?;
         let to = match self.sink {
             Sink::Operators => self.operators.clone(),
             _ => vec![letter.admin_email.parse::<Address>().map_err(|error| {

@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use lettre::Address;
 use lettre::message::Mailbox;
 use shared::platform::Platform;
+use shared::regions::Regions;
 use shared::store::{Sink, Store};
 
 use crate::invitation::{self, Invitations};
@@ -26,9 +27,10 @@ pub(crate) fn health_listen() -> anyhow::Result<Option<SocketAddr>> {
 }
 
 /// Every sink's loop. What is wrong is named with what would be right; nothing is connected yet.
-pub(crate) fn lanes(platform: &Platform, store: &Store) -> anyhow::Result<Vec<Arc<Lane>>> {
+pub(crate) async fn lanes(platform: &Arc<Platform>, store: &Store) -> anyhow::Result<Vec<Arc<Lane>>> {
     let (events, mail) = (&platform.events, &platform.mail);
-    let brokers = events.brokers.resolve().context("events.brokers")?;
+    let regions = Regions::new(store.clone(), platform.clone());
+    let brokers = events.brokers.read().await.context("events.brokers")?;
     let brokers = brokers.expose();
     for broker in brokers.split(',') {
         let port = broker.trim().rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
@@ -36,10 +38,10 @@ pub(crate) fn lanes(platform: &Platform, store: &Store) -> anyhow::Result<Vec<Ar
             bail!("events.brokers ({}) is no comma-separated list of host:port", events.brokers);
         }
     }
-    let kafka = Kafka::new(brokers, events, &platform.domain)
+    let kafka = Kafka::new(brokers, events, &regions)
         .with_context(|| format!("events.brokers ({})", events.brokers))?;
 
-    let url = mail.url.resolve().context("mail.url")?;
+    let url = mail.url.read().await.context("mail.url")?;
     let server = Server::new(&url, mail.delivery.timeout.duration())
         .with_context(|| format!("mail.url ({})", mail.url))?;
     let server = Arc::new(server);
@@ -60,7 +62,7 @@ pub(crate) fn lanes(platform: &Platform, store: &Store) -> anyhow::Result<Vec<Ar
         server: server.clone(),
         from: from.clone(),
         operators: operators.clone(),
-        domain: platform.domain.clone(),
+        regions: regions.clone(),
     };
     let letters = |sink| {
         let mail = by(sink, &server);
@@ -84,7 +86,7 @@ pub(crate) fn lanes(platform: &Platform, store: &Store) -> anyhow::Result<Vec<Ar
             store.clone(),
             platform.license.delivery.clone(),
             Some(platform.license.refusals),
-            Box::new(Licenses::new(platform, store)?),
+            Box::new(Licenses::new(platform, store, &regions)?),
         ),
         Lane::new(
             Sink::Invitation,

@@ -124,7 +124,7 @@ impl IssueLicense {
     /// Keeps the tenant's licence if it is as planned and still valid, and issues another otherwise.
     async fn issue(&self, plan: &Plan, step: &Step) -> Result<Checkpoint> {
         // First of all, so that a wrong key leaves nothing.
-        let keys = self.keys()?;
+        let keys = self.keys().await?;
         let now = step.now();
         let found = self.store.license(plan.tenant_id).await.map_err(of_store)?;
         if let Some(found) = &found
@@ -144,7 +144,7 @@ impl IssueLicense {
 
     /// Reads back what is stored: a licence that does not open is none.
     async fn check(&self, plan: &Plan, step: &Step) -> Result<Claims> {
-        let keys = self.keys()?;
+        let keys = self.keys().await?;
         let found = self.store.license(plan.tenant_id).await.map_err(of_store)?.ok_or_else(|| {
             Error::retryable("license_missing", "the licence that was stored is not there")
                 .next("It was removed by hand; retry makes a new one.")
@@ -156,15 +156,10 @@ impl IssueLicense {
         })
     }
 
-    fn keys(&self) -> Result<Keys> {
-        let wrong = |error: KeyError| {
-            Error::fatal("license_key", error.to_string()).next(
-                "Correct [license] in the platform's configuration or the secret it names, and start again.",
-            )
-        };
+    async fn keys(&self) -> Result<Keys> {
         Ok(Keys {
-            signer: license::signer(&self.settings).map_err(wrong)?,
-            seals: license::seals(&self.settings).map_err(wrong)?,
+            signer: license::read_signer(&self.settings).await.map_err(KeyError::into_failure)?,
+            seals: license::read_seals(&self.settings).await.map_err(KeyError::into_failure)?,
         })
     }
 }

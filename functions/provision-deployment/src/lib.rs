@@ -115,8 +115,8 @@ impl Phase for ProvisionDeployment {
         Self::connect_beside(platform, &Store::connect(1).map_err(of_store)?).await
     }
 
-    async fn connect_beside(_: &Platform, store: &Store) -> Result<Self> {
-        Ok(Self { cluster: Cluster::connect().await?, store: store.clone() })
+    async fn connect_beside(platform: &Platform, store: &Store) -> Result<Self> {
+        Ok(Self { cluster: Cluster::of(platform).await?, store: store.clone() })
     }
 
     fn plan(&self, tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<Plan> {

@@ -68,8 +68,8 @@ impl Phase for ServeDomains {
     type Plan = Plan;
     type Checkpoint = Checkpoint;
 
-    async fn connect(_: &Platform) -> Result<Self> {
-        Ok(Self { cluster: Cluster::connect().await? })
+    async fn connect(platform: &Platform) -> Result<Self> {
+        Ok(Self { cluster: Cluster::of(platform).await? })
     }
 
     fn plan(&self, tenant: &Tenant, platform: &Platform, _: &Checkpoints) -> Result<Plan> {

@@ -92,7 +92,7 @@ impl Phase for SetupDatabase {
 
     async fn connect(platform: &Platform) -> Result<Self> {
         let within = platform.tenant_api.answer_within.duration();
-        Ok(Self::new(Cluster::connect().await?, TenantApi::connect()?.answering_within(within)))
+        Ok(Self::new(Cluster::of(platform).await?, TenantApi::connect()?.answering_within(within)))
     }
 
     fn plan(&self, tenant: &Tenant, platform: &Platform, _: &Checkpoints) -> Result<Plan> {
@@ -190,7 +190,7 @@ impl SetupDatabase {
             password: credentials.as_ref().map(|credentials| &credentials.password),
             connection_limit: plan.connection_limit,
         };
-        self.tenant_api.initialize(&self.access(plan).await?, what).await
+        self.tenant_api.initialize(&self.access(plan, step).await?, what).await
     }
 
     /// Stands in for the Job where no container runs.
@@ -200,8 +200,8 @@ impl SetupDatabase {
         Ok(json!({ "simulated": "connected directly: the nodes are simulated", "found": found }))
     }
 
-    async fn access(&self, plan: &Plan) -> Result<Access> {
-        let server = &plan.server;
+    async fn access(&self, plan: &Plan, step: &Step) -> Result<Access> {
+        let server = plan.server.as_now(step);
         let internal_secret = self.cluster.resolve(&server.internal_secret).await?;
         Ok(server.with(internal_secret, self.cluster.resolve(&server.admin.password).await?))
     }
@@ -212,7 +212,7 @@ impl SetupDatabase {
             Scope::Run => Some(owner.run_id),
             Scope::Tenant => None,
         };
-        let access = self.access(plan).await?;
+        let access = self.access(plan, step).await?;
         match self.tenant_api.drop(&access, owner.tenant_id, &plan.place, only_if_run).await {
             // Everything is owned through the role: when that is somebody else's, nothing here is the tenant's.
             Err(error) if error.code == "foreign_role" => {

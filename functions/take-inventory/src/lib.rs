@@ -72,8 +72,8 @@ impl Phase for TakeInventory {
     type Plan = Plan;
     type Checkpoint = ();
 
-    async fn connect(_: &Platform) -> Result<Self> {
-        Ok(Self { cluster: Cluster::connect().await?, tenant_api: TenantApi::connect()? })
+    async fn connect(platform: &Platform) -> Result<Self> {
+        Ok(Self { cluster: Cluster::of(platform).await?, tenant_api: TenantApi::connect()? })
     }
 
     fn plan(&self, tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<Plan> {
@@ -150,7 +150,7 @@ impl TakeInventory {
 
     /// Roles, databases and schemas on the region's Postgres server.
     async fn databases(&self, plan: &Plan, step: &Step) -> Result<Vec<Leftover>> {
-        let server = &plan.server;
+        let server = plan.server.as_now(step);
         let internal_secret = self.cluster.resolve(&server.internal_secret).await?;
         let access = server.with(internal_secret, self.cluster.resolve(&server.admin.password).await?);
         let items = self.tenant_api.inventory(&access, step.owner().tenant_id).await?;

@@ -10,6 +10,7 @@ use shared::cluster::Cluster;
 use shared::decide::verbs::Verb;
 use shared::model::TenantStatus;
 use shared::platform::Platform;
+use shared::regions::Regions;
 use shared::store::Store;
 
 use crate::auth::Tokens;
@@ -18,15 +19,19 @@ use crate::domains::Names;
 use crate::measure::Measures;
 use crate::problem::Problem;
 use crate::status::History;
-use crate::{auth, body, deployment, domains, frame, health, invitations, lifecycle, status, tenants, verbs};
+use crate::{
+    auth, body, deployment, domains, frame, health, invitations, lifecycle, regions, status, tenants, verbs,
+};
 
 /// What every request can reach. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct App {
     /// The control plane's database.
     pub store: Store,
-    /// The platform's configuration.
+    /// The platform's configuration, as its file has it.
     pub platform: Arc<Platform>,
+    /// The same with all its regions.
+    pub regions: Regions,
     /// How long phases typically take.
     pub history: History,
     /// Counts and times of requests.
@@ -43,9 +48,11 @@ impl App {
     pub fn new(store: Store, platform: Platform) -> Result<Self, String> {
         let tokens = Tokens::of(&platform)?;
         let names = Names::new(&platform.domains)?;
+        let platform = Arc::new(platform);
         Ok(Self {
+            regions: Regions::new(store.clone(), platform.clone()),
             store,
-            platform: Arc::new(platform),
+            platform,
             history: History::default(),
             measures: Measures::new()?,
             compute: Compute::default(),
@@ -80,6 +87,12 @@ fn api() -> Vec<(&'static str, &'static str, MethodRouter<App>)> {
         ("get", "/api/v1/tenants/{id}/provisioning/status", get(status::status)),
         ("get", "/api/v1/tenants/{id}/provisioning/audit", get(status::audit)),
     ];
+    routes.extend([
+        ("get", "/api/v1/regions", get(regions::list)),
+        ("post", "/api/v1/regions", post(regions::create)),
+        ("get", "/api/v1/regions/{key}", get(regions::show)),
+        ("patch", "/api/v1/regions/{key}", patch(regions::change)),
+    ]);
     routes.extend([
         ("get", "/api/v1/tenants/{id}/deployment", get(deployment::show)),
         ("patch", "/api/v1/tenants/{id}/deployment", patch(deployment::change)),

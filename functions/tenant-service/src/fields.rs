@@ -53,6 +53,12 @@ impl Fields {
         self.errors.iter().any(|error| error.field == name)
     }
 
+    /// Whether something was wrong with a field whose name begins so.
+    pub fn wrong_within(&self, beginning: &str) -> bool {
+        let beginning = format!("{}{beginning}", self.prefix);
+        self.errors.iter().any(|error| error.field.starts_with(&beginning))
+    }
+
     /// A field that must be there: says so if `value` is none and nothing else was wrong with it.
     pub fn required<T>(&mut self, field: &str, value: Option<T>) -> Option<T> {
         if value.is_none() && !self.wrong(field) {
@@ -148,6 +154,35 @@ impl Fields {
             return None;
         }
         Some(value)
+    }
+
+    /// A list of texts that `parse` understands; every one that it does not is named by its place.
+    pub fn list<T, E: std::fmt::Display>(
+        &mut self,
+        field: &str,
+        code: &'static str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Option<Vec<T>> {
+        let values = match self.take(field)? {
+            Value::Array(values) => values,
+            other => {
+                self.wrong_type(field, "an array of strings", &other);
+                return None;
+            }
+        };
+        let mut read = Vec::with_capacity(values.len());
+        for (nth, value) in values.into_iter().enumerate() {
+            let name = format!("{field}[{nth}]");
+            let Value::String(text) = value else {
+                self.wrong_type(&name, "a string", &value);
+                continue;
+            };
+            match parse(&text) {
+                Ok(value) => read.push(value),
+                Err(error) => self.error(&name, code, error.to_string()),
+            }
+        }
+        Some(read)
     }
 
     /// An object, read by `read`; what is wrong in it is named with `prefix` (the field's name and a dot).

@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde_json::json;
 use shared::invitation::Token;
-use shared::license::seals;
+use shared::license::read_seals;
 use shared::model::TenantId;
 use shared::seal::Purpose;
 use shared::store::{InviteError, KeyState, Sealed, StoredResponse};
@@ -39,7 +39,7 @@ pub async fn renew(
     let request = format!("POST {}/bootstrap-user/invitations", location(tenant.0));
     let hash = idempotency::hash(&request, &bytes);
     let key = idempotency::used(&app, &actor, key, &hash);
-    let (id, sealed) = (Uuid::now_v7(), seal(&app, tenant)?);
+    let (id, sealed) = (Uuid::now_v7(), seal(&app, tenant).await?);
     let response = StoredResponse {
         status: StatusCode::ACCEPTED.as_u16(),
         body: json!({ "tenantId": tenant, "invitationId": id, "links": { "tenant": location(tenant.0) } }),
@@ -66,7 +66,7 @@ fn nothing_asked(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Re
 }
 
 /// A new token, sealed: this process keeps nothing of it.
-fn seal(app: &App, tenant: TenantId) -> Result<Sealed, Problem> {
+async fn seal(app: &App, tenant: TenantId) -> Result<Sealed, Problem> {
     let unusable = |why: String| {
         tracing::error!(error = why, "no invitation can be sealed");
         Problem::new(
@@ -79,7 +79,7 @@ fn seal(app: &App, tenant: TenantId) -> Result<Sealed, Problem> {
             "Correct [license] in the platform's configuration or the secret it names, and send this again.",
         )
     };
-    let seals = seals(&app.platform.license).map_err(|error| unusable(error.to_string()))?;
+    let seals = read_seals(&app.platform.license).await.map_err(|error| unusable(error.to_string()))?;
     let token = Token::generate(tenant).map_err(|error| unusable(error.to_string()))?;
     seals.seal(Purpose::Invitation, tenant, token.expose()).map_err(|error| unusable(error.to_string()))
 }

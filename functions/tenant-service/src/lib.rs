@@ -15,6 +15,7 @@ mod lifecycle;
 mod measure;
 mod params;
 mod problem;
+mod regions;
 mod server;
 mod status;
 mod tenants;

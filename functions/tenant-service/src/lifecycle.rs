@@ -37,7 +37,7 @@ pub async fn change(
         return Err(Problem::invalid_fields(errors));
     };
     let row = app.store.tenant(tenant).await?.ok_or_else(|| Problem::no_tenant(&tenant.to_string()))?;
-    let reason = keeps_its_deployment(&row, tier, &app.platform)?;
+    let reason = keeps_its_deployment(&row, tier, &*app.regions.knowing(&row.region).await?)?;
     begin(
         &app,
         tenant,

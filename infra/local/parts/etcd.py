@@ -7,6 +7,7 @@ class Etcd(Part):
     name = "etcd"
     ports = ("ETCD_PORT", "ETCD_PEER_PORT")
     given = "TENANTRY_KUBECONFIG"
+    profiles = ("test", "full", "region")
     tools = ("etcd",)
 
     def command(self):

@@ -39,6 +39,7 @@ class KubeApiserver(Part):
     ports = ("KUBE_APISERVER_PORT",)
     after = ("etcd",)
     given = "TENANTRY_KUBECONFIG"
+    profiles = ("test", "full", "region")
     bound = 120
     tools = ("kubernetes",)
     stop_wait = 30

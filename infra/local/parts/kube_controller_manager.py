@@ -8,6 +8,7 @@ class KubeControllerManager(Part):
     ports = ("KUBE_CONTROLLER_MANAGER_PORT",)
     after = ("kube-apiserver",)
     given = "TENANTRY_KUBECONFIG"
+    profiles = ("test", "full", "region")
     tools = ("kubernetes",)
 
     def command(self):

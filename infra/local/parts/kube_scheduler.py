@@ -8,6 +8,7 @@ class KubeScheduler(Part):
     ports = ("KUBE_SCHEDULER_PORT",)
     after = ("kube-apiserver",)
     given = "TENANTRY_KUBECONFIG"
+    profiles = ("test", "full", "region")
     tools = ("kubernetes",)
 
     def prepare(self):

@@ -17,6 +17,7 @@ class Kwok(Part):
     ports = ("KWOK_PORT",)
     after = ("kube-apiserver",)
     given = "TENANTRY_KUBECONFIG"
+    profiles = ("test", "full", "region")
     # The collector is what SETUP_OBSERVABILITY runs itself where no container would.
     tools = ("kwok", "otelcol")
 

@@ -13,6 +13,7 @@ class LoadBalancer(Part):
     ports = ("LOAD_BALANCER_PORT",)
     after = ("kube-apiserver",)
     given = "TENANTRY_KUBECONFIG"
+    profiles = ("test", "full", "region")
 
     def prepare(self):
         self.files["program"] = PROGRAM.read_text()  # an edited one is started anew

@@ -101,7 +101,7 @@ class EventRelay(Ours):
 
     def environment(self):
         values, known = self.stack.values, told(self.stack)
-        mine = ("DATABASE_URL", "DATABASE_DIRECT_URL", "TENANTRY_CONFIG", "PATH", "RUST_LOG",
+        mine = ("DATABASE_URL", "DATABASE_DIRECT_URL", "TENANTRY_CONFIG", "PATH", "RUST_LOG", "KUBECONFIG",
                 "TENANT_API_INTERNAL_SECRET", "LICENSE_KEY_ENCRYPTION_KEY")
         return {name: known[name] for name in mine} | {
             "HEALTH_LISTEN": self.address(), "KAFKA_BROKERS": values["KAFKA_BROKERS"], "SMTP_URL": values["SMTP_URL"],

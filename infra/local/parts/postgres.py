@@ -22,6 +22,7 @@ class Postgres(Part):
     name = "postgres"
     ports = ("POSTGRES_PORT",)
     given = "DATABASE_URL"
+    profiles = ("test", "full", "region")
     stop_signal = "INT"  # fast shutdown: sessions are ended, nothing is lost
     stop_group = False  # the postmaster ends its own children
     stop_wait = 60

@@ -1,13 +1,17 @@
 //! The connection, and one bound on every call.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::Status;
 use kube::{Client, Config};
 
 use super::{Owned, errors};
 use crate::phase::{Error, Owner, Result};
+use crate::platform::{Platform, RegionCluster};
+use crate::secret::Secret;
 
 /// Longest wait for a TCP and TLS connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -19,6 +23,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub struct Cluster {
     pub(super) client: Client,
+    /// Of a region's cluster: how a program of somebody else's gets there. None: as the environment says.
+    kubeconfig: Option<Arc<Secret>>,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -36,7 +42,7 @@ impl Cluster {
     pub async fn connect() -> Result<Self> {
         let given = std::env::var_os("KUBECONFIG").filter(|path| !path.is_empty());
         let config = if let Some(path) = given {
-            Config::from_kubeconfig(&kube::config::KubeConfigOptions::default()).await.map_err(|error| {
+            Config::from_kubeconfig(&KubeConfigOptions::default()).await.map_err(|error| {
                 Error::fatal("cluster_config", format!("KUBECONFIG={}: {error}", path.display()))
                     .next("Set KUBECONFIG to a readable kubeconfig file with a current context.")
             })?
@@ -62,7 +68,30 @@ impl Cluster {
             Error::fatal("cluster_config", format!("the cluster's configuration cannot be used: {error}"))
                 .next("Check the certificates and the user in the kubeconfig file.")
         })?;
-        Ok(Self { client })
+        Ok(Self { client, kubeconfig: None })
+    }
+
+    /// Connects to the cluster of the region that `platform` is seen in ([`Platform::seen_in`]), or as [`Cluster::connect`]
+    /// where that has none of its own. Unavailable when its kubeconfig cannot be read or used: that is no tenant's fault.
+    pub async fn of(platform: &Platform) -> Result<Self> {
+        let Some(RegionCluster { kubeconfig: reference, .. }) = &platform.cluster else {
+            return Self::connect().await;
+        };
+        let unusable = |why: &str| {
+            errors::unusable(format!("its kubeconfig ({reference}) {why}"))
+                .next("Put a kubeconfig with a current context where the reference says; the run goes on by itself.")
+        };
+        let text = reference.read().await.map_err(|error| unusable(&format!("cannot be read: {error}")))?;
+        // The errors of reading it may quote what it holds.
+        let read = Kubeconfig::from_yaml(text.expose()).map_err(|_| unusable("is none"))?;
+        let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await;
+        let config = config.map_err(|_| unusable("has no current context that can be used"))?;
+        Ok(Self { kubeconfig: Some(Arc::new(text)), ..Self::with(config)? })
+    }
+
+    /// The kubeconfig of a region's cluster; none: the environment's.
+    pub fn kubeconfig(&self) -> Option<&Secret> {
+        self.kubeconfig.as_deref()
     }
 
     /// The client itself, for what this module has no word for. Errors are then the caller's to translate.

@@ -20,6 +20,11 @@ pub(super) fn unavailable(doing: &str, why: &str) -> Error {
         .next("Bring the Kubernetes API server back; the run goes on by itself.")
 }
 
+/// Nobody can be let in to the server.
+pub(super) fn unusable(message: String) -> Error {
+    Error::unavailable(DEPENDENCY, "cluster_config", message)
+}
+
 /// An error of the connection or of decoding. A refusal by the server goes through [`refused`].
 pub(super) fn translate(doing: &str, error: &kube::Error) -> Error {
     match error {

@@ -7,7 +7,7 @@ use kube::Api;
 
 use super::Cluster;
 use super::client::find;
-use crate::phase::{Error, Result};
+use crate::phase::{Error, Kind, Result};
 use crate::secret::{Secret, SecretError, SecretRef};
 
 impl Cluster {
@@ -30,24 +30,36 @@ impl Cluster {
         values.collect::<Result<_>>().map(Some)
     }
 
-    /// Reads what a reference names, wherever it is. Retryable when it is not there: whoever keeps the platform's
+    /// Reads what a reference names, wherever it is: a Kubernetes one in the process's own cluster, whose the platform's
+    /// secrets are, or in this one where that is the same. Retryable when it is not there: whoever keeps the platform's
     /// secrets can put it right while the run waits.
     pub async fn resolve(&self, reference: &SecretRef) -> Result<Secret> {
         let missing = |why: String| {
             Error::retryable("secret_missing", format!("{reference}: {why}"))
                 .next("Put the secret where the reference says, then retry.")
         };
-        match reference.resolve() {
-            Ok(secret) => Ok(secret),
-            Err(SecretError::NeedsCluster(_)) => {
-                let SecretRef::Kubernetes { namespace, name, key } = reference else {
-                    return Err(missing("no Kubernetes reference".into()));
-                };
-                let values = self.read_secret(namespace, name).await?;
+        match reference {
+            SecretRef::Kubernetes { namespace, name, key } => {
+                let own = if self.kubeconfig().is_some() { Self::connect().await? } else { self.clone() };
+                let values = own.read_secret(namespace, name).await?;
                 let value = values.ok_or_else(|| missing("no such Secret".into()))?.remove(key);
                 value.ok_or_else(|| missing(format!("the Secret has no key {key}")))
             }
-            Err(error) => Err(missing(error.to_string())),
+            reference => reference.resolve().map_err(|error| missing(error.to_string())),
         }
+    }
+}
+
+/// Reads what a reference names, a Kubernetes one in the process's own cluster.
+pub(crate) async fn read(reference: &SecretRef) -> std::result::Result<Secret, SecretError> {
+    match reference {
+        SecretRef::Kubernetes { .. } => {
+            let read = async { Cluster::connect().await?.resolve(reference).await };
+            read.await.map_err(|error| SecretError::Cluster {
+                unavailable: matches!(error.kind, Kind::Unavailable { .. }),
+                why: error.message,
+            })
+        }
+        reference => reference.resolve(),
     }
 }

@@ -128,7 +128,8 @@ impl Helm {
         let what = format!("{} {name} in {namespace}", arguments[0]);
         arguments.push(format!("--namespace={namespace}"));
         tracing::debug!(helm = %what, "helm");
-        let helm = process::run(&self.binary, self.home.path(), &arguments, input);
+        let helm =
+            process::run(&self.binary, self.home.path(), self.kubeconfig.as_deref(), &arguments, input);
         let ended = tokio::select! {
             biased;
             () = step.cancelled().cancelled_owned() => {

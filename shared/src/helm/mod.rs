@@ -12,7 +12,8 @@ pub mod services;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::os::unix::fs::PermissionsExt;
+use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -89,6 +90,8 @@ pub struct Helm {
     binary: PathBuf,
     home: TempDir,
     cluster: Client,
+    /// Of a region's cluster, in `home`; none: the environment's.
+    kubeconfig: Option<PathBuf>,
 }
 
 impl fmt::Debug for Helm {
@@ -98,8 +101,8 @@ impl fmt::Debug for Helm {
 }
 
 impl Helm {
-    /// Finds helm ([`HELM_VARIABLE`], else `helm` on the PATH). Helm finds the cluster as [`Cluster::connect`] does: by
-    /// `KUBECONFIG`, else the pod's own account.
+    /// Finds helm ([`HELM_VARIABLE`], else `helm` on the PATH). Helm finds a region's cluster by a file of its own, and
+    /// another as [`Cluster::connect`] does: by `KUBECONFIG`, else the pod's own account.
     pub fn connect(cluster: &Cluster) -> Result<Self> {
         let wanted = std::env::var_os(HELM_VARIABLE).unwrap_or_else(|| "helm".into());
         let path = std::env::var_os("PATH").unwrap_or_default();
@@ -122,11 +125,10 @@ impl Helm {
             .prefix("tenantry-helm-")
             .permissions(std::fs::Permissions::from_mode(0o700))
             .tempdir()
-            .map_err(|error| {
-                Error::retryable("helm_home", format!("no folder for helm's cache: {error}"))
-                    .next("Make the temporary folder (TMPDIR) writable.")
-            })?;
-        Ok(Self { binary, home, cluster: cluster.client() })
+            .map_err(|error| homeless(&error))?;
+        let kubeconfig = cluster.kubeconfig().map(|text| write_kubeconfig(home.path(), text)).transpose();
+        let kubeconfig = kubeconfig.map_err(|error| homeless(&error))?;
+        Ok(Self { binary, home, cluster: cluster.client(), kubeconfig })
     }
 
     /// Brings the release to what is wanted, whatever state an earlier helm left it in. A second call changes nothing.
@@ -254,6 +256,19 @@ impl Helm {
             Err(_) => Err(unreachable(&format!("no answer within {ANSWER_WITHIN:?}"))),
         }
     }
+}
+
+fn homeless(error: &std::io::Error) -> Error {
+    Error::retryable("helm_home", format!("no folder for helm's cache: {error}"))
+        .next("Make the temporary folder (TMPDIR) writable.")
+}
+
+/// Goes with its folder.
+fn write_kubeconfig(folder: &Path, text: &crate::secret::Secret) -> std::io::Result<PathBuf> {
+    let path = folder.join("kubeconfig");
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+    file.write_all(text.expose().as_bytes())?;
+    Ok(path)
 }
 
 fn revision(secret: &PartialObjectMeta<Secret>, keys: &Keys) -> Revision {

@@ -31,11 +31,13 @@ fn handed_on(name: &OsString) -> bool {
     })
 }
 
-/// Runs helm to its end. `home` holds everything it writes beside the cluster; `input` goes to its standard input.
+/// Runs helm to its end. `home` holds everything it writes beside the cluster; `kubeconfig` says which cluster, if it is not
+/// the environment's; `input` goes to its standard input.
 /// Dropping the future kills helm with all it started, and returns only when helm is reaped.
 pub(super) async fn run(
     binary: &Path,
     home: &Path,
+    kubeconfig: Option<&Path>,
     arguments: &[String],
     input: Option<&[u8]>,
 ) -> io::Result<Output> {
@@ -50,7 +52,9 @@ pub(super) async fn run(
         .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    if std::env::var_os("KUBECONFIG").is_none_or(|path| path.is_empty()) {
+    if let Some(path) = kubeconfig {
+        command.env("KUBECONFIG", path);
+    } else if std::env::var_os("KUBECONFIG").is_none_or(|path| path.is_empty()) {
         // As the cluster module has it: the pod's own account, and never `~/.kube/config`.
         command.env("KUBECONFIG", "/dev/null");
     }

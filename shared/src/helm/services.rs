@@ -140,9 +140,9 @@ pub struct Services {
 }
 
 impl Services {
-    /// With helm and the cluster of the environment.
-    pub async fn connect() -> Result<Self> {
-        let cluster = Cluster::connect().await?;
+    /// With helm, and the cluster that the platform is seen in.
+    pub async fn connect(platform: &Platform) -> Result<Self> {
+        let cluster = Cluster::of(platform).await?;
         Ok(Self { helm: Helm::connect(&cluster)?, cluster })
     }
 

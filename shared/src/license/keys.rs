@@ -6,9 +6,10 @@ use ed25519_dalek::SigningKey;
 use zeroize::Zeroizing;
 
 use super::Signer;
+use crate::phase::Error;
 use crate::platform::License;
 use crate::seal::{Seals, key_bytes};
-use crate::secret::{SecretError, SecretRef};
+use crate::secret::{Secret, SecretError, SecretRef};
 
 /// What is wrong with a key. Names the setting, never the key.
 #[derive(Debug, thiserror::Error)]
@@ -55,43 +56,108 @@ pub enum KeyError {
     },
 }
 
-/// The signing keys, read now.
+impl KeyError {
+    /// As a phase fails by it: for good, unless it is only the cluster that does not answer.
+    pub fn into_failure(self) -> Error {
+        let message = self.to_string();
+        if matches!(self, Self::Unreadable { source: SecretError::Cluster { unavailable: true, .. }, .. }) {
+            return Error::unavailable("cluster", "cluster_unavailable", message)
+                .next("Bring the Kubernetes API server back; the run goes on by itself.");
+        }
+        Error::fatal("license_key", message).next(
+            "Correct [license] in the platform's configuration or the secret it names, and start again.",
+        )
+    }
+}
+
+/// The signing keys, read now from wherever they are.
+pub async fn read_signer(license: &License) -> Result<Signer, KeyError> {
+    let setting = Setting::signing(license);
+    setting.check()?;
+    let mut read = BTreeMap::new();
+    for (id, reference) in setting.references {
+        read.insert(id.clone(), setting.key(id, reference, reference.read().await)?);
+    }
+    Ok(signer_of(license, read))
+}
+
+/// The key-encryption keys, read now from wherever they are.
+pub async fn read_seals(license: &License) -> Result<Seals, KeyError> {
+    let setting = Setting::sealing(license);
+    setting.check()?;
+    let mut read = BTreeMap::new();
+    for (id, reference) in setting.references {
+        read.insert(id.clone(), setting.key(id, reference, reference.read().await)?);
+    }
+    Ok(Seals::new(license.seal_with.clone(), read))
+}
+
+/// As [`read_signer`], without waiting: of keys in files and variables only.
 pub fn signer(license: &License) -> Result<Signer, KeyError> {
-    let keys = read("sign_with", &license.sign_with, "signing_keys", &license.signing_keys)?;
-    let keys = keys.into_iter().map(|(id, key)| (id, SigningKey::from_bytes(&key))).collect();
-    Ok(Signer::new(license.sign_with.clone(), keys))
+    Ok(signer_of(license, Setting::signing(license).keys()?))
 }
 
-/// The key-encryption keys, read now.
+/// As [`read_seals`], without waiting: of keys in files and variables only.
 pub fn seals(license: &License) -> Result<Seals, KeyError> {
-    let keys = read("seal_with", &license.seal_with, "key_encryption_keys", &license.key_encryption_keys)?;
-    Ok(Seals::new(license.seal_with.clone(), keys))
+    Ok(Seals::new(license.seal_with.clone(), Setting::sealing(license).keys()?))
 }
 
-fn read(
+fn signer_of(license: &License, keys: BTreeMap<String, Key>) -> Signer {
+    let keys = keys.into_iter().map(|(id, key)| (id, SigningKey::from_bytes(&key))).collect();
+    Signer::new(license.sign_with.clone(), keys)
+}
+
+type Key = Zeroizing<[u8; 32]>;
+
+/// Keys of one kind, and which of them is used.
+struct Setting<'a> {
     chosen: &'static str,
-    id: &str,
-    setting: &'static str,
-    references: &BTreeMap<String, SecretRef>,
-) -> Result<BTreeMap<String, Zeroizing<[u8; 32]>>, KeyError> {
-    if id.is_empty() {
-        return Err(KeyError::NotSet { chosen, keys: setting });
+    id: &'a str,
+    keys: &'static str,
+    references: &'a BTreeMap<String, SecretRef>,
+}
+
+impl<'a> Setting<'a> {
+    fn signing(license: &'a License) -> Self {
+        let (chosen, keys) = ("sign_with", "signing_keys");
+        Self { chosen, id: &license.sign_with, keys, references: &license.signing_keys }
     }
-    if !references.contains_key(id) {
-        return Err(KeyError::NoSuchKey { chosen, id: id.to_owned(), keys: setting });
+
+    fn sealing(license: &'a License) -> Self {
+        let (chosen, keys) = ("seal_with", "key_encryption_keys");
+        Self { chosen, id: &license.seal_with, keys, references: &license.key_encryption_keys }
     }
-    let one = |(id, reference): (&String, &SecretRef)| {
-        let text = reference.resolve().map_err(|source| KeyError::Unreadable {
-            keys: setting,
-            id: id.clone(),
-            source,
-        })?;
-        let key = key_bytes(text.expose()).ok_or_else(|| KeyError::Form {
-            keys: setting,
-            id: id.clone(),
+
+    fn check(&self) -> Result<(), KeyError> {
+        let (chosen, keys) = (self.chosen, self.keys);
+        if self.id.is_empty() {
+            return Err(KeyError::NotSet { chosen, keys });
+        }
+        if !self.references.contains_key(self.id) {
+            return Err(KeyError::NoSuchKey { chosen, id: self.id.to_owned(), keys });
+        }
+        Ok(())
+    }
+
+    fn keys(&self) -> Result<BTreeMap<String, Key>, KeyError> {
+        self.check()?;
+        let one = |(id, reference): (&String, &SecretRef)| {
+            Ok((id.clone(), self.key(id, reference, reference.resolve())?))
+        };
+        self.references.iter().map(one).collect()
+    }
+
+    fn key(
+        &self,
+        id: &str,
+        reference: &SecretRef,
+        read: Result<Secret, SecretError>,
+    ) -> Result<Key, KeyError> {
+        let text = read.map_err(|source| KeyError::Unreadable { keys: self.keys, id: id.into(), source })?;
+        key_bytes(text.expose()).ok_or_else(|| KeyError::Form {
+            keys: self.keys,
+            id: id.into(),
             reference: reference.clone(),
-        })?;
-        Ok((id.clone(), key))
-    };
-    references.iter().map(one).collect()
+        })
+    }
 }

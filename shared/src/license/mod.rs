@@ -18,7 +18,7 @@ mod verify;
 
 pub use claims::{Claims, Terms};
 #[cfg(feature = "license_seal")]
-pub use keys::{KeyError, seals, signer};
+pub use keys::{KeyError, read_seals, read_signer, seals, signer};
 #[cfg(feature = "license_seal")]
 pub use rewrap::{Rewrapped, Unopened, rewrap};
 #[cfg(feature = "license_seal")]

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Error, Progress, Result};
 use crate::model::{PhaseName, RunId, Slug, TenantId};
+use crate::platform::Region;
 
 /// How far an undo may reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,6 +139,8 @@ pub struct Step {
     pub(super) operations: Mutex<Vec<Operation>>,
     /// The database's clock and ours at one moment.
     pub(super) clock: (DateTime<Utc>, Instant),
+    /// The tenant's region as it is now.
+    pub(super) region: Option<Region>,
 }
 
 impl std::fmt::Debug for Step {
@@ -152,7 +155,19 @@ impl std::fmt::Debug for Step {
 impl Step {
     /// Made by the runtime.
     pub fn new(parts: StepParts) -> Self {
-        Self { parts, operations: Mutex::new(Vec::new()), clock: (Utc::now(), Instant::now()) }
+        Self { parts, operations: Mutex::new(Vec::new()), clock: (Utc::now(), Instant::now()), region: None }
+    }
+
+    /// In a region that is so now.
+    #[must_use]
+    pub fn in_region(self, region: Option<Region>) -> Self {
+        Self { region, ..self }
+    }
+
+    /// The tenant's region as it is now, for the ways to what a plan names: addresses and secrets change while a plan is
+    /// kept. None where the region is not known any more.
+    pub fn region(&self) -> Option<&Region> {
+        self.region.as_ref()
     }
 
     /// Who owns what is made, and how far an undo may reach.

@@ -11,6 +11,7 @@ mod license;
 mod lifecycle;
 mod monitoring;
 mod observability;
+mod region;
 mod relay;
 mod settings;
 mod tenant_api;
@@ -30,6 +31,7 @@ pub use license::{License, Limits};
 pub use lifecycle::Lifecycle;
 pub use monitoring::{Chart, ClusterMetrics, Mail, Monitoring};
 pub use observability::{Backend, Kept, Observability};
+pub use region::{Isolation, Region, RegionCluster, RegionDatabase};
 pub use relay::{Delivery, Events, Letters};
 pub use settings::{Engine, Seconds};
 pub use tenant_api::{InstanceSize, OwnTenantApi};
@@ -134,54 +136,9 @@ pub struct Platform {
     pub invitations: Invitations,
     /// The tenants' own tenant-api.
     pub tenant_api: OwnTenantApi,
-}
-
-/// A region: the unit of residency.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Region {
-    /// The region's pooled tenant-api.
-    pub tenant_api_url: String,
-    /// Header secret of the tenant-api's internal interface.
-    pub internal_secret: SecretRef,
-    /// The region's own Postgres.
-    pub database: RegionDatabase,
-    /// Addresses that the tenants' pods may reach their database at.
-    #[serde(default)]
-    pub database_cidrs: Vec<String>,
-    /// Whether tenants of this region may share compute.
-    #[serde(default)]
-    pub isolation: Isolation,
-    /// Where its tenants' own instances have their background jobs; none: they have none.
-    #[serde(default)]
-    pub jobs: Option<JobBroker>,
-}
-
-/// Whether a region's tenants may share compute.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Isolation {
-    /// As the other rules decide.
-    #[default]
-    Shared,
-    /// Every tenant has compute of its own.
-    Dedicated,
-}
-
-/// A region's Postgres server.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RegionDatabase {
-    /// Host as the tenants' pods and the tenant-api reach it.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// Database that holds the schemas of tenants without one of their own.
-    pub shared_database: String,
-    /// Role that may create databases and roles.
-    pub admin_user: String,
-    /// Its password.
-    pub admin_password: SecretRef,
+    /// The cluster of the region that this is seen in ([`Platform::seen_in`]); none: the process's own. Not of the file.
+    #[serde(skip)]
+    pub cluster: Option<RegionCluster>,
 }
 
 /// A namespace's quota. A tier without one is unlimited.
@@ -273,6 +230,7 @@ impl Default for Platform {
             lifecycle: Lifecycle::default(),
             invitations: Invitations::default(),
             tenant_api: OwnTenantApi::default(),
+            cluster: None,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod erased;
 mod lease;
+mod regional;
 mod run;
 mod serve;
 

@@ -10,8 +10,9 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
+use super::DynPhase;
 use super::lease::Lease;
-use super::{DynPhase, Loaded};
+use super::regional::{self, Known};
 use crate::decide::machine::{self, Direction, Event, INVENTORY, Transition};
 use crate::model::PhaseName;
 use crate::phase::{
@@ -19,13 +20,15 @@ use crate::phase::{
     StepParts, Trigger,
 };
 use crate::platform::Platform;
+use crate::regions::Regions;
 use crate::store::{Applied, Cause, Claim, Claimed, Disposition, Left, Store, StoreError};
 
 /// Runs jobs of the phases it knows.
 pub struct Runner {
     store: Store,
     platform: Arc<Platform>,
-    phases: HashMap<PhaseName, Arc<dyn DynPhase>>,
+    regions: Regions,
+    phases: HashMap<PhaseName, Known>,
 }
 
 impl std::fmt::Debug for Runner {
@@ -43,26 +46,27 @@ enum Outcome {
 impl Runner {
     /// A runner without phases.
     pub fn new(store: Store, platform: Arc<Platform>) -> Self {
-        Self { store, platform, phases: HashMap::new() }
+        let regions = Regions::new(store.clone(), platform.clone());
+        Self { store, platform, regions, phases: HashMap::new() }
     }
 
-    /// Connects a phase and adds it.
+    /// Connects a phase and adds it. It is connected to the clusters of other regions when a tenant there needs it.
     pub async fn with<P: Phase>(mut self) -> crate::phase::Result<Self> {
-        let phase = P::connect_beside(&self.platform, &self.store).await?;
-        self.phases.insert(P::NAME, Arc::new(Loaded(phase)));
+        let phase = Known::connected::<P>(&self.platform, &self.store).await?;
+        self.phases.insert(P::NAME, phase);
         Ok(self)
     }
 
-    /// Adds a phase.
+    /// Adds a phase that is the same in all regions.
     #[must_use]
     pub fn and(mut self, phase: Arc<dyn DynPhase>) -> Self {
-        self.phases.insert(phase.name(), phase);
+        self.phases.insert(phase.name(), Known::everywhere(phase));
         self
     }
 
-    /// The phases, in no order.
+    /// The phases in the process's own cluster, in no order.
     pub fn phases(&self) -> impl Iterator<Item = &Arc<dyn DynPhase>> {
-        self.phases.values()
+        self.phases.values().map(|known| &known.here)
     }
 
     /// Claims the job's step, runs it under its lease, writes what it came to, and answers with what comes next. Run
@@ -94,25 +98,30 @@ impl Runner {
             attempt = claimed.run.failures + 1,
         );
         // Boxed: a step's future is large, and is part of every caller's.
-        Box::pin(self.step(phase.as_ref(), *claimed, sent, trigger)).instrument(span).await
+        Box::pin(self.step(phase, *claimed, sent, trigger)).instrument(span).await
     }
 
     async fn step(
         &self,
-        phase: &dyn DynPhase,
+        phase: &Known,
         claimed: Claimed,
         sent: Instant,
         trigger: Trigger,
     ) -> Result<Answer, StoreError> {
         let engine = &self.platform.engine;
         let backward = claimed.run.direction == Direction::Backward;
+        let region = &claimed.tenant.region;
+        let known = self.regions.seen_in(region, claimed.region_version).await?;
+        let seen = known.as_ref().unwrap_or(&self.platform);
         let plan = match &claimed.plan {
-            Some(plan) => Ok(Some(plan.clone())),
             // Without a stored plan nothing was begun, so there is nothing to undo. The inventory looks all the same.
             None if backward && claimed.run.cursor != INVENTORY => Ok(None),
-            None => phase
-                .plan(&claimed.tenant, &self.platform, &Checkpoints::new(claimed.earlier.clone()))
-                .map(Some),
+            // What is there would be looked for in the wrong place, and not be found.
+            _ if known.is_none() && phase.is_regional() => Err(regional::unknown(region)),
+            Some(plan) => Ok(Some(plan.clone())),
+            None => {
+                phase.here.plan(&claimed.tenant, seen, &Checkpoints::new(claimed.earlier.clone())).map(Some)
+            }
         };
         let unstored = if claimed.plan.is_none() { plan.as_ref().ok().cloned().flatten() } else { None };
         let lease =
@@ -137,11 +146,12 @@ impl Runner {
             fence: lease.clone(),
             cancel: cancel.clone(),
         })
-        .after(claimed.operations.clone(), claimed.at);
+        .after(claimed.operations.clone(), claimed.at)
+        .in_region(seen.regions.get(region).cloned());
         let worked = match &plan {
             Err(error) => Outcome::of(Err(error.clone())),
             Ok(None) => Outcome::of(Ok(Progress::Done(None))),
-            Ok(Some(plan)) => self.work(phase, plan, &claimed, &step, &lease, &cancel).await,
+            Ok(Some(plan)) => self.work(phase, seen, plan, &claimed, &step, &lease, &cancel).await,
         };
         let Outcome::Event(event, checkpoint) = worked else {
             tracing::warn!("lost the step while working on it; nothing is written");
@@ -159,9 +169,11 @@ impl Runner {
     }
 
     /// Does or undoes the phase, for as long as the lease is kept.
+    #[expect(clippy::too_many_arguments, reason = "all of a step, and only ever called once")]
     async fn work(
         &self,
-        phase: &dyn DynPhase,
+        phase: &Known,
+        seen: &Arc<Platform>,
         plan: &Value,
         claimed: &Claimed,
         step: &Step,
@@ -171,6 +183,7 @@ impl Runner {
         let engine = &self.platform.engine;
         let work = async {
             let done = async {
+                let phase = phase.at(seen, &self.store).await?;
                 if claimed.run.direction == Direction::Backward {
                     if let Some(before) = &claimed.before {
                         // A change is undone by making again what was so before.
@@ -193,7 +206,9 @@ impl Runner {
             };
             let limit = engine.step_timeout.duration();
             match tokio::time::timeout(limit, AssertUnwindSafe(done).catch_unwind()).await {
-                Ok(Ok(result)) => result,
+                Ok(Ok(result)) => {
+                    result.map_err(|error| regional::of_region(error, &claimed.tenant.region, seen))
+                }
                 Ok(Err(_)) => Err(Error::retryable(
                     "phase_panicked",
                     "the phase's code panicked; see the function's log",

@@ -33,6 +33,8 @@ pub struct Claimed {
     pub hold: Hold,
     /// The tenant as it was at the claim.
     pub tenant: Tenant,
+    /// The version of the tenant's region, where the API has made it.
+    pub region_version: Option<i64>,
     /// The run, as the state machine sees it.
     pub run: machine::Run,
     /// The run's frozen list of phases.
@@ -133,7 +135,7 @@ impl Store {
                       t.id AS tenant_id, t.slug, t.name, t.tier, t.region, t.admin_email, t.deployment_strategy,
                       t.has_dedicated_database, t.cost_center, t.alerting, t.created_by, t.created_at, t.on_failure,
                       t.container AS "container: Json<Container>", t.status = 'SUSPENDED' AS "suspended!",
-                      t.status = 'PENDING' AS "pending!",
+                      t.status = 'PENDING' AS "pending!", region.version AS "region_version?",
                       CASE WHEN phase.plan IS NULL AND run.kind = 'change' THEN
                           (SELECT jsonb_object_agg(h.name, h.checkpoint) FROM tenant_phases h
                            WHERE h.tenant_id = run.tenant_id AND h.checkpoint IS NOT NULL)
@@ -142,7 +144,8 @@ impl Store {
                            WHERE q.run_id = run.id AND q.position >= 0
                               AND (q.position < run.cursor OR run.cursor < 0)
                              AND q.checkpoint IS NOT NULL) END AS earlier
-               FROM run JOIN phase ON true JOIN tenants t ON t.id = run.tenant_id"#,
+               FROM run JOIN phase ON true JOIN tenants t ON t.id = run.tenant_id
+                    LEFT JOIN regions region ON region.key = t.region"#,
             run_id.0,
             seq,
             claim.0,
@@ -180,6 +183,7 @@ impl Store {
                 created_by: row.created_by,
                 created_at: row.created_at,
             },
+            region_version: row.region_version,
             run: machine::Run {
                 kind: row.kind.parse().map_err(|_| known("kind"))?,
                 direction: row.direction.parse().map_err(|_| known("direction"))?,

@@ -63,6 +63,9 @@ pub enum CreateError {
         /// When.
         free_at: DateTime<Utc>,
     },
+    /// The region takes no new tenants.
+    #[error("region '{0}' takes no new tenants")]
+    RegionClosed(String),
     /// The domain is another tenant's.
     #[error("domain '{0}' belongs to another tenant")]
     DomainTaken(String),
@@ -109,6 +112,17 @@ impl Store {
         match idempotency::take(&mut transaction, key).await? {
             KeyState::Free => {}
             state => return Err(CreateError::Key(state)),
+        }
+        // Locked, so that the region is where it is until the tenant is in it.
+        let accepts = sqlx::query_scalar!(
+            r#"SELECT COALESCE((settings->>'accepts_tenants')::boolean, true) AS "accepts!" FROM regions
+               WHERE key = $1 FOR SHARE"#,
+            new.region
+        )
+        .fetch_optional(&mut *transaction)
+        .await?;
+        if accepts == Some(false) {
+            return Err(CreateError::RegionClosed(new.region.clone()));
         }
         let resting = sqlx::query_scalar!(
             r#"SELECT max(deleted_at) + make_interval(secs => $2) FROM tenants

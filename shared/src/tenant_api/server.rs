@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::own_secret;
 use crate::model::TenantId;
-use crate::phase::{Error, Result};
-use crate::platform::Platform;
+use crate::phase::{Error, Result, Step};
+use crate::platform::{Platform, RegionDatabase};
 use crate::secret::{Secret, SecretRef};
 
 /// How a tenant's data is kept apart from the others'.
@@ -82,13 +82,21 @@ pub struct Admin {
     pub database: String,
 }
 
+impl Admin {
+    fn is_of(&self, server: &RegionDatabase) -> bool {
+        (&self.host, self.port, &self.database) == (&server.host, server.port, &server.shared_database)
+    }
+}
+
 impl Server {
     /// The server of a region. Fatal when the platform file does not know the region.
     pub fn of(platform: &Platform, region: &str) -> Result<Self> {
         let Some(found) = platform.regions.get(region) else {
             let known: Vec<&str> = platform.regions.keys().map(String::as_str).collect();
-            let message =
-                format!("region '{region}' is not in the platform file (known: {})", known.join(", "));
+            let message = format!(
+                "region '{region}' is not known, by the API or in the platform file (known: {})",
+                known.join(", ")
+            );
             return Err(Error::fatal("region_unknown", message)
                 .next(format!("Add [regions.{region}] to the platform file, then start the tenant again.")));
         };
@@ -121,6 +129,23 @@ impl Server {
             Some(endpoint) => Self { endpoint, own: Some(tenant), ..pooled },
             None => pooled,
         })
+    }
+
+    /// The same server, reached as the step's region says now: addresses and secrets change while a plan is kept. What the
+    /// region has become elsewhere does not count.
+    #[must_use]
+    pub fn as_now(&self, step: &Step) -> Self {
+        let mut now = self.clone();
+        let Some(region) = step.region().filter(|region| self.admin.is_of(&region.database)) else {
+            return now;
+        };
+        if now.own.is_none() {
+            now.endpoint.clone_from(&region.tenant_api_url);
+        }
+        now.internal_secret.clone_from(&region.internal_secret);
+        now.admin.user.clone_from(&region.database.admin_user);
+        now.admin.password.clone_from(&region.database.admin_password);
+        now
     }
 
     /// What lets in, made of what [`Server::internal_secret`] refers to.

@@ -6,6 +6,7 @@ mod features;
 mod inviting;
 mod killing;
 mod outages;
+mod regions;
 mod secrets;
 mod settings;
 mod stopping;

@@ -30,7 +30,10 @@ fn with_region(platform: &mut Platform, address: &str) {
             admin_password: SecretRef::Env("REGION_DATABASE_ADMIN_PASSWORD".into()),
         },
         database_cidrs: Vec::new(),
+        cluster: None,
+        domain: None,
         isolation: shared::platform::Isolation::Shared,
+        accepts_tenants: true,
         jobs: None,
     };
     platform.regions = [("eastus".to_owned(), region)].into();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use shared::cluster::certificate::{Backoff, Issuance};
 use shared::cluster::{Cluster, Happened, Observed};
 use shared::phase::Error;
+use shared::platform::Platform;
 use tokio::sync::OnceCell;
 
 /// The longest that the cluster is waited for: the answer is not worth more, and what is recorded is known without it.
@@ -14,7 +15,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Events that are shown.
 const EVENTS: usize = 20;
 
-/// A connection to the tenants' cluster, made when it is first asked for: this service can do nearly everything without.
+/// A connection to the process's own cluster, made when it is first asked for: this service can do nearly everything without.
+/// A region's cluster is connected to for each look, which people take now and then.
 /// Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Compute(Arc<OnceCell<Cluster>>);
@@ -34,10 +36,10 @@ impl Compute {
         Self(Arc::new(OnceCell::new_with(Some(cluster))))
     }
 
-    /// A Deployment, and the newest of what happened to it.
-    pub async fn look(&self, namespace: &str, name: &str) -> Seen {
+    /// A Deployment in the cluster that `place` is seen in, and the newest of what happened to it.
+    pub async fn look(&self, place: &Platform, namespace: &str, name: &str) -> Seen {
         let asked = async {
-            let cluster = self.0.get_or_try_init(Cluster::connect).await?;
+            let cluster = self.at(place).await?;
             let (seen, events) =
                 tokio::join!(cluster.observe(namespace, name), cluster.happened(namespace, name, EVENTS));
             Ok::<_, Error>(Seen::There(seen?, events?))
@@ -45,19 +47,24 @@ impl Compute {
         bounded(asked).await.unwrap_or_else(Seen::Unreachable)
     }
 
-    /// How far a Certificate is, and why no further; none when it is not there. Fails when the cluster does not answer,
+    /// How far a Certificate is in the cluster that `place` is seen in, and why no further; none when it is not there. Fails when the cluster does not answer,
     /// saying why.
     pub async fn certificate(
         &self,
+        place: &Platform,
         namespace: &str,
         name: &str,
-        backoff: Backoff,
     ) -> Result<Option<(Issuance, Option<String>)>, String> {
-        bounded(async {
-            let cluster = self.0.get_or_try_init(Cluster::connect).await?;
-            cluster.certificate_now(namespace, name, backoff).await
-        })
-        .await
+        let rules = &place.certificates;
+        let backoff = Backoff { first: rules.backoff.0, cap: rules.backoff_cap.0 };
+        bounded(async { self.at(place).await?.certificate_now(namespace, name, backoff).await }).await
+    }
+
+    async fn at(&self, place: &Platform) -> Result<Cluster, Error> {
+        if place.cluster.is_some() {
+            return Cluster::of(place).await;
+        }
+        self.0.get_or_try_init(Cluster::connect).await.cloned()
     }
 }
 

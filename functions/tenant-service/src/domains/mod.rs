@@ -12,8 +12,9 @@ use axum::response::{IntoResponse, Response};
 use futures::future::join_all;
 use serde::Serialize;
 use serde_json::{Value, json};
-use shared::cluster::certificate::{Backoff, Issuance};
+use shared::cluster::certificate::Issuance;
 use shared::model::{DeploymentType, Slug, TenantId};
+use shared::platform::Platform;
 use shared::store::{ClaimError, DomainRow, TenantRow};
 
 pub use challenge::Names;
@@ -27,9 +28,9 @@ use crate::tenants::{Known, syntax};
 use challenge::Seen;
 
 /// A domain, and what its owner has to do.
-fn view(app: &App, owner: &TenantRow, row: &DomainRow) -> Value {
+fn view(place: &Platform, owner: &TenantRow, row: &DomainRow) -> Value {
     let served = owner.deployment_strategy == DeploymentType::ContainerPerTenant.as_str();
-    let delegated = app.platform.delegated_challenge(&owner.slug, row.number).filter(|_| served).map(
+    let delegated = place.delegated_challenge(&owner.slug, row.number).filter(|_| served).map(
         |value| json!({ "type": "CNAME", "name": format!("_acme-challenge.{}", row.domain), "value": value }),
     );
     json!({
@@ -38,24 +39,22 @@ fn view(app: &App, owner: &TenantRow, row: &DomainRow) -> Value {
         "verified": row.verified_at.is_some(),
         "verifiedAt": row.verified_at,
         "createdAt": row.created_at,
-        "challenge": challenge::record(&app.platform.domains, row),
+        "challenge": challenge::record(&place.domains, row),
         "certificateChallenge": delegated,
-        "target": served.then(|| format!("{}.{}", owner.slug, app.platform.domain)),
+        "target": served.then(|| format!("{}.{}", owner.slug, place.domain)),
     })
 }
 
 /// How far a verified domain's certificate is. A shared tenant's domains have none.
-async fn certificate(app: &App, owner: &TenantRow, row: &DomainRow) -> Value {
+async fn certificate(app: &App, place: &Platform, owner: &TenantRow, row: &DomainRow) -> Value {
     let served = owner.deployment_strategy == DeploymentType::ContainerPerTenant.as_str();
     let Ok(slug) = owner.slug.parse::<Slug>() else { return Value::Null };
     if !served || row.verified_at.is_none() || owner.deleted_at.is_some() {
         return Value::Null;
     }
     let name = format!("{slug}-domain-{}", row.number);
-    let rules = &app.platform.certificates;
-    let backoff = Backoff { first: rules.backoff.0, cap: rules.backoff_cap.0 };
-    let namespace = app.platform.namespace(&slug);
-    let (state, reason, not_after) = match app.compute.certificate(namespace.as_str(), &name, backoff).await {
+    let namespace = place.namespace(&slug);
+    let (state, reason, not_after) = match app.compute.certificate(place, namespace.as_str(), &name).await {
         Ok(Some((Issuance::Ready { not_after }, _))) => ("ready", None, not_after),
         Ok(Some((Issuance::Pending, why))) => ("pending", why, None),
         Ok(Some((Issuance::Failed, why))) => ("failed", why, None),
@@ -72,11 +71,11 @@ struct All {
 
 /// `GET /api/v1/tenants/{id}/domains`: the primary one first, each with how far its certificate is.
 pub async fn list(State(app): State<App>, Known(tenant): Known) -> Result<Response, Problem> {
-    let owner = known(&app, tenant).await?;
+    let (owner, place) = known(&app, tenant).await?;
     let rows = app.store.domains(tenant).await?;
     let domains = join_all(rows.iter().map(async |row| {
-        let mut domain = view(&app, &owner, row);
-        domain["certificate"] = certificate(&app, &owner, row).await;
+        let mut domain = view(&place, &owner, row);
+        domain["certificate"] = certificate(&app, &place, &owner, row).await;
         domain
     }));
     Ok(Json(All { domains: domains.await }).into_response())
@@ -92,7 +91,7 @@ pub async fn add(
 ) -> Result<Response, Problem> {
     let object = body::object(&body::json_bytes(&headers, body)?)?;
     let mut fields = Fields::new(object, "");
-    let domain = syntax::own_domain(&mut fields, &app.platform);
+    let domain = syntax::own_domain(&mut fields, &*app.regions.all().await?);
     let domain = fields.required("domain", domain);
     let errors = fields.finish();
     let Some(domain) = domain.filter(|_| errors.is_empty()) else {
@@ -100,12 +99,16 @@ pub async fn add(
     };
     let claimed = app.store.claim_domain(tenant, &domain, &app.platform.domains, &actor.0).await;
     let row = claimed.map_err(refusal)?;
-    let owner = known(&app, tenant).await?;
-    Ok((StatusCode::CREATED, Json(view(&app, &owner, &row))).into_response())
+    let (owner, place) = known(&app, tenant).await?;
+    Ok((StatusCode::CREATED, Json(view(&place, &owner, &row))).into_response())
 }
 
-async fn known(app: &App, tenant: TenantId) -> Result<TenantRow, Problem> {
-    app.store.tenant(tenant).await?.ok_or_else(|| Problem::no_tenant(&tenant.to_string()))
+/// The tenant, and the platform as it is seen in their region.
+async fn known(app: &App, tenant: TenantId) -> Result<(TenantRow, Platform), Problem> {
+    let owner = app.store.tenant(tenant).await?.ok_or_else(|| Problem::no_tenant(&tenant.to_string()))?;
+    let platform = app.regions.knowing(&owner.region).await?;
+    let place = platform.seen_in(&owner.region).unwrap_or_else(|| Platform::clone(&platform));
+    Ok((owner, place))
 }
 
 /// `POST /api/v1/tenants/{id}/domains/{domain}/verify`: looks for the challenge in the DNS. Once seen, it is not looked for
@@ -126,7 +129,8 @@ pub async fn verify(
     // It may have been given up while it was looked for.
     let row = verified.ok_or_else(|| no_domain(&row.domain))?;
     app.announce().await;
-    Ok(Json(view(&app, &known(&app, tenant).await?, &row)).into_response())
+    let (owner, place) = known(&app, tenant).await?;
+    Ok(Json(view(&place, &owner, &row)).into_response())
 }
 
 /// `DELETE /api/v1/tenants/{id}/domains/{domain}`: gives it up.

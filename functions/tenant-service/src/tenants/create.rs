@@ -30,7 +30,8 @@ pub async fn create(
     let bytes = body::json_bytes(&headers, body)?;
     let key = idempotency::key(&headers)?;
     let object = body::object(&bytes)?;
-    let new = request::parse(object, &app.platform, &actor).map_err(Problem::invalid_fields)?;
+    let platform = app.regions.now().await?;
+    let new = request::parse(object, &platform, &actor).map_err(Problem::invalid_fields)?;
     let hash = idempotency::hash("POST /api/v1/tenants", &bytes);
     let key = idempotency::used(&app, &actor, key, &hash);
     match app.store.create_tenant(&new, &key, app.platform.slug_rest, &app.platform.domains, accepted).await {
@@ -76,6 +77,8 @@ fn refusal(error: CreateError) -> Problem {
             .with("freeAt", json!(free_at))
             .retry_after(u64::try_from(wait).unwrap_or(1))
         }
+        // It was closed while the request was read.
+        CreateError::RegionClosed(region) => Problem::invalid_fields(vec![request::closed(&region)]),
         CreateError::DomainTaken(domain) => crate::domains::taken(&domain),
         CreateError::Key(state) => idempotency::refused(&state),
         CreateError::Store(error) => error.into(),

@@ -132,16 +132,32 @@ fn tier(fields: &mut Fields) -> Option<Tier> {
 
 fn region(fields: &mut Fields, platform: &Platform) -> Option<String> {
     let region = fields.parsed("region", "unknown_region", |text| {
+        let known = platform.regions.iter().filter(|(_, region)| region.accepts_tenants);
+        let known: Vec<&str> = known.map(|(key, _)| key.as_str()).collect();
         if platform.regions.contains_key(text) {
             return Ok(text.to_owned());
         }
-        let known: Vec<&str> = platform.regions.keys().map(String::as_str).collect();
         Err(match known.as_slice() {
             [] => "the platform has no region; its operator must add one".to_owned(),
             known => format!("must be one of {}", known.join(", ")),
         })
     });
-    fields.required("region", region)
+    let region = fields.required("region", region)?;
+    if platform.regions.get(&region).is_some_and(|region| !region.accepts_tenants) {
+        let FieldError { field, code, message } = closed(&region);
+        fields.error(&field, code, message);
+        return None;
+    }
+    Some(region)
+}
+
+/// What is wrong with naming a region that takes no new tenants.
+pub fn closed(region: &str) -> FieldError {
+    FieldError {
+        field: "region".into(),
+        code: "region_closed",
+        message: format!("'{region}' takes no new tenants; choose another"),
+    }
 }
 
 /// Where alerts go, as it is stored. Judged against a slug that is none, a reference is left to the next request.

@@ -31,18 +31,16 @@ pub fn domain(text: &str) -> Result<String, String> {
     Ok(text)
 }
 
-/// The field `domain`: a domain of the tenant's own. Names within the platform's domain are the platform's to give.
+/// The field `domain`: a domain of the tenant's own. Names within the platform's domain
+/// and those of its regions are the platform's to give.
 pub fn own_domain(fields: &mut Fields, platform: &Platform) -> Option<String> {
     let domain = fields.parsed("domain", "invalid_domain", domain)?;
-    if within(&domain, &platform.domain) {
-        fields.error(
-            "domain",
-            "reserved_domain",
-            format!("must be a domain of the tenant's own, not within {}", platform.domain),
-        );
-        return None;
-    }
-    Some(domain)
+    let Some(reserved) = platform.domains_of_all().find(|parent| within(&domain, parent)) else {
+        return Some(domain);
+    };
+    let why = format!("must be a domain of the tenant's own, not within {reserved}");
+    fields.error("domain", "reserved_domain", why);
+    None
 }
 
 /// Whether `domain` is `parent` or a name within it.

@@ -14,5 +14,6 @@ mod domains;
 mod inviting;
 mod reading;
 mod refusing;
+mod regions;
 mod verbs;
 mod world;

@@ -1,0 +1,173 @@
+//! Regions, the units of residency: those of the platform file, which are read only, and those that are made here.
+
+mod references;
+mod request;
+mod view;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Extension, FromRequestParts, Path, State};
+use axum::http::header::LOCATION;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use shared::store::NotChanged;
+
+use crate::app::App;
+use crate::auth::Actor;
+use crate::body;
+use crate::problem::Problem;
+use view::RegionView;
+
+/// How often a change is put onto what others have made of the region meanwhile.
+const ROUNDS: usize = 5;
+
+#[derive(Serialize)]
+struct All {
+    regions: Vec<RegionView>,
+}
+
+/// `GET /api/v1/regions`: all of them, by key.
+pub async fn list(State(app): State<App>) -> Result<Response, Problem> {
+    Ok(Json(All { regions: view::all(&app).await? }).into_response())
+}
+
+/// `GET /api/v1/regions/{key}`.
+pub async fn show(State(app): State<App>, Key(key): Key) -> Result<Response, Problem> {
+    Ok(Json(known(&app, &key).await?).into_response())
+}
+
+/// `POST /api/v1/regions`: makes a region. A second call with the same body is answered as the first was.
+pub async fn create(
+    State(app): State<App>,
+    Extension(actor): Extension<Actor>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let object = body::object(&body::json_bytes(&headers, body)?)?;
+    let (key, region) = request::new(object, &app.platform).map_err(Problem::invalid_fields)?;
+    match app.store.region(&key).await? {
+        Some(there) if there.region.0 == region => {}
+        Some(_) => return Err(exists(&key)),
+        None if app.platform.regions.contains_key(&key) => return Err(in_file(&key)),
+        None => {
+            if app.store.make_region(&key, &region, &actor.0).await? {
+                tracing::info!(region.key = key, actor = &*actor.0, "region made");
+            } else if app.store.region(&key).await?.is_none_or(|there| there.region.0 != region) {
+                // Somebody was faster.
+                return Err(exists(&key));
+            }
+        }
+    }
+    let headers = [(LOCATION, view::location(&key))];
+    Ok((StatusCode::CREATED, headers, Json(known(&app, &key).await?)).into_response())
+}
+
+/// `PATCH /api/v1/regions/{key}`: a JSON merge patch (RFC 7396) of what POST takes; what comes of it must be what POST would
+/// take. A second call changes nothing.
+pub async fn change(
+    State(app): State<App>,
+    Extension(actor): Extension<Actor>,
+    Key(key): Key,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let patch = body::object(&body::json_bytes(&headers, body)?)?;
+    for _ in 0..ROUNDS {
+        let Some(there) = app.store.region(&key).await? else {
+            let in_the_file = app.platform.regions.contains_key(&key);
+            return Err(if in_the_file { in_file(&key) } else { none(&key) });
+        };
+        let patched = request::patched(&there.region, patch.clone());
+        let region = request::parse(patched, &app.platform).map_err(Problem::invalid_fields)?;
+        match app.store.change_region(&key, there.version, &region).await {
+            Ok(()) => {
+                // Names only: a value that was refused once may be a secret in the wrong place.
+                let fields: Vec<&str> = patch.keys().map(String::as_str).collect();
+                tracing::info!(region.key = key, ?fields, actor = &*actor.0, "region changed");
+                return Ok(Json(known(&app, &key).await?).into_response());
+            }
+            Err(NotChanged::Overtaken) => {}
+            Err(NotChanged::Unknown) => return Err(none(&key)),
+            Err(NotChanged::HasTenants(tenants)) => return Err(has_tenants(&key, tenants)),
+            Err(NotChanged::Store(error)) => return Err(error.into()),
+        }
+    }
+    Err(Problem::new(
+        StatusCode::CONFLICT,
+        "region_changing",
+        "The region is being changed by others",
+        format!("'{key}' was changed by somebody else each time that this was tried"),
+    )
+    .next("Send it again.")
+    .retry_after(1))
+}
+
+/// The region that a path means, as a text that can be one.
+#[derive(Clone, Debug)]
+pub struct Key(String);
+
+impl FromRequestParts<App> for Key {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        match Path::<String>::from_request_parts(parts, app).await {
+            // What the database would refuse (a NUL) is no region's.
+            Ok(Path(key)) if request::key(&key).is_ok() => Ok(Self(key)),
+            Ok(Path(key)) => Err(none(&key)),
+            Err(_) => Err(none("")),
+        }
+    }
+}
+
+async fn known(app: &App, key: &str) -> Result<RegionView, Problem> {
+    view::one(app, key).await?.ok_or_else(|| none(key))
+}
+
+fn none(key: &str) -> Problem {
+    // What was asked for may be anything; what is shown of it is bounded.
+    let shown: String = key.chars().filter(|c| !c.is_control()).take(64).collect();
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "region_not_found",
+        "There is no such region",
+        format!("no region has the key '{shown}'"),
+    )
+    .next("GET /api/v1/regions lists the regions.")
+}
+
+fn exists(key: &str) -> Problem {
+    Problem::new(
+        StatusCode::CONFLICT,
+        "region_exists",
+        "There is such a region already",
+        format!("'{key}' is there and is not what was asked for"),
+    )
+    .next(format!("PATCH {} changes it.", view::location(key)))
+}
+
+fn in_file(key: &str) -> Problem {
+    Problem::new(
+        StatusCode::CONFLICT,
+        "region_in_platform_file",
+        "The region is one of the platform file",
+        format!("'{key}' is made and changed in the platform's configuration file"),
+    )
+    .next("Choose another key, or have the platform's operator change the file.")
+}
+
+fn has_tenants(key: &str, tenants: i64) -> Problem {
+    Problem::new(
+        StatusCode::CONFLICT,
+        "region_has_tenants",
+        "Tenants live in the region",
+        format!(
+            "cluster, domain and database.host, .port and .sharedDatabase of '{key}' stay as they are while tenants \
+             live there ({tenants} do)"
+        ),
+    )
+    .next("Make another region for new tenants, and close this one with acceptsTenants: false.")
+    .with("tenants", tenants)
+}
