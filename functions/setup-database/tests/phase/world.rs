@@ -66,7 +66,10 @@ impl World {
                 admin_password: SecretRef::Env("REGION_DATABASE_ADMIN_PASSWORD".into()),
             },
             database_cidrs: Vec::new(),
+            cluster: None,
+            domain: None,
             isolation: Isolation::Shared,
+            accepts_tenants: true,
             jobs: None,
         };
         setting("REGION_DATABASE_ADMIN_PASSWORD");

@@ -42,6 +42,7 @@ pub struct RegionFields {
 
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "as the API calls it")]
 struct Database {
     host: String,
     port: u16,
