@@ -9,7 +9,7 @@ pub mod runtime;
 pub mod secret;
 pub mod store;
 
-#[cfg(feature = "helm")]
+#[cfg(any(feature = "helm", feature = "terraform"))]
 pub mod child;
 #[cfg(feature = "cluster")]
 pub mod cluster;
@@ -27,3 +27,5 @@ pub mod license;
 pub mod seal;
 #[cfg(feature = "tenant_api")]
 pub mod tenant_api;
+#[cfg(feature = "terraform")]
+pub mod terraform;

@@ -49,7 +49,7 @@ mod tests {
     use crate::model::DeploymentType;
 
     fn names(change: &Change, now: &Now) -> Option<Vec<String>> {
-        let held = phases::plan(DeploymentType::ContainerPerTenant);
+        let held = phases::plan(DeploymentType::ContainerPerTenant, Tier::Free);
         Some(plan(change, now, &held)?.iter().map(ToString::to_string).collect())
     }
 

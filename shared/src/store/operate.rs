@@ -255,11 +255,13 @@ async fn on_tenant(
     asked: &Asked,
 ) -> Result<Option<Operated>, OperateError> {
     let verb = asked.request.verb;
-    let row =
-        sqlx::query!("SELECT status, deployment_strategy FROM tenants WHERE id = $1 FOR UPDATE", tenant.0)
-            .fetch_optional(&mut *connection)
-            .await?
-            .ok_or(OperateError::Unknown)?;
+    let row = sqlx::query!(
+        "SELECT status, deployment_strategy, tier FROM tenants WHERE id = $1 FOR UPDATE",
+        tenant.0
+    )
+    .fetch_optional(&mut *connection)
+    .await?
+    .ok_or(OperateError::Unknown)?;
     let status: TenantStatus = row.status.parse().map_err(StoreError::unreadable)?;
     let situation = Situation::of(status, None);
     let last = sqlx::query!(
@@ -287,7 +289,7 @@ async fn on_tenant(
                 Some(last) if last.kind == "provision" => {
                     last.phases.into_iter().map(PhaseName::from).collect()
                 }
-                _ => phases::plan(deployment),
+                _ => phases::plan(deployment, row.tier.parse().map_err(StoreError::unreadable)?),
             };
             sqlx::query!(
                 r#"UPDATE tenants SET status = 'PENDING', provisioning_completed_at = NULL, updated_at = clock_timestamp()

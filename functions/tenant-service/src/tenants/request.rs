@@ -105,7 +105,7 @@ pub fn parse(
                 alerting,
                 on_failure,
                 actor: actor.0.to_string(),
-                phases: phases::plan(decision.deployment_type),
+                phases: phases::plan(decision.deployment_type, tier),
             })
         }
         _ => Err(errors),
