@@ -7,6 +7,7 @@ mod broker;
 mod cluster;
 mod environment;
 mod failpoints;
+pub mod instances;
 mod inventory;
 mod line;
 mod listing;

@@ -23,6 +23,7 @@
 mod accept;
 mod auth;
 mod drop;
+mod elsewhere;
 mod initialize;
 mod inventory;
 mod license;

@@ -66,6 +66,7 @@ class TenantApi(Ours):
         # The tenants' own instances are simulated: this one stands in for them.
         return super().environment() | {"LICENSE_PUBLIC_KEYS": self.stack.values["LICENSE_PUBLIC_KEYS"],
                                         "LICENSE_DIR": self.home / "licenses", "STAND_IN": "true",
+                                        "STAND_IN_DIR": self.home / "stand-in",
                                         "POOL_DATABASE_URL": self.stack.values["POOL_DATABASE_URL"]}
 
 

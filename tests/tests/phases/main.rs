@@ -5,6 +5,7 @@
 
 mod address;
 mod elsewhere;
+mod enterprise;
 mod everywhere;
 mod foreign;
 mod helms;

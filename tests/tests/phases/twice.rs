@@ -90,7 +90,7 @@ impl<'a> Set<'a> {
         };
         let runner = world.registry().await;
         let find = |name| runner.phases().find(|phase| phase.name() == name).cloned();
-        let names = phases::plan(DeploymentType::ContainerPerTenant);
+        let names = phases::plan(DeploymentType::ContainerPerTenant, tier);
         let phases: Vec<_> = names.into_iter().map(|name| find(name).expect("in the registry")).collect();
         // What plans read of earlier phases.
         let address = serde_json::json!({ "address": "192.0.2.1" });

@@ -99,7 +99,6 @@ fn platform() -> Platform {
         platform.regions.insert(name.into(), serde_json::from_value(region.clone()).unwrap());
     }
     platform.deployment.available = vec![DeploymentType::ContainerPerTenant];
-    platform.deployment.tiers = vec![Tier::Free, Tier::Professional];
     platform
 }
 
