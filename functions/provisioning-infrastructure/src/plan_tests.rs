@@ -46,7 +46,7 @@ fn a_plan_holds_names_and_references_and_the_regions_variables_go_first() {
                     "tenant_id": "550e8400-e29b-41d4-a716-446655440000",
                 },
                 "namespace": "matih-system", "supervised": null,
-                "job": { "image": "i", "service_account": "terraform", "pod_labels": {} },
+                "job": { "image": "i", "service_account": "terraform", "pod_labels": {}, "environment": {} },
             },
             "name": "tf-550e8400-e29b-41d4-a716-446655440000",
             "secret": "infrastructure-550e8400-e29b-41d4-a716-446655440000",

@@ -65,6 +65,9 @@ pub struct TerraformJob {
     /// Labels of its pods, such as those that a cloud's workload identity asks for.
     #[serde(default)]
     pub pod_labels: BTreeMap<String, String>,
+    /// More of its environment, none of it secret: which subscription or account of a cloud it works in.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
 }
 
 fn tofu() -> String {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, EmptyDirVolumeSource, Pod, PodSecurityContext, PodSpec, PodTemplateSpec,
+    Capabilities, Container, EmptyDirVolumeSource, EnvVar, Pod, PodSecurityContext, PodSpec, PodTemplateSpec,
     ResourceRequirements, SeccompProfile, Secret, SecretVolumeSource, SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -158,6 +158,15 @@ impl Jobs {
         }
     }
 
+    fn environment(&self) -> Vec<EnvVar> {
+        let one = |(name, value): (&String, &String)| EnvVar {
+            name: name.clone(),
+            value: Some(value.clone()),
+            ..EnvVar::default()
+        };
+        self.settings.environment.iter().map(one).collect()
+    }
+
     fn pod(&self, name: &str) -> PodSpec {
         let mount = |name: &str, path: &str, read_only| VolumeMount {
             name: name.into(),
@@ -171,6 +180,7 @@ impl Jobs {
             command: Some(
                 ["run-terraform", "/work/work", "/dev/termination-log", "/data/tofu"].map(Into::into).into(),
             ),
+            env: Some(self.environment()).filter(|variables| !variables.is_empty()),
             resources: Some(ResourceRequirements {
                 requests: Some(amounts("250m", "256Mi")),
                 limits: Some(amounts("1", "1Gi")),

@@ -4,7 +4,8 @@ use shared::phase::Scope;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
-use crate::world::{World, admin, setting, with_tenant};
+use crate::secrets;
+use crate::world::{World, admin, setting, with_slow, with_tenant};
 
 async fn identifier(session: &mut PgConnection) -> String {
     let question = "SELECT system_identifier::text FROM pg_control_system()";
@@ -34,12 +35,10 @@ async fn an_instance_of_the_tenants_own_is_made_once_and_taken_away() {
             .connect()
             .await
             .unwrap();
-        // Readable by superusers only, and the region's administrator is none: another server says so by its address.
-        let regions: i32 =
-            sqlx::query_scalar("SELECT inet_server_port()").fetch_one(&mut region).await.unwrap();
-        assert_ne!(regions, i32::from(made.port));
+        assert_ne!(identifier(&mut region).await, own, "another server");
         assert_eq!(made.database, format!("tenant_{}", world.tenant.id));
         assert_eq!(made.created_by, Some(world.run));
+        secrets::nowhere_in_the_state(&world, &password).await;
 
         // Done again by the same run, and by a later one, whose rollback takes nothing of what was there before it.
         assert_eq!(world.apply().await, made);
@@ -57,4 +56,15 @@ async fn an_instance_of_the_tenants_own_is_made_once_and_taken_away() {
         world.revert(Scope::Run).await;
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workspaces_are_made_at_the_same_moment() {
+    let one = || {
+        with_slow(|world: World| async move {
+            world.apply().await;
+            assert_eq!(world.made(), ["first", "second"]);
+        })
+    };
+    tokio::join!(one(), one(), one());
 }

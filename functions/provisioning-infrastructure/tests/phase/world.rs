@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1;
 use kube::api::Api;
+use nix::unistd::Pid;
 use provisioning_infrastructure::{Checkpoint, Plan, ProvisioningInfrastructure};
 use shared::cluster::Cluster;
 use shared::model::{DeploymentType, RunId, Tenant, TenantId, Tier};
@@ -154,7 +155,7 @@ impl World {
 
     /// The stack's folder.
     pub fn local(&self) -> PathBuf {
-        PathBuf::from(&self.infrastructure().variables["local"])
+        PathBuf::from(&self.infrastructure().supervised.as_ref().expect("under supervisord").folder)
     }
 
     /// Where the tenant's instance has its files.
@@ -193,6 +194,7 @@ impl World {
                 left.push(path.display().to_string());
             }
         }
+        left.extend(self.made());
         if self.stored().await.is_some() {
             left.push("workspace".into());
         }
@@ -204,8 +206,59 @@ impl World {
     }
 
     async fn clean(&self) {
+        self.go_on();
         self.revert(Scope::Tenant).await;
         assert_eq!(self.left().await, [""; 0], "left behind");
+    }
+
+    /// Where the slow module makes its things.
+    pub fn made(&self) -> Vec<String> {
+        let Some(folder) = self.infrastructure().variables.get("folder") else { return Vec::new() };
+        let entries = std::fs::read_dir(folder).unwrap().flatten();
+        let mut names: Vec<String> =
+            entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort();
+        names
+    }
+
+    /// Lets the slow module's second step wait.
+    pub fn hold(&self) {
+        std::fs::write(Path::new(&self.infrastructure().variables["folder"]).join("hold"), "").unwrap();
+    }
+
+    /// Lets it go on.
+    pub fn go_on(&self) {
+        if let Some(folder) = self.infrastructure().variables.get("folder") {
+            drop(std::fs::remove_file(Path::new(folder).join("hold")));
+        }
+    }
+
+    /// Applies until the slow module's second step waits.
+    pub async fn apply_to_the_middle(&self) {
+        self.hold();
+        let told = self.apply_until(|on| on.contains("terraform_data.second creating")).await;
+        assert!(told.contains("1 of 2 resources"), "{told}");
+    }
+
+    /// The ids of all processes of the detached run, by what only they have in their environment.
+    pub fn detached(&self) -> Vec<Pid> {
+        let mark = format!("TENANTRY_TERRAFORM=tf-{}", self.tenant.id);
+        let all = std::fs::read_dir("/proc").unwrap().flatten();
+        let ids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let marked = |id: &i32| {
+            let environment = std::fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+        };
+        ids.filter(marked).map(Pid::from_raw).collect()
+    }
+
+    /// Waits until no process of the detached run is left.
+    pub async fn until_none_runs(&self) {
+        let began = Instant::now();
+        while !self.detached().is_empty() {
+            assert!(began.elapsed() < WITHIN, "{:?} go on", self.detached());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 }
 
@@ -266,6 +319,20 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     with_tenant_of(|_| {}, body).await;
+}
+
+/// As [`with_tenant`], with a module that is held as long as the test wants, and needs no Postgres.
+pub async fn with_slow<F>(body: impl FnOnce(World) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().display().to_string();
+    let adjust = |infrastructure: &mut Infrastructure| {
+        infrastructure.module = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/modules/slow").into();
+        infrastructure.variables = [("folder".to_owned(), path)].into();
+    };
+    with_tenant_of(adjust, body).await;
 }
 
 /// As [`with_tenant`], with settings that `adjust` has changed.
