@@ -96,9 +96,8 @@ impl Infrastructure {
             return wrong("deadline", "must be a number of seconds, at least 1");
         }
         match (&self.supervised, &self.job) {
-            (Some(_), None) => Ok(()),
             (None, Some(job)) if job.image.is_empty() => wrong("job.image", "is empty"),
-            (None, Some(_)) => Ok(()),
+            (Some(_), None) | (None, Some(_)) => Ok(()),
             (None, None) => wrong("job", "is missing: set infrastructure.job or infrastructure.supervised"),
             (Some(_), Some(_)) => {
                 wrong("job", "cannot go with infrastructure.supervised: one of both runs it")

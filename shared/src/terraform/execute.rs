@@ -51,7 +51,7 @@ pub fn run() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let ended = match runtime {
         Ok(runtime) => runtime.block_on(to_its_end(&parsed, data)),
-        Err(error) => failed(&parsed, Failure::new(Code::Unusable, &error.to_string())),
+        Err(error) => failed(&parsed, &Failure::new(Code::Unusable, &error.to_string())),
     };
     drop(std::fs::remove_dir_all(data));
     if let Some(failure) = &ended.failure {
@@ -77,8 +77,8 @@ fn say(line: &str) {
     drop(writeln!(out, "{line}").and_then(|()| out.flush()));
 }
 
-fn failed(work: &Work, failure: Failure) -> Outcome {
-    let failure = Failure { message: work.redacted(&failure.message), ..failure };
+fn failed(work: &Work, failure: &Failure) -> Outcome {
+    let failure = Failure { code: failure.code, message: work.redacted(&failure.message) };
     Outcome {
         id: work.id.clone(),
         action: work.action,
@@ -111,9 +111,9 @@ async fn to_its_end(work: &Work, data: &Path) -> Outcome {
         Ok(done) => done,
         Err(failure) if failure.code == Code::Stopped && why == Some(Code::Deadline) => {
             let message = format!("was not done after {} s (infrastructure.deadline)", work.deadline);
-            failed(work, Failure::new(Code::Deadline, &message))
+            failed(work, &Failure::new(Code::Deadline, &message))
         }
-        Err(failure) => failed(work, failure),
+        Err(failure) => failed(work, &failure),
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod broken;
 mod foreign;
+mod jobs;
 mod secrets;
 mod working;
 mod world;

@@ -155,7 +155,7 @@ impl World {
 
     /// The stack's folder.
     pub fn local(&self) -> PathBuf {
-        PathBuf::from(&self.infrastructure().supervised.as_ref().expect("under supervisord").folder)
+        Path::new(&setting("TENANTRY_CONFIG")).parent().unwrap().to_owned()
     }
 
     /// Where the tenant's instance has its files.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use shared::decide::phases;
-use shared::model::{DeploymentType, TenantId};
+use shared::model::{DeploymentType, TenantId, Tier};
 
 use crate::world::{Answer, BOB, body, with_platform, with_world};
 

@@ -121,7 +121,7 @@ pub async fn run(world: &World) -> Provisioned {
     let slug = format!("bench-{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
     let tenant = world
         .tenant_as(&slug, &[], |new| {
-            new.phases = phases::plan(DeploymentType::ContainerPerTenant, Tier::Professional)
+            new.phases = phases::plan(DeploymentType::ContainerPerTenant, Tier::Professional);
         })
         .await;
     let row = world.until(tenant, "ACTIVE").await.tenant;
