@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tokio::process::Command;
 
-use crate::world::{World, processes, setting, with_slow};
+use crate::world::{World, local, processes, setting, with_slow};
 
 /// The state, decrypted by the stack's own key as an operator would do it.
 async fn pulled(world: &World) -> String {
@@ -59,9 +59,9 @@ async fn no_secret_is_in_an_argument_a_log_or_a_file_that_stays() {
         world.go_on();
         world.apply().await;
         let name = format!("tf-{}", world.tenant.id);
-        let folder = world.local().join("terraform").join(&name);
+        let folder = local().join("terraform").join(&name);
         let files =
-            [folder.join("log"), folder.join("outcome"), world.local().join("programs").join(name + ".conf")];
+            [folder.join("log"), folder.join("outcome"), local().join("programs").join(name + ".conf")];
         for file in &files {
             let text = std::fs::read_to_string(file).unwrap();
             assert!(

@@ -22,12 +22,17 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use tokio_util::sync::CancellationToken;
 
 /// Longest wait for anything.
-pub const WITHIN: Duration = Duration::from_secs(120);
+pub const WITHIN: Duration = Duration::from_mins(2);
 
 pub fn setting(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {
         panic!("{name} is not set: these tests need the local stack; run them by `make test`")
     })
+}
+
+/// The stack's folder.
+pub fn local() -> PathBuf {
+    Path::new(&setting("TENANTRY_CONFIG")).parent().unwrap().to_owned()
 }
 
 /// The real parts, and one tenant.
@@ -153,14 +158,9 @@ impl World {
         }
     }
 
-    /// The stack's folder.
-    pub fn local(&self) -> PathBuf {
-        Path::new(&setting("TENANTRY_CONFIG")).parent().unwrap().to_owned()
-    }
-
     /// Where the tenant's instance has its files.
     pub fn instance(&self) -> PathBuf {
-        self.local().join("instances").join(self.tenant.id.to_string())
+        local().join("instances").join(self.tenant.id.to_string())
     }
 
     /// The Secret with the administrator's password.
@@ -186,9 +186,9 @@ impl World {
         let mut left = Vec::new();
         for path in [
             self.instance(),
-            self.local().join("programs").join(format!("postgres-{id}.conf")),
-            self.local().join("programs").join(format!("tf-{id}.conf")),
-            self.local().join("terraform").join(format!("tf-{id}")),
+            local().join("programs").join(format!("postgres-{id}.conf")),
+            local().join("programs").join(format!("tf-{id}.conf")),
+            local().join("terraform").join(format!("tf-{id}")),
         ] {
             if path.exists() {
                 left.push(path.display().to_string());
