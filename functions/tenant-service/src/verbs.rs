@@ -6,9 +6,11 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::decide::verbs::{Request, Verb};
 use shared::model::{RunId, TenantId};
+use shared::platform::Seconds;
 use shared::store::{Asked, OperateError, Operated};
 
 use crate::app::App;
@@ -45,10 +47,11 @@ pub async fn ask(
         return Err(Problem::invalid_fields(errors));
     }
     let request = Request { verb, actor: actor.0.to_string(), reason };
-    operate(&app, tenant, Asked { request, seq, force }).await
+    operate(&app, tenant, Asked { request, seq, force, retention: Seconds::default() }).await
 }
 
-/// `DELETE /api/v1/tenants/{id}`: takes the tenant out. While that is under way a second call is answered as the first.
+/// `DELETE /api/v1/tenants/{id}`: takes the tenant out; one that was in use is suspended, and taken out when the platform's
+/// retention is over, or at once with `immediately=true`. While that is under way a second call is answered as the first.
 pub async fn delete(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -61,10 +64,12 @@ pub async fn delete(
     if reason.as_ref().is_some_and(|reason| reason.chars().count() > REASON) {
         params.error("reason", "too_long", format!("must have at most {REASON} characters"));
     }
+    let immediately = params.parsed::<bool>("immediately", "true or false").unwrap_or(false);
     params.finish()?;
+    let retention = if immediately { Seconds::default() } else { app.platform.lifecycle.retention };
     let reason = reason.filter(|reason| !reason.is_empty());
     let request = Request { verb: Verb::Delete, actor: actor.0.to_string(), reason };
-    operate(&app, tenant, Asked { request, seq, force: false }).await
+    operate(&app, tenant, Asked { request, seq, force: false, retention }).await
 }
 
 #[derive(Serialize)]
@@ -74,16 +79,18 @@ struct Accepted {
     run_id: RunId,
     seq: i64,
     pending: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delete_at: Option<DateTime<Utc>>,
     links: Links,
 }
 
 async fn operate(app: &App, tenant: TenantId, asked: Asked) -> Result<Response, Problem> {
     let verb = asked.request.verb;
     let done = app.store.operate(tenant, &asked, &app.platform.engine).await;
-    let Operated { run_id, seq, pending } = done.map_err(|error| refusal(error, tenant))?;
+    let Operated { run_id, seq, pending, delete_at } = done.map_err(|error| refusal(error, tenant))?;
     tracing::info!(tenant.id = %tenant, run.id = %run_id, seq, %verb, pending, actor = asked.request.actor, "asked");
     app.announce().await;
-    let answer = Accepted { tenant_id: tenant, run_id, seq, pending, links: Links::of(tenant.0) };
+    let answer = Accepted { tenant_id: tenant, run_id, seq, pending, delete_at, links: Links::of(tenant.0) };
     Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
 }
 

@@ -9,6 +9,7 @@ mod ingress;
 mod invitations;
 mod jobs;
 mod license;
+mod lifecycle;
 mod monitoring;
 mod observability;
 mod relay;
@@ -22,12 +23,13 @@ use serde::{Deserialize, Serialize};
 
 pub use certificates::{Certificates, IssuerKind};
 pub use dns::{AzureCredential, AzureDnsSettings, Dns, DnsProviderKind, PowerDnsSettings};
-pub use domains::Domains;
+pub use domains::{DomainChallenge, Domains};
 pub use infrastructure::{Infrastructure, Supervised, TerraformJob};
 pub use ingress::{Controller, Ingress};
 pub use invitations::Invitations;
 pub use jobs::JobBroker;
 pub use license::{License, Limits};
+pub use lifecycle::Lifecycle;
 pub use monitoring::{Chart, ClusterMetrics, Mail, Monitoring};
 pub use observability::{Backend, Kept, Observability};
 pub use relay::{Delivery, Events, Letters};
@@ -128,6 +130,8 @@ pub struct Platform {
     pub mail: Letters,
     /// The tenants' licences.
     pub license: License,
+    /// What happens to tenants later, by itself.
+    pub lifecycle: Lifecycle,
     /// Invitations of the tenants' administrators.
     pub invitations: Invitations,
     /// The tenants' own tenant-api.
@@ -270,6 +274,7 @@ impl Default for Platform {
             domains: Domains::default(),
             mail: Letters::default(),
             license: License::default(),
+            lifecycle: Lifecycle::default(),
             invitations: Invitations::default(),
             tenant_api: OwnTenantApi::default(),
             infrastructure: None,
@@ -325,6 +330,7 @@ impl Platform {
         platform.events.check().map_err(|wrong| in_section("events", wrong))?;
         platform.mail.check().map_err(|wrong| in_section("mail", wrong))?;
         platform.license.check().map_err(|wrong| in_section("license", wrong))?;
+        platform.lifecycle.check().map_err(|wrong| in_section("lifecycle", wrong))?;
         platform.invitations.check().map_err(|wrong| in_section("invitations", wrong))?;
         platform.tenant_api.check().map_err(|wrong| in_section("tenant_api", wrong))?;
         if let Some(infrastructure) = &platform.infrastructure {

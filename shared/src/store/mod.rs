@@ -17,6 +17,7 @@ mod outbox;
 mod read;
 mod sweep;
 mod transition;
+mod upkeep;
 
 use sqlx::postgres::PgConnectOptions;
 
@@ -33,6 +34,7 @@ pub use outbox::{Backlog, Outgoing, SetAside, Sink, Undelivered};
 pub use read::{AuditRow, PhaseRow, RunRow, StatusRow, TenantFilter, TenantRow, Typical};
 pub use sweep::Swept;
 pub use transition::{Applied, Cause, Left};
+pub use upkeep::{Begun, Duty};
 
 /// The channel on which a committed change that a dispatcher should look at is announced. A hint: nothing depends on it.
 pub const CHANNEL: &str = "tenantry_runs";

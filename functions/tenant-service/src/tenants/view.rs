@@ -61,6 +61,7 @@ pub struct TenantView<'a> {
     updated_at: DateTime<Utc>,
     provisioning_started_at: Option<DateTime<Utc>>,
     provisioning_completed_at: Option<DateTime<Utc>>,
+    delete_at: Option<DateTime<Utc>>,
     deleted_at: Option<DateTime<Utc>>,
     links: Links,
 }
@@ -91,6 +92,7 @@ impl<'a> From<&'a TenantRow> for TenantView<'a> {
             updated_at: row.updated_at,
             provisioning_started_at: row.provisioning_started_at,
             provisioning_completed_at: row.provisioning_completed_at,
+            delete_at: row.delete_at,
             deleted_at: row.deleted_at,
             links: Links::of(row.id),
         }

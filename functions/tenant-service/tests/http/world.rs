@@ -99,6 +99,7 @@ fn platform() -> Platform {
         platform.regions.insert(name.into(), serde_json::from_value(region.clone()).unwrap());
     }
     platform.deployment.available = vec![DeploymentType::ContainerPerTenant];
+    platform.lifecycle.retention = Seconds(0.0);
     platform
 }
 
