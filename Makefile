@@ -17,7 +17,7 @@ STACK := infra/local/stack.py
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: prepare tools ## starts everything and provisions the tenants acme and globex, with their progress
+run: prepare tools ## starts everything and provisions the tenants acme, globex and initech, with their progress
 	cargo build --bins --locked
 	$(STACK) up
 	infra/local/provision.py

@@ -31,6 +31,8 @@ class Proof:
     def parts(self, phases):
         """The proofs that apply, as functions that yield lines; in the order of the phases."""
         found = []
+        if "PROVISIONING_INFRASTRUCTURE" in phases:
+            found.append(self.own_instance)
         if "CREATE_DNS_ZONE" in phases:
             found += [self.referral, self.addresses]
         if "CREATE_TENANT_INGRESS" in phases:
@@ -134,23 +136,56 @@ class Proof:
             raise NotProved(f"the cluster holds {', '.join(found)} of {self.tenant['slug']}")
         yield f"the cluster holds no object of {self.tenant['slug']}, of {len(kinds)} kinds"
 
+    def own_instance(self):
+        """That an enterprise tenant's Postgres is another server than its region's, and has the tenant's database."""
+        question = "SELECT system_identifier FROM pg_control_system()"
+        own, regions = (self.sql(database, question, at).strip() for database, at in
+                        (("postgres", self.instance()), (self.shared(), None)))
+        if own == regions:
+            raise NotProved(f"{self.tenant['slug']}'s Postgres is its region's: both have the system identifier {own}")
+        held = self.sql("postgres", "SELECT datname FROM pg_database WHERE datname LIKE 'tenant_%'", self.instance()).split()
+        if held != [f"tenant_{self.tenant['id']}"]:
+            raise NotProved(f"{self.tenant['slug']}'s own Postgres holds {held or 'no database of a tenant'}")
+        at = self.instance()
+        yield f"{at['HOST']}:{at['PORT']} is a Postgres of its own: system identifier {own}, its region's is {regions}"
+        yield "it holds the tenant's database and no other tenant's"
+
+    def instance(self):
+        """Where an enterprise tenant's own Postgres is, as its Secret says, and its administrator; none of any other."""
+        if self.tenant["tier"] != "enterprise":
+            return None
+
+        def value(namespace, name, key):
+            found = json.loads(self.kubectl("-n", namespace, "get", "secret", name, "-o", "json"))
+            return base64.b64decode(found["data"][key]).decode()
+
+        place = {name: value(self.namespace, "tenant-database-credentials", f"POSTGRES_{name}") for name in ("HOST", "PORT")}
+        password = value("matih-system", f"infrastructure-{self.tenant['id']}", "password")
+        return place | {"ADMIN_USER": "tenantry_admin", "ADMIN_PASSWORD": password}
+
+    def shared(self):
+        return "region_" + self.tenant["region"].replace("-", "_")
+
     def home(self):
-        """Where the tenant lives, as Postgres and the cluster say: its database, its schema, its namespace."""
+        """Where the tenant lives, as Postgres and the cluster say: its server, its database, its schema, its namespace."""
         role = f"'\"tenant_{self.tenant['id']}\"'::regrole"
-        shared = "region_" + self.tenant["region"].replace("-", "_")
-        told = self.sql(shared, f"SELECT current_database(), nspname FROM pg_namespace WHERE nspowner = {role} "
-                                f"UNION ALL SELECT datname, 'public' FROM pg_database WHERE datdba = {role}")
+        at = self.instance()
+        told = self.sql("postgres" if at else self.shared(), f"SELECT current_database(), nspname FROM pg_namespace WHERE nspowner = {role} "
+                                f"UNION ALL SELECT datname, 'public' FROM pg_database WHERE datdba = {role}", at)
         places = [line.split("|") for line in told.splitlines()]
         spaces = self.kubectl("get", "namespaces", f"--selector={LABEL}={self.tenant['id']}",
                               "--output=jsonpath={.items[*].metadata.name}")
         if len(places) != 1:
             raise NotProved(f"{self.tenant['slug']} has {len(places)} places in Postgres: {told.strip() or 'none'}")
-        return (*places[0], spaces.strip() or "none")
+        server = ":".join(at[name] for name in ("HOST", "PORT")) if at else "the region's"
+        return (server, *places[0], spaces.strip() or "none")
 
-    def sql(self, database, query):
-        """The rows of a query as the regions' administrator, a line each. The password goes by the environment."""
-        at = {name: str(self.values[f"REGION_DATABASE_{name}"]) for name in ("HOST", "PORT", "ADMIN_USER")}
-        known = os.environ | {"PGPASSWORD": self.values["REGION_DATABASE_ADMIN_PASSWORD"], "PGCONNECT_TIMEOUT": "5"}
+    def sql(self, database, query, at=None):
+        """The rows of a query as a server's administrator, the regions' unless told, a line each. The password goes by the
+        environment.
+        """
+        at = at or {name: str(self.values[f"REGION_DATABASE_{name}"]) for name in ("HOST", "PORT", "ADMIN_USER", "ADMIN_PASSWORD")}
+        known = os.environ | {"PGPASSWORD": at["ADMIN_PASSWORD"], "PGCONNECT_TIMEOUT": "5"}
         return self.run(psql(), "-X", "-At", "-h", at["HOST"], "-p", at["PORT"], "-U", at["ADMIN_USER"], "-d", database,
                         "-c", query, env=known)
 

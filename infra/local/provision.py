@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Provisions the tenants acme (in a container of its own) and globex (of the pooled instance) on the running local stack,
-shows their progress and each phase's time, proves from outside what the phases have made, and says where each tenant lives.
+"""Provisions the tenants acme (in a container of its own), globex (of the pooled instance) and initech (enterprise, with a
+Postgres instance of its own) on the running local stack, shows their progress and each phase's time, proves from outside what
+the phases have made, and says where each tenant lives.
 
-Exit status 0: both are ACTIVE (also when they were before), and the proofs hold. 1: one is not and will not be without help,
+Exit status 0: all are ACTIVE (also when they were before), and the proofs hold. 1: one is not and will not be without help,
 or a proof fails; the error and what to do next are printed. A run under way is followed, not started again.
 """
 
@@ -24,6 +25,9 @@ ACME = {
     "deploymentType": "container_per_tenant",
 }
 GLOBEX = {"slug": "globex", "name": "Globex", "tier": "free", "region": "za-north", "adminEmail": "admin@globex.example"}
+INITECH = {"slug": "initech", "name": "Initech", "tier": "enterprise", "region": "eu-west-1",
+           "adminEmail": "admin@initech.example"}
+TENANTS = (ACME, GLOBEX, INITECH)
 POLL = 0.3  # seconds
 SILENCE = 60  # seconds without any answer of the API until we give up
 # Run states in which nothing goes on by itself.
@@ -169,7 +173,7 @@ def instant(text):
 def farewell(stack, values, phases):
     broker = urllib.parse.urlsplit(values.get("RABBITMQ_MANAGEMENT_URL", ""))
     print(f"""
-API            {values['API_URL']}/api/v1/tenants/acme, …/globex  (OpenAPI: {values['API_URL']}/openapi.json)
+API            {values['API_URL']}/api/v1/tenants/acme, …/globex, …/initech  (OpenAPI: {values['API_URL']}/openapi.json)
 progress       {values['API_URL']}/api/v1/tenants/acme/provisioning/status
 RabbitMQ       {f'http://{broker.hostname}:{broker.port}' if broker.hostname else '(given by AMQP_URL)'}
 Kafka          {values['KAFKA_BROKERS']}, topic tenantry.tenants
@@ -188,6 +192,8 @@ def simulated(stack, phases):
     if not stack.given("TENANTRY_KUBECONFIG"):
         yield "Simulated: nodes and pods, by kwok. Scheduling, quotas and readiness are real; containers do not run, and"
         yield "NetworkPolicies are stored but not enforced. Every tenant-api endpoint is therefore the one local process."
+        if "PROVISIONING_INFRASTRUCTURE" in phases:
+            yield "initech's Postgres instance is a real one of its own, on this machine; in production it is the cloud's."
         if "DEPLOY_INGRESS_CONTROLLER" in phases:
             yield "Load balancers' addresses are unique and released with their Service, but nobody listens there."
         if "SETUP_OBSERVABILITY" in phases:
@@ -233,13 +239,13 @@ def main():
     if "API_URL" not in values:
         raise SystemExit(f"{stack.env_file} is not there yet: start the stack first (make run)")
     api = Api(values["API_URL"], values["ADMIN_TOKEN"])
-    for wanted in (ACME, GLOBEX):
+    for wanted in TENANTS:
         if failed := provision(api, wanted):
             print(failed, file=sys.stderr)
             return 1
     failures, everything = [], set()
-    homes = [("tenant", "tier", "region", "deployment", "database", "schema", "namespace", "took")]
-    for wanted in (ACME, GLOBEX):
+    homes = [("tenant", "tier", "region", "deployment", "Postgres", "database", "schema", "namespace", "took")]
+    for wanted in TENANTS:
         slug = wanted["slug"]
         tenant, status = look(api, f"/tenants/{slug}"), look(api, f"/tenants/{slug}/provisioning/status")
         print(f"\n{slug}, time by phase:")
@@ -252,7 +258,7 @@ def main():
             home = proof.Proof(stack, values, tenant).home()
         except (proof.NotProved, OSError) as problem:
             failures.append(f"NOT proved: {problem}")
-            home = ("?", "?", "?")
+            home = ("?", "?", "?", "?")
         homes.append((slug, tenant["tier"], tenant["region"], tenant["deploymentType"], *home, took(tenant)))
     print("\nwhere they live, as Postgres and the cluster say:")
     for line in table(homes):

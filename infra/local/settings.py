@@ -41,7 +41,7 @@ class Stack:
     def make_folders(self):
         self.local.mkdir(parents=True, exist_ok=True)
         (self.local / MARKER).touch()
-        for folder in (self.local, self.bin, self.local / "logs", self.local / "start"):
+        for folder in (self.local, self.bin, self.local / "logs", self.local / "start", self.local / "programs"):
             folder.mkdir(parents=True, exist_ok=True)
         self.local.chmod(0o700)
 
@@ -83,7 +83,8 @@ class Stack:
         template = ROOT / "infra" / "local" / "platform.toml"
         if not template.exists():
             return
-        known = {name: str(port) for name, port in self.ports.items()} | {"LOCAL": str(self.local), **values}
+        known = {name: str(port) for name, port in self.ports.items()} | {
+            "LOCAL": str(self.local), "ROOT": str(self.root), "TARGET": str(self.target), **values}
         try:
             text = string.Template(template.read_text()).substitute(known)
         except (KeyError, ValueError) as problem:

@@ -53,14 +53,15 @@ import cargo_lambda  # noqa: E402
 import parts  # noqa: E402
 import ports  # noqa: E402
 import settings  # noqa: E402
-from supervisor import Supervisor, processes  # noqa: E402
+from supervisor import Supervisor, processes, socket_path  # noqa: E402
 
 OPEN_FILES = 4096
 # Tools of Debian packages that tests and operators use beside those of LOCAL_BIN.
 FROM_DEBIAN = ("amtool", "dig", "promtool")
 # What lies in the folder beside one folder for each part.
-OWN_FILES = ("bin", "charts.new", "charts.src", "env", "helm", "kubeconfig", "lock", "logs", "platform.toml",
-             "secrets.json", "start", "supervisor.sock", "supervisord.conf", "supervisord.pid")
+OWN_FILES = ("bin", "charts.new", "charts.src", "env", "helm", "instances", "kubeconfig", "lock", "logs", "platform.toml",
+             "programs", "secrets.json", "start", "supervisor.sock", "supervisord.conf", "supervisord.pid",
+             "terraform")
 
 
 class Stack(settings.Stack):
@@ -83,8 +84,8 @@ class Stack(settings.Stack):
         values = {}
         for part in self.parts:
             values |= part.exports()
-        return values | {"LOCAL_BIN": self.bin, "TENANTRY_CONFIG": self.local / "platform.toml",
-                         "TENANTRY_ENV_OF": self.local}
+        return values | {"SUPERVISOR_SOCKET": socket_path(self.local), "LOCAL_BIN": self.bin,
+                         "TENANTRY_CONFIG": self.local / "platform.toml", "TENANTRY_ENV_OF": self.local}
 
 
 def check(stack, chosen, states):
@@ -114,7 +115,7 @@ def check(stack, chosen, states):
 
 def link_tools(stack, chosen):
     """The folder LOCAL_BIN, with links to the built tools."""
-    wanted = {tool for part in chosen for tool in getattr(part, "tools", ())} | {"helm", "kubernetes"}
+    wanted = {tool for part in chosen for tool in getattr(part, "tools", ())} | {"helm", "kubernetes", "opentofu"}
     if parts.Functions(stack).crates():
         wanted.add("cargo-lambda")  # tests start it themselves
     found = build.binaries(sorted(wanted - {"cargo-lambda"}))
@@ -158,6 +159,8 @@ def up(stack):
         supervisor.configure(chosen)
         supervisor.launch()
         start(stack, supervisor, chosen)
+        for name in supervisor.revive():
+            say(f"  {name} is started again")
         stack.write_env(stack.values)
     say(f"ready in {time.monotonic() - began:.1f} s: {stack.env_file}")
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 # Every process of a stack carries this variable with the stack's folder, so that orphans of a killed supervisord are found.
 MARK = "TENANTRY_STACK"
+# The folder of programs that come and go while the stack runs, a file each.
+PROGRAMS = "programs"
 
 
 class Supervisor:
@@ -45,6 +47,8 @@ class Supervisor:
             return
         added, changed, removed = self.rpc.reloadConfig()[0]
         order = [program.name for program in programs]
+        others = self.dropped_in()
+        added, changed, removed = ([name for name in names if name not in others] for names in (added, changed, removed))
         # The last first: what has lost the part that it depends on ends slowly.
         for name in [*removed, *sorted(changed, key=order.index, reverse=True)]:
             self.rpc.stopProcessGroup(name)
@@ -68,6 +72,19 @@ class Supervisor:
             time.sleep(0.1)
         told = (self.local / "logs" / "supervisord.out").read_text().strip()
         raise SystemExit(f"supervisord did not start: {told or 'see ' + str(self.local / 'logs/supervisord.log')}")
+
+    def dropped_in(self):
+        """Programs that others than the stack have added, by a file of their own: tenants' instances, Terraform at work."""
+        return {file.stem for file in (self.local / PROGRAMS).glob("*.conf")}
+
+    def revive(self):
+        """Starts again those of them that are always to run, as the stack does with its own parts; their names."""
+        dead = [info["name"] for info in self.rpc.getAllProcessInfo()
+                if info["name"] in self.dropped_in() and info["statename"] not in ("RUNNING", "STARTING")
+                and "autostart=true" in (self.local / PROGRAMS / f"{info['name']}.conf").read_text()]
+        for name in dead:
+            self.start(name)
+        return dead
 
     def start(self, name):
         self.rpc.startProcess(name, False)
@@ -146,6 +163,7 @@ def render(local, sock, programs):
         f"pidfile={text(local / 'supervisord.pid')}", f"childlogdir={text(local / 'logs')}", "minfds=4096",
         *(["user=root"] if os.getuid() == 0 else []),
         "[rpcinterface:supervisor]", "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface",
+        "[include]", f"files={text(local / PROGRAMS)}/*.conf",
         "[supervisorctl]", f"serverurl=unix://{text(sock)}",
     ]
     for order, program in enumerate(programs):

@@ -24,6 +24,7 @@ HERE = Path(__file__).resolve().parent
 
 KUBERNETES = "k8s.io/kubernetes"
 CRANE = "github.com/google/go-containerregistry"
+OPENTOFU = "github.com/opentofu/opentofu"
 OPERATOR = "github.com/prometheus-operator/prometheus-operator"
 
 
@@ -76,6 +77,8 @@ def tools():
              {name: ["version", "--client"] if name == "kubectl" else ["--version"] for name in kubernetes}, 5,
              kubernetes_stamp),
         Tool("pebble", "github.com/letsencrypt/pebble/v2", {"pebble": "github.com/letsencrypt/pebble/v2/cmd/pebble"}, {}, 1),
+        Tool("opentofu", OPENTOFU, {"tofu": f"{OPENTOFU}/cmd/tofu"}, {"tofu": ["version"]}, 4,
+             lambda _: {f"{OPENTOFU}/version.dev": "no"}),
         Tool("cert-manager-controllers", "github.com/cert-manager/cert-manager", {"cert-manager-controllers": "."}, {}, 2),
         Tool("crane", CRANE, {"crane": f"{CRANE}/cmd/crane"}, {"crane": ["version"]}, 1,
              lambda v: {f"{CRANE}/cmd/crane/cmd.Version": v}, rare=True),

@@ -10,7 +10,7 @@ pub mod runtime;
 pub mod secret;
 pub mod store;
 
-#[cfg(feature = "helm")]
+#[cfg(any(feature = "helm", feature = "terraform"))]
 pub mod child;
 #[cfg(feature = "cluster")]
 pub mod cluster;
@@ -28,3 +28,5 @@ pub mod license;
 pub mod seal;
 #[cfg(feature = "tenant_api")]
 pub mod tenant_api;
+#[cfg(feature = "terraform")]
+pub mod terraform;

@@ -8,6 +8,7 @@ mod cluster;
 mod elsewhere;
 mod environment;
 mod failpoints;
+pub mod instances;
 mod inventory;
 mod line;
 mod listing;

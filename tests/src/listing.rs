@@ -53,6 +53,9 @@ impl Listing {
             // Several records may have one name.
             all.insert(format!("{kind} {name} {said}"), String::new());
         }
+        for instance in &outside.instances {
+            all.insert(instance.clone(), String::new());
+        }
         for queue in management.queue_names().await {
             all.insert(format!("queue {queue}"), String::new());
         }

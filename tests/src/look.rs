@@ -27,6 +27,8 @@ pub struct Outside {
     queues: Vec<String>,
     /// Users of the broker.
     users: Vec<String>,
+    /// The enterprise tenants' infrastructure.
+    pub(crate) instances: Vec<String>,
     /// Kind, name and content of whatever the DNS servers hold.
     pub(crate) names: Vec<(String, String, String)>,
 }
@@ -45,6 +47,7 @@ impl Outside {
             databases: databases().await,
             queues: management.tenant_queues().await,
             users: management.users().await,
+            instances: crate::instances::all().await,
             names: crate::names::all().await,
         }
     }
@@ -63,7 +66,8 @@ impl Outside {
         let zone = format!("{slug}.matih.ai.");
         let names = self.names.iter().filter(|(_, name, said)| name.ends_with(&zone) || named(said));
         let names = names.map(|(kind, name, _)| format!("{kind} {name}"));
-        objects.chain(databases).chain(queues).chain(users).chain(names).collect()
+        let instances = self.instances.iter().filter(|instance| named(instance)).cloned();
+        objects.chain(databases).chain(queues).chain(users).chain(names).chain(instances).collect()
     }
 
     /// How many of each kind the tenant has.

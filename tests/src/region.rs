@@ -95,7 +95,7 @@ impl RegionWorld {
 
     /// A tenant with a run of all phases, due at once.
     pub async fn provision(&self, slug: &str, tier: Tier, dedicated: bool) -> TenantId {
-        let list = phases::plan(DeploymentType::ContainerPerTenant);
+        let list = phases::plan(DeploymentType::ContainerPerTenant, tier);
         self.provision_by(slug, tier, dedicated, list).await
     }
 
@@ -105,14 +105,14 @@ impl RegionWorld {
             new.tier = Tier::Free;
             new.deployment_type = DeploymentType::Shared;
             new.has_dedicated_database = false;
-            new.phases = phases::plan(DeploymentType::Shared);
+            new.phases = phases::plan(DeploymentType::Shared, Tier::Free);
         })
         .await
     }
 
     /// As [`RegionWorld::provision`], with the first phases only.
     pub async fn provision_first(&self, slug: &str, phases_of_it: usize) -> TenantId {
-        let list = phases::plan(DeploymentType::ContainerPerTenant);
+        let list = phases::plan(DeploymentType::ContainerPerTenant, Tier::Professional);
         self.provision_by(slug, Tier::Professional, true, list[..phases_of_it].to_vec()).await
     }
 
@@ -231,6 +231,7 @@ impl RegionWorld {
                 |arguments: &[&str]| tokio::process::Command::new("kubectl").args(arguments).output();
             drop(kubectl(&["delete", "namespace", &namespace, "--wait=false", "--ignore-not-found"]).await);
             crate::names::take_away(&slug).await;
+            crate::instances::take_away(TenantId(id)).await;
             // What is held by a test, or by a record that cannot be removed any more. cert-manager would hold a challenge
             // again that is not being deleted yet.
             drop(kubectl(&["delete", "challenges", "--all", "-n", &namespace, "--wait=false"]).await);
@@ -291,6 +292,7 @@ fn platform(tenant_api_url: &str, engine: Engine) -> Platform {
         dns: dns(),
         certificates: Certificates { issuer: ISSUER.into(), ..Certificates::default() },
         license: license(),
+        infrastructure: Some(crate::instances::infrastructure()),
         simulated_nodes: true,
         engine: Engine {
             // Helm is slow on a small machine that runs several at once, and a worker late by that is not lost.

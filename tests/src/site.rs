@@ -64,6 +64,8 @@ impl Site {
             "LICENSE_KEY_ENCRYPTION_KEY",
             "LICENSE_PUBLIC_KEYS",
             "POOL_DATABASE_URL",
+            "TERRAFORM_STATE_URL",
+            "TERRAFORM_STATE_KEY",
         ];
         let mut variables: Variables =
             passed.into_iter().map(|name| (name.to_owned(), required(name))).collect();

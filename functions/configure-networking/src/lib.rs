@@ -1,6 +1,7 @@
 //! CONFIGURE_NETWORKING: the network policies that keep the tenant apart.
 //!
-//! In: the tenant's namespace, the control plane's, and the addresses of the region's databases. Out: the policies'
+//! In: the tenant's namespace, the control plane's, and the addresses of the region's databases, or of the tenant's own
+//! instance where PROVISIONING_INFRASTRUCTURE has made one. Out: the policies'
 //! names. Fails with `region_unknown`, or `foreign_object` when a policy of such a name belongs to somebody else.
 //! Rollback: deletes these policies, last first, and no other.
 
@@ -30,7 +31,7 @@ pub struct Plan {
     pub label_prefix: String,
     /// Where the control plane's services are.
     pub control_plane_namespace: String,
-    /// Address blocks of the region's databases.
+    /// Address blocks of the region's databases, or of the tenant's own instance.
     pub database_cidrs: Vec<String>,
     /// The databases' TCP port.
     pub database_port: u16,
@@ -52,8 +53,8 @@ impl Phase for ConfigureNetworking {
         Ok(Self { cluster: Cluster::of(platform).await? })
     }
 
-    fn plan(&self, tenant: &Tenant, platform: &Platform, _: &Checkpoints) -> Result<Plan> {
-        plan(tenant, platform)
+    fn plan(&self, tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<Plan> {
+        plan(tenant, platform, earlier)
     }
 
     async fn apply(&self, plan: &Plan, step: &Step) -> Result<Progress<Checkpoint>> {
@@ -76,18 +77,34 @@ impl Phase for ConfigureNetworking {
     }
 }
 
-fn plan(tenant: &Tenant, platform: &Platform) -> Result<Plan> {
+/// The part of PROVISIONING_INFRASTRUCTURE's checkpoint that is read here.
+#[derive(Deserialize)]
+struct Instance {
+    port: u16,
+    /// Of the subnet that it is in: its host is a name, and its address may change within that.
+    #[serde(default)]
+    cidrs: Vec<String>,
+}
+
+fn plan(tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<Plan> {
+    let instance: Option<Instance> = earlier.read("PROVISIONING_INFRASTRUCTURE")?;
     let region = platform.regions.get(&tenant.region).ok_or_else(|| {
         Error::fatal("region_unknown", format!("region '{}' is not in the platform file", tenant.region))
             .next("Add the region to the platform file, then retry.")
     })?;
+    // With an instance of its own, nothing of the tenant is on the region's, which its pods then need not reach.
+    let (database_cidrs, database_port) = match instance {
+        Some(instance) if instance.cidrs.is_empty() => (region.database_cidrs.clone(), instance.port),
+        Some(instance) => (instance.cidrs, instance.port),
+        None => (region.database_cidrs.clone(), region.database.port),
+    };
     Ok(Plan {
         namespace: platform.namespace(&tenant.slug),
         slug: tenant.slug.clone(),
         label_prefix: platform.label_prefix.clone(),
         control_plane_namespace: platform.control_plane_namespace.clone(),
-        database_cidrs: region.database_cidrs.clone(),
-        database_port: region.database.port,
+        database_cidrs,
+        database_port,
     })
 }
 

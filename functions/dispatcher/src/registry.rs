@@ -13,6 +13,7 @@ use deploy_ingress_controller::DeployIngressController;
 use deploy_monitoring::DeployMonitoring;
 use issue_license::IssueLicense;
 use provision_deployment::ProvisionDeployment;
+use provisioning_infrastructure::ProvisioningInfrastructure;
 use serve_domains::ServeDomains;
 use setup_database::SetupDatabase;
 use setup_observability::SetupObservability;
@@ -24,6 +25,8 @@ use take_inventory::TakeInventory;
 /// A runner that knows every phase, each connected to what it needs.
 pub async fn runner(store: Store, platform: Arc<Platform>) -> shared::phase::Result<Runner> {
     Runner::new(store, platform)
+        .with::<ProvisioningInfrastructure>()
+        .await?
         .with::<CreateNamespace>()
         .await?
         .with::<ProvisionDeployment>()

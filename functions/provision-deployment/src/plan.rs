@@ -7,7 +7,7 @@ use shared::job_broker::prefix_of;
 use shared::model::Tenant;
 use shared::phase::{Checkpoints, Error, Result};
 use shared::platform::{InstanceSize, Platform};
-use shared::tenant_api::{Place, Server, Strategy};
+use shared::tenant_api::{OwnPostgres, Place, Server, Strategy};
 
 use crate::Plan;
 use crate::jobs::Jobs;
@@ -25,7 +25,9 @@ pub(crate) fn plan(tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) 
         Error::fatal("platform_incomplete", format!("{section}.{key}: {why}"))
             .next("Correct the platform file, then retry.")
     };
-    let server = Server::of(platform, &tenant.region)?;
+    let instance = OwnPostgres::of(earlier)?;
+    let own = instance.is_some() || tenant.has_dedicated_database;
+    let server = Server::of(platform, &tenant.region)?.on(instance);
     let settings = &platform.tenant_api;
     let (size_name, size) = match &tenant.container.size {
         Some(name) => settings.size_named(name),
@@ -35,7 +37,7 @@ pub(crate) fn plan(tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) 
     // Of what is suspended nothing runs.
     let replicas = if tenant.suspended { 0 } else { size.replicas };
     let controller = platform.ingress.of(tenant, platform).map_err(|wrong| incomplete("ingress", wrong))?;
-    let strategy = if tenant.has_dedicated_database { Strategy::Database } else { Strategy::Schema };
+    let strategy = if own { Strategy::Database } else { Strategy::Schema };
     let place = Place::of(tenant.id, strategy, &server.admin.database);
     let environment = BTreeMap::from([
         ("TENANT_ID", tenant.id.to_string()),
@@ -207,6 +209,20 @@ pub(crate) mod tests {
         platform.tenant_api.size.insert(Tier::Enterprise, "medium".into());
         let error = planned(&tenant, &platform).unwrap_err();
         assert!(error.code == "platform_incomplete" && error.message.contains("'large'"), "{error}");
+    }
+
+    #[test]
+    fn an_enterprise_tenants_instance_is_told_of_its_own_postgres() {
+        let instance = json!({
+            "host": "10.0.0.4", "port": 5444, "adminUser": "a", "adminDatabase": "postgres", "adminPassword": "env:A",
+        });
+        let earlier = Checkpoints::new([("PROVISIONING_INFRASTRUCTURE".to_owned(), instance)].into());
+        let environment = plan(&tenant(Tier::Enterprise), &platform(), &earlier).unwrap().environment;
+        let of = |name: &str| environment[name].clone();
+        assert_eq!((of("TENANT_DB_HOST"), of("TENANT_DB_PORT")), ("10.0.0.4".into(), "5444".into()));
+        assert_eq!(of("TENANT_DB_NAME"), format!("tenant_{ID}"));
+        // Who administers it, and by what, is none of the tenant's business.
+        assert!(!environment.values().any(|value| value.contains("env:A")));
     }
 
     #[test]

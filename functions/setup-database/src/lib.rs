@@ -1,7 +1,7 @@
 //! SETUP_DATABASE: the tenant's role, its database or schema with tables and starting rows, and its credentials. A tenant
 //! of the pooled tenant-api has no credentials: its role cannot log in, and nothing of it is in the cluster.
 //!
-//! In: the tenant, its region's servers. Out: the names, the Secret's uid, what was made and by which run. Fails with
+//! In: the tenant, its region's servers, or its own instance where PROVISIONING_INFRASTRUCTURE has made one. Out: the names, the Secret's uid, what was made and by which run. Fails with
 //! `foreign_object`, `foreign_role`, `foreign_database` or `foreign_schema` when something of a wanted name is somebody
 //! else's, `credentials_incomplete` or `credentials_mismatch` when the Secret is not as this phase wrote it,
 //! `database_login_refused` when its credentials do not work, and `tenant_api_…`. Rollback: drops role, database and
@@ -19,8 +19,8 @@ use shared::model::{DeploymentType, Namespace, PhaseName, RunId, Tenant, Tier};
 use shared::phase::{Checkpoints, Error, Phase, Progress, Result, Scope, Step};
 use shared::platform::Platform;
 use shared::tenant_api::{
-    Access, Created, Credentials, Dropped, Initialize, Initialized, Migration, Place, Server, Strategy,
-    TenantApi, check,
+    Access, Created, Credentials, Dropped, Initialize, Initialized, Migration, OwnPostgres, Place, Server,
+    Strategy, TenantApi, check,
 };
 
 /// The Secret that the tenant's services read (provisioning reference, phase 2).
@@ -95,8 +95,8 @@ impl Phase for SetupDatabase {
         Ok(Self::new(Cluster::of(platform).await?, TenantApi::connect()?.answering_within(within)))
     }
 
-    fn plan(&self, tenant: &Tenant, platform: &Platform, _: &Checkpoints) -> Result<Plan> {
-        plan(tenant, platform)
+    fn plan(&self, tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<Plan> {
+        plan(tenant, platform, earlier)
     }
 
     async fn apply(&self, plan: &Plan, step: &Step) -> Result<Progress<Checkpoint>> {
@@ -233,10 +233,12 @@ fn made_by(plan: &Plan, secret: Option<SecretMade>, made: Initialized) -> Checkp
     }
 }
 
-fn plan(tenant: &Tenant, platform: &Platform) -> Result<Plan> {
-    let server = Server::of(platform, &tenant.region)?;
+fn plan(tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<Plan> {
+    let instance = OwnPostgres::of(earlier)?;
     let pooled = tenant.deployment_type == DeploymentType::Shared;
-    let own = tenant.has_dedicated_database && !pooled;
+    // An instance that is the tenant's alone holds nothing but its database.
+    let own = instance.is_some() || (tenant.has_dedicated_database && !pooled);
+    let server = Server::of(platform, &tenant.region)?.on(instance);
     let strategy = if own { Strategy::Database } else { Strategy::Schema };
     let charts = &platform.charts;
     Ok(Plan {
@@ -280,6 +282,10 @@ mod tests {
         }
     }
 
+    fn plan(tenant: &Tenant, platform: &Platform) -> Result<Plan> {
+        super::plan(tenant, platform, &Checkpoints::default())
+    }
+
     fn platform() -> Platform {
         let region = serde_json::from_value(json!({
             "tenant_api_url": "http://tenant-api",
@@ -290,6 +296,27 @@ mod tests {
             },
         }));
         Platform { regions: [("eastus".to_owned(), region.unwrap())].into(), ..Platform::default() }
+    }
+
+    #[test]
+    fn an_enterprise_tenants_database_is_on_its_own_instance() {
+        let instance = json!({
+            "host": "10.0.0.4", "port": 5433, "adminUser": "tenantry_admin", "adminDatabase": "postgres",
+            "adminPassword": "k8s:matih-system/infrastructure#password", "database": OWN, "cidrs": [], "createdBy": null,
+        });
+        let earlier = Checkpoints::new([("PROVISIONING_INFRASTRUCTURE".to_owned(), instance)].into());
+        for dedicated in [true, false] {
+            let plan = super::plan(&tenant(Tier::Enterprise, dedicated), &platform(), &earlier).unwrap();
+            assert_eq!((plan.place.strategy, &*plan.place.database), (Strategy::Database, OWN));
+            assert_eq!(plan.server.endpoint, "http://tenant-api");
+            assert_eq!(
+                serde_json::to_value(plan.server.admin).unwrap(),
+                json!({
+                    "host": "10.0.0.4", "port": 5433, "user": "tenantry_admin", "database": "postgres",
+                    "password": "k8s:matih-system/infrastructure#password",
+                })
+            );
+        }
     }
 
     #[test]

@@ -10,10 +10,12 @@ use serde::{Deserialize, Serialize};
 use shared::cluster::{Cluster, Leftover};
 use shared::dns::{Dns, Name, Server as DnsServer};
 use shared::job_broker::{JobBroker, Site};
-use shared::model::{PhaseName, Tenant};
+use shared::model::{PhaseName, Tenant, Tier};
 use shared::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
 use shared::platform::{Kept, Platform};
+use shared::secret::SecretRef;
 use shared::tenant_api::{Server, TenantApi};
+use shared::terraform::{Site as Infrastructure, workspaces};
 
 /// Leftovers that the error names; the operation's result lists them all.
 const NAMED: usize = 10;
@@ -41,6 +43,9 @@ pub struct Plan {
     /// The broker of the tenants' jobs; none in a region without.
     #[serde(default)]
     pub jobs: Option<Site>,
+    /// The database of Terraform's states; none of a tenant without infrastructure of its own.
+    #[serde(default)]
+    pub terraform: Option<SecretRef>,
 }
 
 /// Where the tenant's names would be.
@@ -88,7 +93,11 @@ impl Phase for TakeInventory {
         let observability: Option<Observability> = earlier.read("SETUP_OBSERVABILITY")?;
         let kept = observability.map(|checkpoint| checkpoint.kept).unwrap_or_default();
         let jobs = Site::of(platform, &tenant.region);
-        Ok(Plan { label_prefix: platform.label_prefix.clone(), server, dns, kept, jobs })
+        let terraform = match tenant.tier {
+            Tier::Enterprise => Some(Infrastructure::of(platform, tenant)?.state_database),
+            Tier::Free | Tier::Professional => None,
+        };
+        Ok(Plan { label_prefix: platform.label_prefix.clone(), server, dns, kept, jobs, terraform })
     }
 
     async fn apply(&self, _: &Plan, _: &Step) -> Result<Progress<()>> {
@@ -113,7 +122,8 @@ impl TakeInventory {
         let databases = self.databases(plan, step).await?;
         let names = self.names(plan, step).await?;
         let jobs = self.jobs(plan, step).await?;
-        Ok([cluster, databases, names, jobs].concat())
+        let infrastructure = self.infrastructure(plan, step).await?;
+        Ok([cluster, databases, names, jobs, infrastructure].concat())
     }
 
     /// Zones, and record sets in the parent zone.
@@ -144,6 +154,17 @@ impl TakeInventory {
             namespace: None,
             name,
             state: format!("present, vhost {}", site.vhost),
+        });
+        Ok(left.collect())
+    }
+
+    /// What Terraform still holds: a workspace goes with the last of its resources. A tenant's own instance is not asked,
+    /// which goes with it.
+    async fn infrastructure(&self, plan: &Plan, step: &Step) -> Result<Vec<Leftover>> {
+        let Some(reference) = &plan.terraform else { return Ok(Vec::new()) };
+        let state_database = self.cluster.resolve(reference).await?;
+        let left = workspaces(&state_database, step.owner().tenant_id).await?.into_iter().map(|name| {
+            Leftover { kind: "Terraform workspace".into(), namespace: None, name, state: "present".into() }
         });
         Ok(left.collect())
     }

@@ -81,7 +81,8 @@ async fn plan() -> Plan {
             database: "region_eastus".into(),
         },
     };
-    Plan { label_prefix: "matih.ai".into(), server, dns: Some(names()), kept: Vec::new(), jobs: None }
+    let label_prefix = "matih.ai".into();
+    Plan { label_prefix, server, dns: Some(names()), kept: Vec::new(), jobs: None, terraform: None }
 }
 
 fn names() -> Names {
@@ -169,6 +170,47 @@ async fn a_zone_or_delegation_that_is_left_is_named_and_a_server_that_is_down_is
     drop(nobody);
     let error = phase.revert(&plan, None, &step).await.unwrap_err();
     assert_eq!(error.kind, Kind::Unavailable { dependency: "dns".into() });
+    forget(&plan);
+}
+
+/// Runs tofu on a module with nothing in it but the backend.
+async fn tofu(arguments: &[&str]) {
+    let folder = std::env::temp_dir().join(format!("take-inventory-{}", RunId::generate()));
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("main.tf"), "terraform {\n  backend \"pg\" {}\n}\n").unwrap();
+    for arguments in [&["init", "-input=false"], arguments] {
+        let mut command = tokio::process::Command::new("tofu");
+        command.current_dir(&folder).args(arguments).env("PG_CONN_STR", setting("TERRAFORM_STATE_URL"));
+        let done = command.env("TF_CLI_CONFIG_FILE", "/dev/null").output().await.unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[tokio::test]
+async fn a_workspace_that_is_left_is_named_and_a_state_that_cannot_be_read_is_no_empty_inventory() {
+    let phase = TakeInventory::connect(&Platform::default()).await.unwrap();
+    let tenant = TenantId::generate();
+    let workspace = format!("tenant-{tenant}");
+    let step = step(tenant, Arc::default());
+    let mut plan =
+        Plan { terraform: Some(SecretRef::Env("TERRAFORM_STATE_URL".into())), dns: None, ..plan().await };
+    tofu(&["workspace", "new", &workspace]).await;
+    let left = phase.revert(&plan, None, &step).await;
+    tofu(&["workspace", "delete", &workspace]).await;
+    assert_eq!(left.unwrap_err().message, format!("1 left: Terraform workspace {workspace} (present)"));
+    assert_eq!(phase.revert(&plan, None, &step).await.unwrap(), Progress::Done(()));
+
+    let nobody = std::env::temp_dir().join(format!("take-inventory-{}", RunId::generate()));
+    std::fs::write(&nobody, "postgres://terraform:geheim@127.0.0.1:1/terraform").unwrap();
+    plan.terraform = Some(SecretRef::File(nobody.to_str().unwrap().into()));
+    let error = phase.revert(&plan, None, &step).await.unwrap_err();
+    assert_eq!(
+        (error.kind, error.code),
+        (Kind::Unavailable { dependency: "terraform".into() }, "terraform_state_unavailable")
+    );
+    assert!(!error.message.contains("geheim"), "{}", error.message);
+    std::fs::remove_file(nobody).unwrap();
     forget(&plan);
 }
 

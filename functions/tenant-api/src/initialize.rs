@@ -11,6 +11,7 @@ use crate::schema::{self, Migration, Seeded};
 use crate::sql;
 use crate::tables::Tables;
 use serde::Serialize;
+use shared::model::TenantId;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
@@ -46,7 +47,13 @@ impl Operation for Initialize {
     async fn perform(&self, tables: &Tables) -> Result<Answer, Problem> {
         let member = tables.member(self.verifier.is_some()).await?;
         let mut admin = sql::connect_locked(&self.admin, self.tenant_id).await?;
-        let outcome = steps(self, member.as_deref(), &mut admin).await;
+        let outcome = async {
+            if member.is_some() {
+                tables.join(&mut admin, &self.admin, TenantId(self.tenant_id)).await?;
+            }
+            steps(self, member.as_deref(), &mut admin).await
+        };
+        let outcome = outcome.await;
         sql::close(admin).await;
         outcome
     }

@@ -30,6 +30,7 @@ mod accept;
 mod auth;
 mod broker;
 mod drop;
+mod elsewhere;
 mod exports;
 mod initialize;
 mod inventory;

@@ -112,7 +112,8 @@ impl FromRef<App> for Tables {
 ///
 /// The login to tenants' tables: with `TENANT_ID`, `DATABASE_URL`, or else what `DATABASE_CREDENTIALS_DIR` holds, as the tenant's
 /// own role; without, `POOL_DATABASE_URL`, as a role with `NOINHERIT` and no rights, which `initialize` makes a member of each
-/// pooled tenant's role. `STAND_IN=true`: of each tenant's role, as one process stands in for the tenants' own instances.
+/// pooled tenant's role. `STAND_IN=true`: of each tenant's role, as one process stands in for the tenants' own instances;
+/// `STAND_IN_DIR`: where it keeps which of them have a Postgres server of their own.
 pub fn main() -> ExitCode {
     match start() {
         Ok(()) => ExitCode::SUCCESS,
@@ -154,7 +155,11 @@ fn start() -> Result<(), String> {
         Some(_) => named("DATABASE_URL").or_else(|| credentials.map(|folder| in_folder(&folder))),
         None => named("POOL_DATABASE_URL"),
     };
-    let tables = Tables::new(login, pinned, set("STAND_IN").as_deref() == Some("true"));
+    let tables = if pinned.is_none() && set("STAND_IN").as_deref() == Some("true") {
+        Tables::standing_in(login, set("STAND_IN_DIR").map(PathBuf::from))
+    } else {
+        Tables::new(login, pinned, false)
+    };
     let exports = exports(pinned)?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("cannot start: {error}"))?;
     runtime.block_on(async {

@@ -4,14 +4,16 @@
 //! nothing; `initialize` makes it a member of each pooled tenant's role, and every transaction begins by taking that role.
 //! Which database a tenant is in is read from the catalogue, by what its role owns there.
 
+use crate::elsewhere::{self, At, Elsewhere};
 use crate::ownership;
 use crate::problem::Problem;
-use crate::request::Identifier;
+use crate::request::{Admin, Identifier};
 use shared::model::TenantId;
 use shared::secret::{Secret, SecretRef};
 use sqlx::postgres::types::Oid;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Postgres, Transaction};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OnceCell;
@@ -35,7 +37,16 @@ struct Inner {
     pinned: Option<TenantId>,
     /// The login may act for tenants with an instance of their own, too: where that is only simulated.
     stand_in: bool,
-    login: OnceCell<(PgConnectOptions, PgPool)>,
+    elsewhere: Elsewhere,
+    login: OnceCell<Login>,
+}
+
+#[derive(Debug)]
+struct Login {
+    options: PgConnectOptions,
+    sessions: PgPool,
+    /// On servers of tenants' own.
+    password_elsewhere: Secret,
 }
 
 /// Where a tenant's tables are.
@@ -50,7 +61,8 @@ impl Tables {
     /// Of the login at `url`, read when it is first needed: a Secret may be mounted later. With `pinned`, it is that tenant's
     /// own role, and no other tenant is served. With `stand_in`, it acts for tenants with an instance of their own too.
     pub fn new(url: Option<SecretRef>, pinned: Option<TenantId>, stand_in: bool) -> Self {
-        Self(Arc::new(Inner { url, pinned, stand_in, login: OnceCell::new() }))
+        let elsewhere = Elsewhere::default();
+        Self(Arc::new(Inner { url, pinned, stand_in, elsewhere, login: OnceCell::new() }))
     }
 
     /// The one tenant that is served, if it is one.
@@ -66,7 +78,13 @@ impl Tables {
         }
     }
 
-    async fn login(&self) -> Result<&(PgConnectOptions, PgPool), Problem> {
+    /// Of a login that stands in for tenants' own instances; where those have servers of their own is kept in the folder.
+    pub fn standing_in(url: Option<SecretRef>, folder: Option<PathBuf>) -> Self {
+        let elsewhere = Elsewhere::in_folder(folder);
+        Self(Arc::new(Inner { url, pinned: None, stand_in: true, elsewhere, login: OnceCell::new() }))
+    }
+
+    async fn login(&self) -> Result<&Login, Problem> {
         self.0
             .login
             .get_or_try_init(async || {
@@ -74,8 +92,8 @@ impl Tables {
                 let url = setting.resolve().map_err(|error| Problem::login_unusable(&error.to_string()))?;
                 let options = options(&url)
                     .ok_or_else(|| Problem::login_unusable(&format!("{setting} is no Postgres URL")))?;
-                let pool = pool(options.clone(), SESSIONS);
-                Ok((options, pool))
+                let sessions = pool(options.clone(), SESSIONS);
+                Ok(Login { options, sessions, password_elsewhere: elsewhere::password(&url) })
             })
             .await
     }
@@ -86,28 +104,65 @@ impl Tables {
         if !acts || self.0.url.is_none() {
             return Ok(None);
         }
-        Ok(Some(self.login().await?.0.get_username().to_owned()))
+        Ok(Some(self.login().await?.options.get_username().to_owned()))
+    }
+
+    /// Makes the login on a tenant's own server, if that is where an administrator works, and remembers where it is.
+    pub async fn join(
+        &self,
+        admin: &mut PgConnection,
+        asked: &Admin,
+        tenant: TenantId,
+    ) -> Result<(), Problem> {
+        let login = self.login().await?;
+        let own = &login.options;
+        if !self.0.stand_in || (own.get_host(), own.get_port()) == (&asked.host, asked.port) {
+            return Ok(());
+        }
+        elsewhere::join(admin, asked, own.get_username(), &login.password_elsewhere).await?;
+        self.0.elsewhere.remember(tenant, At { host: asked.host.clone(), port: asked.port })
     }
 
     /// Begins a transaction in the tenant's tables; none when there are none of this tenant here. What is not committed is
     /// rolled back.
     pub async fn act(&self, tenant: TenantId) -> Result<Option<Acting>, Problem> {
         let failed = |error: sqlx::Error| Problem::from_sql("connecting as this instance", &error);
-        let (options, sessions) = self.login().await?;
+        let Login { options, sessions, .. } = self.login().await?;
         if let Some(own) = self.0.pinned {
             return if own == tenant { sessions.begin().await.map(Some).map_err(failed) } else { Ok(None) };
         }
         let mut session = sessions.begin().await.map_err(failed)?;
-        let Some(place) = place(&mut session, tenant).await? else { return Ok(None) };
+        let Some(place) = place(&mut session, tenant).await? else {
+            drop(session);
+            return self.act_elsewhere(tenant).await;
+        };
         if Some(place.database.as_str()) != options.get_database() {
             session = pool(options.clone().database(&place.database), 1).begin().await.map_err(failed)?;
         }
-        // For this transaction only: a session that is used again has no rights left from the one before.
-        let statement =
-            format!("SET LOCAL ROLE {}; SET LOCAL search_path TO \"{}\"", place.role.quoted(), place.schema);
-        crate::sql::run(&mut session, "acting as the tenant's role", statement).await?;
+        take_role(&mut session, &place).await?;
         Ok(Some(session))
     }
+
+    /// On the tenant's own server, in the only database that the login may enter there.
+    async fn act_elsewhere(&self, tenant: TenantId) -> Result<Option<Acting>, Problem> {
+        let Some(at) = self.0.elsewhere.of(tenant).filter(|_| self.0.stand_in) else { return Ok(None) };
+        let failed = |error: sqlx::Error| Problem::from_sql("connecting to the tenant's own server", &error);
+        let login = self.login().await?;
+        let options =
+            login.options.clone().host(&at.host).port(at.port).database(&format!("tenant_{tenant}"));
+        let options = options.password(login.password_elsewhere.expose());
+        let mut session = pool(options, 1).begin().await.map_err(failed)?;
+        let Some(place) = place(&mut session, tenant).await? else { return Ok(None) };
+        take_role(&mut session, &place).await?;
+        Ok(Some(session))
+    }
+}
+
+async fn take_role(session: &mut PgConnection, place: &Place) -> Result<(), Problem> {
+    // For this transaction only: a session that is used again has no rights left from the one before.
+    let statement =
+        format!("SET LOCAL ROLE {}; SET LOCAL search_path TO \"{}\"", place.role.quoted(), place.schema);
+    crate::sql::run(session, "acting as the tenant's role", statement).await
 }
 
 fn options(url: &Secret) -> Option<PgConnectOptions> {

@@ -6,8 +6,10 @@ import os
 
 import crds
 import pki
+from cluster import Cluster
 from part import Part, serves
 
+CONTROL_PLANE = "matih-system"
 # name in the cluster, groups; each has a generated token.
 USERS = {
     "admin": ("tenantry-admin", "system:masters"),
@@ -84,6 +86,9 @@ class KubeApiserver(Part):
 
     def finish(self):
         crds.install(self.stack)
+        # The control plane's own namespace, where its Secrets of the tenants' are.
+        Cluster(self.stack).apply(f"/api/v1/namespaces/{CONTROL_PLANE}", {
+            "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": CONTROL_PLANE}})
 
     def adopt(self):
         if not os.path.isfile(self.stack.given("TENANTRY_KUBECONFIG")):

@@ -43,7 +43,7 @@ class Ours(Part):
 
     def environment(self):
         """Without what makes and opens licences, and the job broker's administrator, which few need."""
-        known = {name: value for name, value in told(self.stack).items() if name not in (*KEYS, JOB_BROKER)}
+        known = {name: value for name, value in told(self.stack).items() if name not in (*KEYS, JOB_BROKER, *STATE)}
         return known | {"LISTEN": self.address()}
 
     def command(self):
@@ -66,6 +66,7 @@ class TenantApi(Ours):
         # The tenants' own instances are simulated: this one stands in for them.
         return super().environment() | {"LICENSE_PUBLIC_KEYS": self.stack.values["LICENSE_PUBLIC_KEYS"],
                                         "LICENSE_DIR": self.home / "licenses", "STAND_IN": "true",
+                                        "STAND_IN_DIR": self.home / "stand-in",
                                         "POOL_DATABASE_URL": self.stack.values["POOL_DATABASE_URL"]}
 
 
@@ -126,6 +127,10 @@ class TenantService(Ours):
 KEYS = ("LICENSE_SIGNING_KEY", "LICENSE_KEY_ENCRYPTION_KEY")
 
 
+# Where Terraform keeps what it knows, and what opens that.
+STATE = ("TERRAFORM_STATE_URL", "TERRAFORM_STATE_KEY")
+
+
 # The job broker's management API, with its administrator's login: for whoever makes the tenants' users there.
 JOB_BROKER = "RABBITMQ_MANAGEMENT_URL"
 
@@ -147,7 +152,7 @@ def told(stack):
         "REGION_DATABASE_ADMIN_PASSWORD": values["REGION_DATABASE_ADMIN_PASSWORD"],
         "ADMIN_TOKEN": values["ADMIN_TOKEN"],
         "PDNS_API_KEY": values["PDNS_API_KEY"],
-        **{name: values[name] for name in (*KEYS, JOB_BROKER)},
+        **{name: values[name] for name in (*KEYS, JOB_BROKER, *STATE)},
         "INVOKER": stack.invoker(),
         "LAMBDA_ENDPOINT": values["LAMBDA_ENDPOINT"],
         "PATH": f"{stack.bin}:{os.environ['PATH']}",

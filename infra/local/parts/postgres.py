@@ -1,21 +1,19 @@
 """Postgres: the control plane's database and one shared database per region, in a private instance."""
 
 import os
-import shlex
 import shutil
 import subprocess
 import urllib.parse
-from pathlib import Path
 
+import postgres_data
 from part import Part, executable
 from ports import answers
 from settings import REGIONS
 
-INSTALLED = Path("/usr/lib/postgresql")
-# The system user of Debian's package; Postgres refuses to run as root.
-USER = "postgres"
 # The pooled tenant-api's own login: no rights but those of the tenant whom it works for, taken for one transaction.
 POOL = "tenant_api"
+# What Terraform knows of the enterprise tenants' infrastructure, in a database of its own with a login of its own.
+STATE = "terraform"
 
 
 class Postgres(Part):
@@ -31,54 +29,17 @@ class Postgres(Part):
         return [(executable(self.binary("initdb")), "postgresql")]
 
     def binary(self, name):
-        """Of the version that made the data, else of the newest one installed."""
-        data = self.home / "data" / "PG_VERSION"
-        if data.exists():
-            return INSTALLED / data.read_text().strip() / "bin" / name
-        found = [folder for folder in INSTALLED.glob("*") if executable(folder / "bin" / "initdb")]
-        return max(found, key=lambda folder: float(folder.name)) / "bin" / name if found else None
-
-    def as_user(self, folder, command):
-        """A shell line that runs the command unprivileged when root starts the stack.
-
-        The folder is handed over as an open descriptor: that user may not be able to walk there (a checkout below
-        /root, or in a folder made by mktemp), and needs no right to.
-        """
-        drop = f"setpriv --reuid={USER} --regid={USER} --init-groups " if os.getuid() == 0 else ""
-        return f"cd / && exec 9< {shlex.quote(str(folder))} && exec {drop}{command}"
+        return postgres_data.binary(self.home / "data", name)
 
     def prepare(self):
-        data = self.home / "data"
-        if data.exists():
-            return
-        fresh = self.home / "data.new"
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(parents=True, mode=0o700)
-        password = self.home / "password"
-        self.stack.write(password, self.stack.secret("postgres"))
-        if os.getuid() == 0:
-            shutil.chown(fresh, USER, USER)
-            shutil.chown(password, USER, USER)
-        try:
-            done = subprocess.run(
-                ["sh", "-c", f"exec 8< {shlex.quote(str(password))}; " + self.as_user(
-                    fresh, f"{self.binary('initdb')} -D /proc/self/fd/9 -U postgres --pwfile=/proc/self/fd/8 -E UTF8 "
-                           "--no-locale --auth=scram-sha-256")],
-                capture_output=True, text=True)
-        finally:
-            password.unlink()
-        if done.returncode:
-            raise SystemExit(f"initdb failed: {done.stderr.strip()}")
-        fresh.rename(data)
+        postgres_data.make(self.home / "data", "postgres", self.stack.secret("postgres"))
 
     def shell(self):
-        settings = {
+        return postgres_data.serve(self.home / "data", {
             "listen_addresses": "127.0.0.1", "port": self.port("POSTGRES_PORT"), "unix_socket_directories": "",
             "max_connections": 300, "fsync": "on", "synchronous_commit": "on", "max_wal_size": "2GB",
             "password_encryption": "scram-sha-256", "log_line_prefix": "%m [%p] %d ",
-        }
-        options = " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in settings.items())
-        return self.as_user(self.home / "data", f"{self.binary('postgres')} -D /proc/self/fd/9 {options}")
+        })
 
     def ready(self):
         return self.sql("SELECT 1;", "postgres")
@@ -102,14 +63,15 @@ class Postgres(Part):
     def finish(self):
         # The passwords are hexadecimal, so they need no quoting; errors must not put them into the log.
         script = ["SET log_min_error_statement = panic;"]
-        for role, may in (("tenantry", "CREATEDB"), ("region_admin", "CREATEDB CREATEROLE"), (POOL, "NOINHERIT")):
+        for role, may in (("tenantry", "CREATEDB"), ("region_admin", "CREATEDB CREATEROLE"), (POOL, "NOINHERIT"),
+                          (STATE, "")):
             script.append(f"SELECT 'CREATE ROLE {role}' WHERE to_regrole('{role}') IS NULL \\gexec")
             script.append(f"ALTER ROLE {role} LOGIN {may} PASSWORD '{self.stack.secret(role)}';")
-        script.append(create("tenantry", "tenantry"))
+        script += [create("tenantry", "tenantry"), create(STATE, STATE)]
         script += [create(database(region), "region_admin") for region in REGIONS]
         # DROP DATABASE … WITH (FORCE) ends the sessions of a tenant's role.
         script.append("GRANT pg_signal_backend TO region_admin;")
-        for name in ("tenantry", "postgres", "template1", *map(database, REGIONS)):
+        for name in ("tenantry", STATE, "postgres", "template1", *map(database, REGIONS)):
             script.append(f"REVOKE CONNECT, TEMPORARY ON DATABASE {name} FROM PUBLIC;")
         script.append("GRANT CONNECT ON DATABASE postgres TO tenantry, region_admin;")
         script += [f"GRANT CONNECT ON DATABASE {database(region)} TO {POOL};" for region in REGIONS]
@@ -122,6 +84,8 @@ class Postgres(Part):
         parsed = urllib.parse.urlsplit(url)
         if not answers(parsed.hostname, parsed.port or 5432):
             raise SystemExit(f"DATABASE_URL is given, but nothing answers at {parsed.hostname}:{parsed.port or 5432}")
+        if problem := self.sql(create(STATE, None), parsed.path.lstrip("/"), url):
+            raise SystemExit(f"DATABASE_URL: making the database {STATE} failed: {problem}")
         if self.stack.given("REGION_DATABASE_HOST"):
             return
         script = [create(database(region), None) for region in REGIONS]
@@ -143,6 +107,8 @@ class Postgres(Part):
                 "REGION_DATABASE_HOST": "127.0.0.1", "REGION_DATABASE_PORT": port,
                 "REGION_DATABASE_ADMIN_USER": "region_admin", "REGION_DATABASE_ADMIN_PASSWORD": secret("region_admin"),
                 "POOL_DATABASE_URL": pooled("127.0.0.1", port, secret(POOL)),
+                "TERRAFORM_STATE_URL": f"postgres://{STATE}:{secret(STATE)}@127.0.0.1:{port}/{STATE}?sslmode=disable",
+                "TERRAFORM_STATE_KEY": secret("terraform_state_key"),
             }
         parsed = urllib.parse.urlsplit(url)
         region = {
@@ -152,7 +118,10 @@ class Postgres(Part):
         }
         region = {name: self.stack.given(name) or value for name, value in region.items()}
         pool = pooled(region["REGION_DATABASE_HOST"], region["REGION_DATABASE_PORT"], secret(POOL))
-        return {"DATABASE_URL": url} | region | {"POOL_DATABASE_URL": self.stack.given("POOL_DATABASE_URL") or pool}
+        state = parsed._replace(path=f"/{STATE}", query=parsed.query or "sslmode=disable").geturl()
+        state = {"TERRAFORM_STATE_URL": self.stack.given("TERRAFORM_STATE_URL") or state,
+                 "TERRAFORM_STATE_KEY": secret("terraform_state_key")}
+        return {"DATABASE_URL": url} | region | state | {"POOL_DATABASE_URL": self.stack.given("POOL_DATABASE_URL") or pool}
 
 
 def pooled(host, port, password):

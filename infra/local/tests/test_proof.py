@@ -1,4 +1,6 @@
+import base64
 import io
+import json
 import sys
 import tempfile
 import unittest
@@ -28,7 +30,7 @@ ANSWER = """\
 acme.matih.ai.\t60\tIN\tA\t198.18.0.1
 """
 VALUES = {name: "127.0.0.1:1" for name in ("PARENT_DNS_ADDR", "DNS_ADDR", "RESOLVER_ADDR", "KAFKA_BROKERS")}
-TENANT = {"slug": "acme", "id": "1f", "region": "eastus", "adminEmail": "admin@acme.example"}
+TENANT = {"slug": "acme", "id": "1f", "tier": "professional", "region": "eastus", "adminEmail": "admin@acme.example"}
 
 
 class Proofs(unittest.TestCase):
@@ -44,6 +46,7 @@ class Proofs(unittest.TestCase):
 
     def test_only_what_the_plan_has_is_proved(self):
         self.assertEqual(self.names("CREATE_NAMESPACE"), ["event", "letter"])
+        self.assertEqual(self.names("PROVISIONING_INFRASTRUCTURE", "CREATE_NAMESPACE"), ["own_instance", "event", "letter"])
         self.assertEqual(self.names("CREATE_NAMESPACE", "CREATE_DNS_ZONE"), ["referral", "addresses", "event", "letter"])
         self.assertEqual(self.names("CREATE_NAMESPACE", "CREATE_TENANT_INGRESS"), ["certificate", "event", "letter"])
         self.assertEqual(self.names("CREATE_BOOTSTRAP_USER"), ["nothing_in_the_cluster", "event", "letter", "invitation"])
@@ -58,10 +61,37 @@ class Proofs(unittest.TestCase):
     def test_a_tenant_lives_in_one_place(self):
         self.proof.kubectl = lambda *_: ""
         self.proof.sql = lambda *_: "region_eastus|tenant_1f\n"
-        self.assertEqual(self.proof.home(), ("region_eastus", "tenant_1f", "none"))
+        self.assertEqual(self.proof.home(), ("the region's", "region_eastus", "tenant_1f", "none"))
         self.proof.sql = lambda *_: ""
         with self.assertRaisesRegex(proof.NotProved, "0 places"):
             self.proof.home()
+
+    def enterprise(self):
+        """The proof of an enterprise tenant, whose Secrets hold what their keys say."""
+        encoded = base64.b64encode(b"7").decode()
+        values = {key: encoded for key in ("POSTGRES_HOST", "POSTGRES_PORT", "password")}
+        self.proof.tenant = TENANT | {"tier": "enterprise"}
+        self.proof.kubectl = lambda *words: json.dumps({"data": values}) if "secret" in words else ""
+
+    def test_an_enterprise_tenant_lives_on_its_own_server(self):
+        self.enterprise()
+        self.proof.sql = lambda database, query, at: "tenant_1f|public\n" if (database, at["PORT"]) == ("postgres", "7") else ""
+        self.assertEqual(self.proof.home(), ("7:7", "tenant_1f", "public", "none"))
+
+    def test_the_regions_own_server_is_not_an_instance_of_its_own(self):
+        self.enterprise()
+
+        def sql(identifiers, held):
+            return lambda database, query, at: identifiers[at is None] if "identifier" in query else held
+
+        self.proof.sql = sql(("1", "2"), "tenant_1f\n")
+        self.assertEqual(len(list(self.proof.own_instance())), 2)
+        self.proof.sql = sql(("1", "1"), "tenant_1f\n")
+        with self.assertRaisesRegex(proof.NotProved, "is its region's"):
+            list(self.proof.own_instance())
+        self.proof.sql = sql(("1", "2"), "tenant_1f\ntenant_2f\n")
+        with self.assertRaisesRegex(proof.NotProved, "tenant_2f"):
+            list(self.proof.own_instance())
 
     def test_a_referral_names_servers_and_no_address(self):
         self.proof.run = lambda *_: REFERRAL

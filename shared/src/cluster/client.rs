@@ -122,12 +122,12 @@ pub(super) async fn answered<T>(
 }
 
 /// As [`answered`], where every refusal is an error.
-pub(super) async fn call<T>(doing: &str, call: impl Future<Output = kube::Result<T>>) -> Result<T> {
+pub(crate) async fn call<T>(doing: &str, call: impl Future<Output = kube::Result<T>>) -> Result<T> {
     answered(doing, Box::pin(call)).await?.map_err(|status| errors::refused(doing, &status))
 }
 
 /// As [`call`], where "not found" is an answer.
-pub(super) async fn find<T>(doing: &str, call: impl Future<Output = kube::Result<T>>) -> Result<Option<T>> {
+pub(crate) async fn find<T>(doing: &str, call: impl Future<Output = kube::Result<T>>) -> Result<Option<T>> {
     match answered(doing, Box::pin(call)).await? {
         Ok(value) => Ok(Some(value)),
         Err(status) if status.is_not_found() => Ok(None),

@@ -8,7 +8,7 @@ mod address;
 mod api_server;
 pub mod certificate;
 mod class;
-mod client;
+pub(crate) mod client;
 mod custom;
 mod delete;
 mod ensure;

@@ -59,7 +59,7 @@ mod tests {
     use crate::model::{DeploymentType, OwnDomain};
 
     fn names(change: &Change, now: &Now) -> Option<Vec<String>> {
-        let held = phases::plan(DeploymentType::ContainerPerTenant);
+        let held = phases::plan(DeploymentType::ContainerPerTenant, Tier::Free);
         Some(plan(change, now, &held)?.iter().map(ToString::to_string).collect())
     }
 
@@ -93,7 +93,7 @@ mod tests {
         let now = now(Tier::Free, TenantStatus::Active);
         assert_eq!(names(&domains(2), &now), Some(vec!["SERVE_DOMAINS".to_owned()]));
         assert_eq!(names(&domains(0), &now), Some(Vec::new()), "none was served");
-        let mut held = phases::plan(DeploymentType::ContainerPerTenant);
+        let mut held = phases::plan(DeploymentType::ContainerPerTenant, Tier::Free);
         held.push(PhaseName::new("SERVE_DOMAINS"));
         let gone = plan(&domains(0), &now, &held).unwrap();
         assert_eq!(gone, [PhaseName::new("SERVE_DOMAINS")], "once, and to be taken away");

@@ -1,6 +1,6 @@
 //! The plan of phases: which phases a tenant's run has, in which order. Adding a phase adds one line to `PHASES`.
 
-use crate::model::{DeploymentType, PhaseName};
+use crate::model::{DeploymentType, PhaseName, Tier};
 
 /// What the engine knows of a phase without linking it.
 #[derive(Clone, Debug)]
@@ -54,8 +54,10 @@ const TENANT_API: &[Reads] = &[Reads::Tier, Reads::Suspension, Reads::Container]
 /// Of the phase that issues the licence.
 const LICENSE: &[Reads] = &[Reads::Tier, Reads::Suspension, Reads::License];
 
-/// Every phase, in the order of a `container_per_tenant` run.
-pub static PHASES: [PhaseFacts; 13] = [
+/// Every phase, in the order of an enterprise tenant's run.
+pub static PHASES: [PhaseFacts; 14] = [
+    // Everything of the tenant's data is on what it makes; its undo takes the administrator's password with it.
+    phase(INFRASTRUCTURE, (10, 900), false, true, &["cluster", "terraform"], &[]),
     // The database's undo needs nothing of the namespace, but everything else lives in it.
     phase("CREATE_NAMESPACE", (5, 30), false, true, &["cluster"], &[Reads::Tier]),
     phase("PROVISION_DEPLOYMENT", (5, 60), false, false, &["cluster", "job-broker"], TENANT_API),
@@ -75,6 +77,9 @@ pub static PHASES: [PhaseFacts; 13] = [
     phase("SETUP_OBSERVABILITY", (10, 30), true, false, &["cluster", "chart-repository"], PODS),
 ];
 
+/// Of enterprise tenants only.
+const INFRASTRUCTURE: &str = "PROVISIONING_INFRASTRUCTURE";
+
 /// Phases that only a change has: what they make follows from something that comes while the tenant lives.
 static LATER: [PhaseFacts; 1] =
     // Its undo takes the challenges' records out of the zone.
@@ -84,15 +89,12 @@ static LATER: [PhaseFacts; 1] =
 const SHARED: [&str; 3] = ["ISSUE_LICENSE", "SETUP_DATABASE", "CREATE_BOOTSTRAP_USER"];
 
 /// The phases of a new tenant's run, frozen into the run when it is made.
-pub fn plan(deployment: DeploymentType) -> Vec<PhaseName> {
-    match deployment {
-        DeploymentType::ContainerPerTenant => PHASES.iter().map(|phase| phase.name.clone()).collect(),
-        DeploymentType::Shared => PHASES
-            .iter()
-            .filter(|phase| SHARED.contains(&phase.name.as_str()))
-            .map(|phase| phase.name.clone())
-            .collect(),
-    }
+pub fn plan(deployment: DeploymentType, tier: Tier) -> Vec<PhaseName> {
+    let has = |name: &str| match deployment {
+        DeploymentType::ContainerPerTenant => tier == Tier::Enterprise || name != INFRASTRUCTURE,
+        DeploymentType::Shared => SHARED.contains(&name),
+    };
+    PHASES.iter().map(|phase| &phase.name).filter(|name| has(name.as_str())).cloned().collect()
 }
 
 /// The phases that serve what follows from `reads`, of those that a tenant gets later.
@@ -110,12 +112,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_container_tenant_gets_every_phase_in_order() {
-        let names: Vec<String> =
-            plan(DeploymentType::ContainerPerTenant).iter().map(ToString::to_string).collect();
+    fn a_container_tenant_gets_its_phases_in_order_and_an_enterprise_one_its_infrastructure_first() {
+        let names = |tier| -> Vec<String> {
+            plan(DeploymentType::ContainerPerTenant, tier).iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(names(Tier::Free), names(Tier::Professional));
+        assert_eq!(names(Tier::Enterprise)[1..], names(Tier::Free));
         assert_eq!(
-            names,
+            names(Tier::Enterprise),
             [
+                "PROVISIONING_INFRASTRUCTURE",
                 "CREATE_NAMESPACE",
                 "PROVISION_DEPLOYMENT",
                 "ISSUE_LICENSE",
@@ -135,7 +141,8 @@ mod tests {
 
     #[test]
     fn a_shared_tenant_gets_what_touches_no_cluster() {
-        let names: Vec<String> = plan(DeploymentType::Shared).iter().map(ToString::to_string).collect();
+        let names: Vec<String> =
+            plan(DeploymentType::Shared, Tier::Free).iter().map(ToString::to_string).collect();
         assert_eq!(names, SHARED);
     }
 }

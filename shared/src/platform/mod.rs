@@ -4,6 +4,7 @@
 mod certificates;
 mod dns;
 mod domains;
+mod infrastructure;
 mod ingress;
 mod invitations;
 mod jobs;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use certificates::{Certificates, IssuerKind};
 pub use dns::{AzureCredential, AzureDnsSettings, Dns, DnsProviderKind, PowerDnsSettings};
 pub use domains::{DomainChallenge, Domains};
+pub use infrastructure::{Infrastructure, Supervised, TerraformJob};
 pub use ingress::{Controller, Ingress};
 pub use invitations::Invitations;
 pub use jobs::JobBroker;
@@ -136,6 +138,8 @@ pub struct Platform {
     pub invitations: Invitations,
     /// The tenants' own tenant-api.
     pub tenant_api: OwnTenantApi,
+    /// The enterprise tenants' own infrastructure; none: there are no enterprise tenants.
+    pub infrastructure: Option<Infrastructure>,
     /// The cluster of the region that this is seen in ([`Platform::seen_in`]); none: the process's own. Not of the file.
     #[serde(skip)]
     pub cluster: Option<RegionCluster>,
@@ -185,7 +189,7 @@ pub struct DeploymentRules {
     pub default: DeploymentType,
     /// Deployment types that this platform can make.
     pub available: Vec<DeploymentType>,
-    /// Tiers that this platform can make.
+    /// Tiers that this platform can make; enterprise needs `infrastructure` besides.
     pub tiers: Vec<Tier>,
 }
 
@@ -230,6 +234,7 @@ impl Default for Platform {
             lifecycle: Lifecycle::default(),
             invitations: Invitations::default(),
             tenant_api: OwnTenantApi::default(),
+            infrastructure: None,
             cluster: None,
         }
     }
@@ -255,7 +260,7 @@ impl Default for DeploymentRules {
             monthly_api_calls: 1_000_000,
             default: DeploymentType::Shared,
             available: vec![DeploymentType::Shared, DeploymentType::ContainerPerTenant],
-            tiers: vec![Tier::Free, Tier::Professional],
+            tiers: vec![Tier::Free, Tier::Professional, Tier::Enterprise],
         }
     }
 }
@@ -286,6 +291,9 @@ impl Platform {
         platform.lifecycle.check().map_err(|wrong| in_section("lifecycle", wrong))?;
         platform.invitations.check().map_err(|wrong| in_section("invitations", wrong))?;
         platform.tenant_api.check().map_err(|wrong| in_section("tenant_api", wrong))?;
+        if let Some(infrastructure) = &platform.infrastructure {
+            infrastructure.check().map_err(|wrong| in_section("infrastructure", wrong))?;
+        }
         Ok(platform)
     }
 

@@ -276,11 +276,13 @@ async fn on_tenant(
     asked: &Asked,
 ) -> Result<Option<Operated>, OperateError> {
     let verb = asked.request.verb;
-    let row =
-        sqlx::query!("SELECT status, deployment_strategy FROM tenants WHERE id = $1 FOR UPDATE", tenant.0)
-            .fetch_optional(&mut *connection)
-            .await?
-            .ok_or(OperateError::Unknown)?;
+    let row = sqlx::query!(
+        "SELECT status, deployment_strategy, tier FROM tenants WHERE id = $1 FOR UPDATE",
+        tenant.0
+    )
+    .fetch_optional(&mut *connection)
+    .await?
+    .ok_or(OperateError::Unknown)?;
     let status: TenantStatus = row.status.parse().map_err(StoreError::unreadable)?;
     let situation = Situation::of(status, None);
     let last = sqlx::query!(
@@ -323,7 +325,7 @@ async fn on_tenant(
                 Some(last) if last.kind == "provision" => {
                     last.phases.into_iter().map(PhaseName::from).collect()
                 }
-                _ => phases::plan(deployment),
+                _ => phases::plan(deployment, row.tier.parse().map_err(StoreError::unreadable)?),
             };
             sqlx::query!(
                 r#"UPDATE tenants SET status = 'PENDING', provisioning_completed_at = NULL, delete_at = NULL,

@@ -15,5 +15,5 @@ pub use client::{Initialize, TenantApi};
 pub use credentials::Credentials;
 pub use login::{Checked, check, check_from_env};
 pub use own_secret::own_secret;
-pub use server::{Access, Admin, Place, Server, Strategy};
+pub use server::{Access, Admin, OwnPostgres, Place, Server, Strategy};
 pub use users::{BootstrapUser, Invitation, Invited};

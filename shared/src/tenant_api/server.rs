@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::own_secret;
 use crate::model::TenantId;
-use crate::phase::{Error, Result, Step};
+use crate::phase::{Checkpoints, Error, Result, Step};
 use crate::platform::{Platform, RegionDatabase};
 use crate::secret::{Secret, SecretRef};
 
@@ -65,7 +65,7 @@ pub struct Server {
     pub own: Option<TenantId>,
 }
 
-/// The administrator of a region's Postgres.
+/// The administrator of a region's Postgres, or of a tenant's own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Admin {
@@ -77,7 +77,7 @@ pub struct Admin {
     pub user: String,
     /// Its password.
     pub password: SecretRef,
-    /// The region's shared database, which the administrator logs in to: the lock that lets one call at a time work on a
+    /// The region's shared database (of a tenant's own instance, any), which the administrator logs in to: the lock that lets one call at a time work on a
     /// tenant lives there.
     pub database: String,
 }
@@ -88,7 +88,50 @@ impl Admin {
     }
 }
 
+/// Makes a tenant's own Postgres instance.
+const INFRASTRUCTURE_PHASE: &str = "PROVISIONING_INFRASTRUCTURE";
+
+/// A tenant's own Postgres instance: what of that phase's checkpoint says where it is.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OwnPostgres {
+    /// Host.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Its administrator.
+    pub admin_user: String,
+    /// Where their password is.
+    pub admin_password: SecretRef,
+    /// The database that they log in to.
+    pub admin_database: String,
+    /// Addresses that it may have.
+    #[serde(default)]
+    pub cidrs: Vec<String>,
+}
+
+impl OwnPostgres {
+    /// Of an enterprise tenant; none of any other, whose data is on its region's server.
+    pub fn of(earlier: &Checkpoints) -> Result<Option<Self>> {
+        earlier.read(INFRASTRUCTURE_PHASE)
+    }
+}
+
 impl Server {
+    /// The same tenant-api, at work on a tenant's own Postgres where it has one.
+    #[must_use]
+    pub fn on(self, own: Option<OwnPostgres>) -> Self {
+        let Some(own) = own else { return self };
+        let admin = Admin {
+            host: own.host,
+            port: own.port,
+            user: own.admin_user,
+            password: own.admin_password,
+            database: own.admin_database,
+        };
+        Self { admin, ..self }
+    }
+
     /// The server of a region. Fatal when the platform file does not know the region.
     pub fn of(platform: &Platform, region: &str) -> Result<Self> {
         let Some(found) = platform.regions.get(region) else {

@@ -9,6 +9,7 @@ mod changing;
 mod data_plane;
 mod domains;
 mod elsewhere;
+mod enterprise;
 mod everywhere;
 mod foreign;
 mod helms;

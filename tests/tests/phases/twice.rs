@@ -65,6 +65,8 @@ struct Set<'a> {
     tenant: Tenant,
     phases: Vec<Arc<dyn DynPhase>>,
     plans: Vec<Value>,
+    /// Those that cannot be planned before the first is done: what they do is done on what that makes.
+    later: Vec<Arc<dyn DynPhase>>,
 }
 
 impl<'a> Set<'a> {
@@ -91,14 +93,25 @@ impl<'a> Set<'a> {
         };
         let runner = world.registry().await;
         let find = |name| runner.phases().find(|phase| phase.name() == name).cloned();
-        let names = phases::plan(DeploymentType::ContainerPerTenant);
+        let names = phases::plan(DeploymentType::ContainerPerTenant, tier);
         let phases: Vec<_> = names.into_iter().map(|name| find(name).expect("in the registry")).collect();
+        let mut set = Self { world, tenant, phases: Vec::new(), plans: Vec::new(), later: phases };
+        let first = if tier == Tier::Enterprise { 1 } else { set.later.len() };
+        set.plan(first, None);
+        set
+    }
+
+    /// Plans so many of the later phases.
+    fn plan(&mut self, count: usize, first: Option<&Value>) {
         // What plans read of earlier phases.
         let address = serde_json::json!({ "address": "192.0.2.1" });
-        let earlier = Checkpoints::new([("DEPLOY_INGRESS_CONTROLLER".to_owned(), address)].into());
-        let plans =
-            phases.iter().map(|phase| phase.plan(&tenant, &world.platform, &earlier).unwrap()).collect();
-        Self { world, tenant, phases, plans }
+        let address = ("DEPLOY_INGRESS_CONTROLLER".to_owned(), address);
+        let first = first.map(|checkpoint| (self.phases[0].name().to_string(), checkpoint.clone()));
+        let earlier = Checkpoints::new([address].into_iter().chain(first).collect());
+        for phase in self.later.drain(..count) {
+            self.plans.push(phase.plan(&self.tenant, &self.world.platform, &earlier).unwrap());
+            self.phases.push(phase);
+        }
     }
 
     async fn apply(&self, run: RunId) -> Vec<Value> {
@@ -113,7 +126,12 @@ impl<'a> Set<'a> {
     }
 
     async fn revert(&self, run: RunId, scope: Scope, checkpoints: Option<&Vec<Value>>) {
-        for (nth, phase) in self.phases.iter().enumerate().rev() {
+        self.revert_from(0, run, scope, checkpoints).await;
+    }
+
+    /// Only those from the nth on.
+    async fn revert_from(&self, from: usize, run: RunId, scope: Scope, checkpoints: Option<&Vec<Value>>) {
+        for (nth, phase) in self.phases.iter().enumerate().skip(from).rev() {
             let checkpoint = checkpoints.map(|all| &all[nth]);
             // Twice in a row, each time to its end.
             for _ in 0..2 {
@@ -128,6 +146,13 @@ impl<'a> Set<'a> {
 
     async fn outside(&self) -> Vec<String> {
         self.world.outside(self.tenant.slug.as_str(), self.tenant.id).await
+    }
+
+    /// As [`Set::outside`], without what is known of a tofu that has ended.
+    async fn lasting(&self) -> Vec<String> {
+        let mut there = self.outside().await;
+        there.retain(|line| !line.contains(" tf-"));
+        there
     }
 
     /// Name and revision of each release.
@@ -145,8 +170,8 @@ async fn every_apply_and_every_revert_may_be_called_again_or_in_vain() {
     RegionWorld::run(
         |_| {},
         |world| async move {
-            let both = [(Tier::Free, false), (Tier::Professional, true)];
-            futures::future::join_all(both.map(|(tier, dedicated)| called_again(&world, tier, dedicated)))
+            let all = [(Tier::Free, false), (Tier::Professional, true), (Tier::Enterprise, true)];
+            futures::future::join_all(all.map(|(tier, dedicated)| called_again(&world, tier, dedicated)))
                 .await;
         },
     )
@@ -154,29 +179,37 @@ async fn every_apply_and_every_revert_may_be_called_again_or_in_vain() {
 }
 
 async fn called_again(world: &RegionWorld, tier: Tier, dedicated: bool) {
-    let set = Set::new(world, tier, dedicated).await;
+    let mut set = Set::new(world, tier, dedicated).await;
     let run = RunId::generate();
     // Undone before anything was done.
     set.revert(run, Scope::Run, None).await;
     set.revert(run, Scope::Tenant, None).await;
     assert_eq!(set.outside().await, [""; 0]);
+    if !set.later.is_empty() {
+        let first = set.apply(run).await.remove(0);
+        set.plan(set.later.len(), Some(&first));
+        // Undone before anything of them was done.
+        set.revert_from(1, run, Scope::Run, None).await;
+    }
     // Done twice. Objects of another uid would be other objects.
     let checkpoints = set.apply(run).await;
-    let once = set.outside().await;
-    assert_eq!(once.iter().filter(|line| line.starts_with("role ")).count(), 1, "{once:#?}");
+    let once = set.lasting().await;
+    let own = tier == Tier::Enterprise;
+    let of_kind = |kind: &str| once.iter().filter(|line| line.starts_with(kind)).count();
+    assert_eq!((of_kind("role "), of_kind("instance ")), (usize::from(!own), usize::from(own)), "{once:#?}");
     // tenant-api, nine services, the ingress controller, Grafana and the collector.
     assert_eq!(once.iter().filter(|line| line.starts_with("Deployment ")).count(), 13, "{once:#?}");
     set.apply(run).await;
-    assert_eq!(set.outside().await, once);
+    assert_eq!(set.lasting().await, once);
     let releases = set.releases().await;
     assert_eq!(releases.len(), 12, "{releases:?}");
     assert!(releases.iter().all(|(_, revision)| revision == "\"1\""), "{releases:?}");
     // Done again by a later run, whose rollback takes nothing of what was there before it.
     let later = RunId::generate();
     let again = set.apply(later).await;
-    assert_eq!(set.outside().await, once);
+    assert_eq!(set.lasting().await, once);
     set.revert(later, Scope::Run, Some(&again)).await;
-    assert_eq!(set.outside().await, once);
+    assert_eq!(set.lasting().await, once);
     // Undone twice; for one tenant as after a lost checkpoint.
     set.revert(run, Scope::Run, dedicated.then_some(&checkpoints)).await;
     assert_eq!(set.outside().await, [""; 0]);

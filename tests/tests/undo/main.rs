@@ -30,7 +30,7 @@ async fn a_rollback_from_the_very_end_leaves_everything_as_it_was() {
             let neighbour = world.provision(&beside, Tier::Free, false).await;
             world.settled(neighbour, "ACTIVE").await;
             let (phase, operations) = world.operations(neighbour).await.pop().unwrap();
-            let plan = phases::plan(DeploymentType::ContainerPerTenant);
+            let plan = phases::plan(DeploymentType::ContainerPerTenant, Tier::Professional);
             assert_eq!(plan.last().map(ToString::to_string).as_ref(), Some(&phase));
             let last = operations.last().unwrap();
             eventually("its queue goes with its run", || async {

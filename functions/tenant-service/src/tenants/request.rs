@@ -70,6 +70,10 @@ pub fn parse(
     });
     if let (Some(tier), Some(decision)) = (tier, &decision) {
         available(fields, platform, tier, decision.deployment_type, requested.is_some());
+        if tier == Tier::Enterprise && dedicated == Some(false) {
+            let why = "an enterprise tenant has a database of its own, on an instance of its own";
+            fields.error("hasDedicatedDatabase", "contradiction", why);
+        }
         if decision.deployment_type == DeploymentType::Shared && dedicated == Some(true) {
             fields.error(
                 "hasDedicatedDatabase",
@@ -105,7 +109,7 @@ pub fn parse(
                 alerting,
                 on_failure,
                 actor: actor.0.to_string(),
-                phases: phases::plan(decision.deployment_type),
+                phases: phases::plan(decision.deployment_type, tier),
             })
         }
         _ => Err(errors),
@@ -189,6 +193,10 @@ fn available(fields: &mut Fields, platform: &Platform, tier: Tier, decided: Depl
     if !rules.tiers.contains(&tier) {
         let can = list(rules.tiers.iter().map(|tier| tier.as_str()).collect());
         fields.error("tier", CODE, format!("this platform cannot make {tier} tenants yet, only {can}"));
+    } else if tier == Tier::Enterprise && platform.infrastructure.is_none() {
+        let message =
+            "this platform cannot make enterprise tenants: [infrastructure] is missing in its platform file";
+        fields.error("tier", CODE, message);
     }
     if !rules.available.contains(&decided) {
         let can = list(rules.available.iter().map(|kind| kind.as_str()).collect());

@@ -10,7 +10,10 @@ fn platform() -> Platform {
     for name in ["eastus", "za-north"] {
         platform.regions.insert(name.into(), serde_json::from_value(region.clone()).unwrap());
     }
-    platform.deployment.tiers = vec![Tier::Free, Tier::Professional, Tier::Enterprise];
+    let infrastructure = json!({
+        "module": "m", "state_database": "env:S", "state_key": "env:K", "job": { "image": "i", "service_account": "s" },
+    });
+    platform.infrastructure = Some(serde_json::from_value(infrastructure).unwrap());
     platform
 }
 
@@ -70,6 +73,11 @@ fn each_wrong_field_is_named_with_its_code() {
             "deployment_type_forbidden",
         ),
         (json!({ "hasDedicatedDatabase": 1 }), "hasDedicatedDatabase", "wrong_type"),
+        (
+            json!({ "hasDedicatedDatabase": false, "tier": "enterprise" }),
+            "hasDedicatedDatabase",
+            "contradiction",
+        ),
         (
             json!({ "hasDedicatedDatabase": true, "deploymentType": "shared" }),
             "hasDedicatedDatabase",
@@ -152,7 +160,7 @@ fn what_is_left_out_gets_its_default() {
     assert_eq!(ask(&json!({ "memberCount": 12.0 })).unwrap().member_count, 12);
     let own = ask(&json!({ "deploymentType": "container_per_tenant" })).unwrap();
     assert!(own.has_dedicated_database);
-    assert_eq!(own.phases, phases::plan(DeploymentType::ContainerPerTenant));
+    assert_eq!(own.phases, phases::plan(DeploymentType::ContainerPerTenant, Tier::Professional));
     let schema =
         ask(&json!({ "deploymentType": "container_per_tenant", "hasDedicatedDatabase": false })).unwrap();
     assert!(!schema.has_dedicated_database);
@@ -180,6 +188,14 @@ fn what_the_platform_cannot_make_is_said_with_what_it_can() {
         assert_eq!(errors.len(), 1);
     }
     assert!(refused(json!({}))[0].message.contains("container_per_tenant"));
+    let without = Platform { infrastructure: None, ..platform() };
+    let enterprise = with(&json!({ "tier": "enterprise" }));
+    let errors = parse(enterprise.clone(), &without, &Actor("test".into())).unwrap_err();
+    assert_eq!((errors[0].field.as_str(), errors[0].code), ("tier", "deployment_type_unavailable"));
+    assert!(errors[0].message.contains("[infrastructure]"), "{}", errors[0].message);
+    let made = parse(enterprise, &platform(), &Actor("test".into())).unwrap();
+    assert_eq!(made.phases[0].as_str(), "PROVISIONING_INFRASTRUCTURE");
+    assert!(made.has_dedicated_database);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use shared::decide::phases;
-use shared::model::{DeploymentType, TenantId};
+use shared::model::{DeploymentType, TenantId, Tier};
 
 use crate::world::{Answer, BOB, body, with_platform, with_world};
 
@@ -39,7 +39,7 @@ async fn a_tenant_is_recorded_with_its_run_and_answered_202() {
         }
         assert_eq!(world.get("/api/v1/tenants/acme").await.ok(200).body, made.body);
         assert_eq!(world.get(made.header("location")).await.ok(200).body, made.body);
-        let phases = phases::plan(DeploymentType::ContainerPerTenant).len();
+        let phases = phases::plan(DeploymentType::ContainerPerTenant, Tier::Professional).len();
         let recorded = world.number("SELECT count(*) FROM provisioning_phases WHERE position >= 0").await;
         assert_eq!(usize::try_from(recorded), Ok(phases));
         assert_eq!(

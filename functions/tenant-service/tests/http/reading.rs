@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use shared::decide::machine::Event;
 use shared::decide::phases;
-use shared::model::{DeploymentType, PhaseName};
+use shared::model::{DeploymentType, PhaseName, Tier};
 use shared::phase::{Error, Operation, OperationState, Wait};
 
 use crate::world::with_world;
@@ -34,7 +34,7 @@ async fn the_status_of_a_fresh_tenant_says_what_will_happen() {
         assert_eq!(status["expectedRemainingSeconds"], typical.sum::<f64>());
         let names: Vec<&str> =
             status["phases"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
-        let plan = phases::plan(DeploymentType::ContainerPerTenant);
+        let plan = phases::plan(DeploymentType::ContainerPerTenant, Tier::Professional);
         assert_eq!(names, plan.iter().map(PhaseName::as_str).collect::<Vec<_>>());
         assert_eq!(
             status["phases"][0],

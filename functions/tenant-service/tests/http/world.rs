@@ -10,7 +10,7 @@ use futures::FutureExt as _;
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 use shared::decide::machine::{self, Event};
-use shared::model::{DeploymentType, RunId, TenantId, Tier};
+use shared::model::{DeploymentType, RunId, TenantId};
 use shared::platform::{Platform, Seconds};
 use shared::secret::SecretRef;
 use shared::store::{Applied, Cause, Claim, Claimed, Left, Store};
@@ -99,7 +99,6 @@ fn platform() -> Platform {
         platform.regions.insert(name.into(), serde_json::from_value(region.clone()).unwrap());
     }
     platform.deployment.available = vec![DeploymentType::ContainerPerTenant];
-    platform.deployment.tiers = vec![Tier::Free, Tier::Professional];
     platform.lifecycle.retention = Seconds(0.0);
     platform
 }

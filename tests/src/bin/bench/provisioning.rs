@@ -9,7 +9,7 @@ use queue::{Broker, Dispatcher, Embedded, Invoked, Invoker};
 use serde_json::Value;
 use shared::decide::phases;
 use shared::decide::verbs::Verb;
-use shared::model::DeploymentType;
+use shared::model::{DeploymentType, Tier};
 use shared::phase::{Answer, Job, Operation};
 use shared::platform::Platform;
 use shared::store::Store;
@@ -120,7 +120,9 @@ pub async fn run(world: &World) -> Provisioned {
     );
     let slug = format!("bench-{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
     let tenant = world
-        .tenant_as(&slug, &[], |new| new.phases = phases::plan(DeploymentType::ContainerPerTenant))
+        .tenant_as(&slug, &[], |new| {
+            new.phases = phases::plan(DeploymentType::ContainerPerTenant, Tier::Professional);
+        })
         .await;
     let row = world.until(tenant, "ACTIVE").await.tenant;
     let took = row.provisioning_completed_at.expect("it is complete") - row.created_at;

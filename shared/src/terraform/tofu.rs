@@ -1,0 +1,165 @@
+//! One tofu as a child process that leads its own group and cannot outlive us.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio_util::sync::CancellationToken;
+
+use super::environment;
+use super::outcome::{Code, Failure};
+use super::progress::Progress;
+use super::work::{Work, workspace_of};
+use crate::child::Group;
+
+/// How long tofu may take to finish the resource at hand and to write its state, once it is told to stop.
+const STOP_WITHIN: Duration = Duration::from_secs(15);
+
+/// Runs tofu for one work.
+pub(super) struct Tofu<'a> {
+    work: &'a Work,
+    data: PathBuf,
+    stop: CancellationToken,
+}
+
+/// A tofu that has ended by itself.
+pub(super) struct Ended {
+    pub ok: bool,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl<'a> Tofu<'a> {
+    /// With a folder of its own, which is emptied, and what tells it to stop.
+    pub fn new(work: &'a Work, data: &Path, stop: CancellationToken) -> Result<Self, Failure> {
+        let unusable = |error: std::io::Error| {
+            Failure::new(Code::Unusable, &format!("the folder {}: {error}", data.display()))
+        };
+        match std::fs::remove_dir_all(data) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(unusable(error)),
+            _ => {}
+        }
+        std::fs::create_dir_all(data).map_err(unusable)?;
+        Ok(Self { work, data: data.to_owned(), stop })
+    }
+
+    /// Runs a command that must succeed, in the tenant's workspace; what it printed.
+    pub async fn must(&self, arguments: &[&str]) -> Result<String, Failure> {
+        let workspace = workspace_of(self.work.tenant);
+        Self::succeeded(arguments, self.run(arguments, Some(&workspace), |_| {}).await?)
+    }
+
+    /// As [`Tofu::must`], in no workspace.
+    pub async fn must_outside(&self, arguments: &[&str]) -> Result<String, Failure> {
+        Self::succeeded(arguments, self.run(arguments, None, |_| {}).await?)
+    }
+
+    fn succeeded(arguments: &[&str], ended: Ended) -> Result<String, Failure> {
+        if ended.ok {
+            return Ok(ended.stdout);
+        }
+        let doing = arguments.iter().take(2).copied().collect::<Vec<_>>().join(" ");
+        let said = if ended.stderr.trim().is_empty() { &ended.stdout } else { &ended.stderr };
+        Err(Failure::new(Code::Failed, &format!("tofu {doing}: {}", said.trim())))
+    }
+
+    /// Runs an apply or a destroy, and says how far it is whenever that changes.
+    pub async fn follow(
+        &self,
+        arguments: &[&str],
+        say: &(dyn Fn(&str) + Sync),
+    ) -> Result<(bool, Progress), Failure> {
+        let mut progress = Progress::default();
+        let workspace = workspace_of(self.work.tenant);
+        let ended = self
+            .run(arguments, Some(&workspace), |line| {
+                if progress.take(line) {
+                    say(&progress.words());
+                }
+            })
+            .await?;
+        if !ended.ok && progress.errors.is_empty() {
+            return Err(Failure::new(Code::Failed, &ended.stderr));
+        }
+        Ok((ended.ok, progress))
+    }
+
+    /// Runs tofu to its end. Told to stop, it is let finish what it is at. Dropping the future kills it with all it started.
+    async fn run(
+        &self,
+        arguments: &[&str],
+        workspace: Option<&str>,
+        mut line: impl FnMut(&str),
+    ) -> Result<Ended, Failure> {
+        let mut command = Command::new(&self.work.program);
+        command
+            .arg(format!("-chdir={}", self.work.module))
+            .args(arguments)
+            .env_clear()
+            .envs(environment::of(self.work, &self.data))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        if let Some(workspace) = workspace {
+            command.env("TF_WORKSPACE", workspace);
+        }
+        let unusable = |error: std::io::Error| {
+            Failure::new(Code::Unusable, &format!("infrastructure.program '{}': {error}", self.work.program))
+        };
+        if self.stop.is_cancelled() {
+            return Err(stopped());
+        }
+        let mut group = Group::spawn(&mut command).map_err(unusable)?;
+        let tofu = group.child();
+        let (out, err) = (tofu.stdout.take(), tofu.stderr.take());
+        let ended = async {
+            let (mut stdout, mut stderr) = (String::new(), Vec::new());
+            let read_out = async {
+                let Some(out) = out else { return };
+                let mut lines = BufReader::new(out).lines();
+                while let Ok(Some(text)) = lines.next_line().await {
+                    line(&text);
+                    stdout.push_str(&text);
+                    stdout.push('\n');
+                }
+            };
+            let read_err = async {
+                if let Some(mut err) = err {
+                    drop(err.read_to_end(&mut stderr).await);
+                }
+            };
+            tokio::join!(read_out, read_err);
+            (stdout, stderr)
+        };
+        tokio::pin!(ended);
+        let (stdout, stderr) = tokio::select! {
+            printed = &mut ended => printed,
+            () = self.stop.cancelled() => {
+                interrupt(tofu);
+                tokio::time::timeout(STOP_WITHIN, &mut ended).await.map_err(|_| stopped())?
+            }
+        };
+        let ok = tofu.wait().await.map_err(unusable)?.success();
+        if self.stop.is_cancelled() && !ok {
+            return Err(stopped());
+        }
+        let redacted = |text: &str| self.work.redacted(text);
+        Ok(Ended { ok, stdout, stderr: redacted(&String::from_utf8_lossy(&stderr)) })
+    }
+}
+
+fn stopped() -> Failure {
+    Failure::new(Code::Stopped, "it was told to stop")
+}
+
+/// Only tofu itself: it lets the rest of its group finish.
+fn interrupt(tofu: &Child) {
+    if let Some(id) = tofu.id().and_then(|id| i32::try_from(id).ok()) {
+        // It may have ended by itself just now.
+        let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
+    }
+}
