@@ -12,7 +12,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 STACK := infra/local/stack.py
 
-.PHONY: help run down clean-local status test bench prepare tools
+.PHONY: help run down clean-local status test bench images prepare tools
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,7 @@ status: ## shows the parts of the running stack
 test: prepare ## everything CI runs
 	cargo fmt --all --check
 	python3 -m unittest discover --start-directory infra/local/tests
+	python3 -m unittest discover --start-directory infra/images/tests
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	infra/tools/cargo_deny.py check
 	cargo build --workspace --all-targets --locked
@@ -43,6 +44,9 @@ bench: prepare ## prints the tables of throughput and latency
 	cargo build --release --locked -p dispatcher
 	cargo build --release --locked -p tests --bin bench
 	infra/local/with-stack cargo run --release --locked -p tests --bin bench
+
+images: prepare ## packs every program as an OCI image (IMAGES="name …"; PUSH=registry/prefix pushes them)
+	infra/images/images.py $(IMAGES) $(if $(PUSH),--push "$(PUSH)")
 
 prepare:
 	@infra/local/prepare

@@ -23,16 +23,18 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 
 KUBERNETES = "k8s.io/kubernetes"
+CRANE = "github.com/google/go-containerregistry"
 OPERATOR = "github.com/prometheus-operator/prometheus-operator"
 
 
 class Tool:
     """One folder with a go.mod: the module whose version is the pin, and the package of each binary."""
 
-    def __init__(self, name, module, binaries, asked, minutes, stamp=None):
+    def __init__(self, name, module, binaries, asked, minutes, stamp=None, rare=False):
         self.name, self.module, self.binaries = name, module, binaries
         self.asked = asked  # the arguments that make a binary print its version; empty: only our own build will do
         self.minutes = minutes  # on two cores, to tell the reader how long to wait
+        self.rare = rare  # not of the local stack: built when it is named only
         self.stamp = stamp  # variables the linker sets, so that the binary knows its version
         pin = re.search(rf"^\s*(?:require )?{re.escape(module)} (v\S+)", (HERE / name / "go.mod").read_text(), re.M)
         if not pin:
@@ -75,6 +77,8 @@ def tools():
              kubernetes_stamp),
         Tool("pebble", "github.com/letsencrypt/pebble/v2", {"pebble": "github.com/letsencrypt/pebble/v2/cmd/pebble"}, {}, 1),
         Tool("cert-manager-controllers", "github.com/cert-manager/cert-manager", {"cert-manager-controllers": "."}, {}, 2),
+        Tool("crane", CRANE, {"crane": f"{CRANE}/cmd/crane"}, {"crane": ["version"]}, 1,
+             lambda v: {f"{CRANE}/cmd/crane/cmd.Version": v}, rare=True),
     ]
 
 
@@ -190,7 +194,7 @@ def binaries(names=()):
         raise SystemExit(f"no such tool: {', '.join(sorted(unknown))}; there are {', '.join(t.name for t in known)}")
     found = {}
     for tool in known:
-        if names and tool.name not in names:
+        if tool.name not in names if names else tool.rare:
             continue
         if not tool.folder().is_dir():
             ready = {name: given(tool, name) for name in tool.binaries}

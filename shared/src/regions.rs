@@ -81,14 +81,13 @@ impl Regions {
         {
             return Ok(Some(platform));
         }
-        let (version, seen) = match version {
-            None => (None, self.file.seen_in(key)),
-            Some(_) => {
-                let Some(row) = self.store.region(key).await? else { return Ok(None) };
-                let mut platform = Platform::clone(&self.file);
-                platform.regions.insert(row.key, row.region.0);
-                (Some(row.version), platform.seen_in(key))
-            }
+        let (version, seen) = if version.is_some() {
+            let Some(row) = self.store.region(key).await? else { return Ok(None) };
+            let mut platform = Platform::clone(&self.file);
+            platform.regions.insert(row.key, row.region.0);
+            (Some(row.version), platform.seen_in(key))
+        } else {
+            (None, self.file.seen_in(key))
         };
         let Some(seen) = seen.map(Arc::new) else { return Ok(None) };
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);

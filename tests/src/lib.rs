@@ -38,7 +38,7 @@ pub use mailbox::{letters, mailbox};
 pub use phases::{Act, Attempt, Scripted};
 pub use private::{Private, Server};
 pub use proxy::Proxy;
-pub use region::{RegionWorld, dns, license, serve_tenant_api, slug};
+pub use region::{RegionWorld, dns, license, serve_tenant_api, serve_tenant_api_with, slug};
 pub use site::{Api, Site, calm, fresh_slug, hasty};
 pub use worker::Worker;
 pub use world::{Engine, World, eventually, seconds};

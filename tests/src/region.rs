@@ -342,10 +342,14 @@ pub fn license() -> License {
 
 /// A tenant-api in this process, and what ends it.
 pub async fn serve_tenant_api() -> (String, JoinHandle<std::io::Result<()>>) {
+    serve_tenant_api_with(&required("TENANT_API_INTERNAL_SECRET")).await
+}
+
+/// As [`serve_tenant_api`], with another internal secret than the platform's.
+pub async fn serve_tenant_api_with(secret: &str) -> (String, JoinHandle<std::io::Result<()>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
-    let secrets =
-        tenant_api::InternalSecrets::new([required("TENANT_API_INTERNAL_SECRET")]).expect("a secret");
+    let secrets = tenant_api::InternalSecrets::new([secret.to_owned()]).expect("a secret");
     required("POOL_DATABASE_URL");
     let login = SecretRef::Env("POOL_DATABASE_URL".into());
     let config = tenant_api::Config {

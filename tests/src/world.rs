@@ -216,10 +216,19 @@ impl World {
         force: bool,
     ) -> Result<Operated, OperateError> {
         let request = Request { verb, actor: "tester".into(), reason: Some("because".into()) };
-        let asked = Asked { request, seq, force };
+        let asked = Asked { request, seq, force, retention: Seconds(0.0) };
         let operated = self.store.operate(tenant, &asked, &self.platform.engine).await?;
         self.store.notify().await.expect("notify");
         Ok(operated)
+    }
+
+    /// `DELETE` of a tenant, which stays for so long if it was in use.
+    pub async fn delete_after(&self, tenant: TenantId, retention: f64) -> Operated {
+        let request = Request { verb: Verb::Delete, actor: "tester".into(), reason: None };
+        let asked = Asked { request, seq: None, force: false, retention: Seconds(retention) };
+        let operated = self.store.operate(tenant, &asked, &self.platform.engine).await.expect("a deletion");
+        self.store.notify().await.expect("notify");
+        operated
     }
 
     /// The tenant with its newest run.

@@ -164,6 +164,7 @@ mod tests {
             alerting: shared::model::Alerting::default(),
             suspended: false,
             container: shared::model::Container::default(),
+            domains: Vec::new(),
             created_by: "admin@matih.ai".into(),
             created_at: "2026-02-12T10:00:00.123Z".parse().unwrap(),
         }

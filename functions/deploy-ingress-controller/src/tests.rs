@@ -17,6 +17,7 @@ fn tenant() -> Tenant {
         alerting: shared::model::Alerting::default(),
         suspended: false,
         container: shared::model::Container::default(),
+        domains: Vec::new(),
         created_by: "admin@matih.ai".into(),
         created_at: "2026-02-12T10:00:00Z".parse().unwrap(),
     }

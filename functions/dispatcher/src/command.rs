@@ -12,7 +12,7 @@ use shared::store::Store;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::settings::{InvokerKind, Settings};
-use crate::{health, license, registry};
+use crate::{health, license, registry, upkeep};
 
 /// Connections to the control plane's database: enough for steps in flight that are between two awaits, few enough for
 /// several dispatchers at one server.
@@ -85,7 +85,7 @@ async fn run() -> anyhow::Result<()> {
     let broker = Broker::from_env("dispatcher")?;
     let invoker: Arc<dyn Invoker> = match settings.invoker {
         InvokerKind::Embedded => {
-            Arc::new(Embedded(Arc::new(registry::runner(store.clone(), platform).await?)))
+            Arc::new(Embedded(Arc::new(registry::runner(store.clone(), platform.clone()).await?)))
         }
         InvokerKind::Lambda => Arc::new(
             LambdaInvoker::new(
@@ -102,6 +102,7 @@ async fn run() -> anyhow::Result<()> {
     };
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let upkeep = tokio::spawn(upkeep::run(store.clone(), platform));
     let dispatcher = Dispatcher::start(store, settings.listen_url, &broker, invoker, engine);
     tracing::info!(invoker = ?settings.invoker, "dispatching");
     let serving = listener.map(|listener| tokio::spawn(health::serve(listener, dispatcher.health())));
@@ -110,6 +111,8 @@ async fn run() -> anyhow::Result<()> {
         _ = interrupt.recv() => {}
     }
     tracing::info!("stopping");
+    // What it was beginning is begun whole or not at all.
+    upkeep.abort();
     dispatcher.stop().await?;
     if let Some(serving) = serving {
         serving.abort();

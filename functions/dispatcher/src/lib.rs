@@ -9,5 +9,6 @@ mod health;
 mod license;
 pub mod registry;
 mod settings;
+mod upkeep;
 
 pub use command::main;

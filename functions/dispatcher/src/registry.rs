@@ -13,6 +13,7 @@ use deploy_ingress_controller::DeployIngressController;
 use deploy_monitoring::DeployMonitoring;
 use issue_license::IssueLicense;
 use provision_deployment::ProvisionDeployment;
+use serve_domains::ServeDomains;
 use setup_database::SetupDatabase;
 use setup_observability::SetupObservability;
 use shared::platform::Platform;
@@ -48,6 +49,8 @@ pub async fn runner(store: Store, platform: Arc<Platform>) -> shared::phase::Res
         .with::<DeployMonitoring>()
         .await?
         .with::<SetupObservability>()
+        .await?
+        .with::<ServeDomains>()
         .await?
         .with::<TakeInventory>()
         .await

@@ -2,7 +2,7 @@
 //!
 //! In: the tenant's tier, the platform's keys. Out: which licence holds, until when. Fails with `license_key` when a key is
 //! missing or wrong (nothing is stored then), `license_unreadable` when what was stored does not open or is not what was
-//! signed. A valid licence of the tenant that is there is kept. Rollback: deletes the licence that this run made; one that
+//! signed. A valid licence of the tenant that is there is kept until it ends soon. Rollback: deletes the licence that this run made; one that
 //! it has taken the place of is current again.
 
 use chrono::{DateTime, Utc};
@@ -38,6 +38,9 @@ pub struct Plan {
     pub suspended: bool,
     /// How long it holds, in seconds.
     pub validity: Seconds,
+    /// One that ends within this many seconds is issued anew.
+    #[serde(default)]
+    pub renew_before: Seconds,
 }
 
 /// The licence that holds, without what it opens with.
@@ -87,6 +90,7 @@ impl Phase for IssueLicense {
             limits: platform.license.limits(tenant.tier),
             suspended: tenant.suspended,
             validity: platform.license.validity,
+            renew_before: platform.license.renew_before,
         })
     }
 
@@ -110,6 +114,10 @@ impl Plan {
     fn terms(&self) -> Terms {
         Terms { plan: self.plan, limits: self.limits, suspended: self.suspended }
     }
+
+    fn ends_soon(&self, expires_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+        (expires_at - now).as_seconds_f64() <= self.renew_before.0
+    }
 }
 
 impl IssueLicense {
@@ -122,6 +130,7 @@ impl IssueLicense {
         if let Some(found) = &found
             && let Some(claims) = keys.valid(found, now)
             && claims.terms() == plan.terms()
+            && !plan.ends_soon(found.expires_at, now)
         {
             return Ok(checkpoint(found, None));
         }

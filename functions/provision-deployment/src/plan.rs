@@ -44,6 +44,7 @@ pub(crate) fn plan(tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) 
         ("TENANT_DB_HOST", server.admin.host),
         ("TENANT_DB_PORT", server.admin.port.to_string()),
         ("STORAGE_PREFIX", format!("{}/", tenant.id)),
+        ("STORAGE_DIR", objects::STORAGE_FOLDER.into()),
         ("REDIS_PREFIX", tenant.id.to_string()),
         ("QUEUE_PREFIX", prefix_of(tenant.id)),
         ("NODE_ENV", settings.node_env.clone()),
@@ -100,6 +101,7 @@ pub(crate) mod tests {
             alerting: shared::model::Alerting::default(),
             suspended: false,
             container: shared::model::Container::default(),
+            domains: Vec::new(),
             created_by: "admin@matih.ai".into(),
             created_at: "2026-02-12T10:00:00Z".parse().unwrap(),
         }
@@ -130,6 +132,7 @@ pub(crate) mod tests {
             ("TENANT_DB_NAME", "tenant_550e8400-e29b-41d4-a716-446655440000"),
             ("TENANT_DB_SCHEMA", "public"),
             ("STORAGE_PREFIX", "550e8400-e29b-41d4-a716-446655440000/"),
+            ("STORAGE_DIR", "/var/lib/tenant-api/storage"),
             ("NODE_ENV", "production"),
             ("REDIS_PREFIX", ID),
             ("QUEUE_PREFIX", "jobs.550e8400-e29b-41d4-a716-446655440000"),

@@ -91,7 +91,8 @@ impl Phase for SetupDatabase {
     type Checkpoint = Checkpoint;
 
     async fn connect(platform: &Platform) -> Result<Self> {
-        Ok(Self::new(Cluster::of(platform).await?, TenantApi::connect()?))
+        let within = platform.tenant_api.answer_within.duration();
+        Ok(Self::new(Cluster::of(platform).await?, TenantApi::connect()?.answering_within(within)))
     }
 
     fn plan(&self, tenant: &Tenant, platform: &Platform, _: &Checkpoints) -> Result<Plan> {
@@ -273,6 +274,7 @@ mod tests {
             alerting: shared::model::Alerting::default(),
             suspended: false,
             container: shared::model::Container::default(),
+            domains: Vec::new(),
             created_by: "admin@matih.ai".into(),
             created_at: "2026-02-12T10:00:00Z".parse().unwrap(),
         }

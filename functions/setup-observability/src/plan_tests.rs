@@ -16,6 +16,7 @@ fn planned() -> Plan {
         alerting: Alerting::default(),
         suspended: false,
         container: shared::model::Container::default(),
+        domains: Vec::new(),
         created_by: "admin@matih.ai".into(),
         created_at: "2026-02-12T10:00:00Z".parse().unwrap(),
     };

@@ -3,6 +3,7 @@
 //! What is foreign is refused before anything is made. The role comes first, with its mark, and can log in only at
 //! the very end, if at all: until then no code of the tenant can be in the way of an administrator who acts in its name.
 
+use crate::measure::Measures;
 use crate::ownership::{self, Mark, Role};
 use crate::problem::Problem;
 use crate::request::{Identifier, Initialize, Operation, Strategy};
@@ -48,6 +49,10 @@ impl Operation for Initialize {
         let outcome = steps(self, member.as_deref(), &mut admin).await;
         sql::close(admin).await;
         outcome
+    }
+
+    fn count(answer: &Answer, measures: &Measures) {
+        measures.initialized(schema::applied(&answer.migrations));
     }
 }
 

@@ -6,6 +6,10 @@
 //! - `POST /internal/license/refresh`: a tenant's licence, as the control plane has signed it.
 //! - `GET /internal/license/{tenant}`: what the licence that holds says.
 //! - `POST /internal/users/bootstrap`, `invite`, `remove`: a tenant's administrator and the hash of their invitation.
+//! - `POST /internal/exports`, `GET /internal/exports/{tenant}/{id}` and `…/content`: a tenant's rows, written to the
+//!   instance's storage by a background job, whose broker is told of by `QUEUE_PREFIX` and `JOBS_…` (else 501
+//!   `jobs_not_configured`).
+//! - `GET /metrics`: what it has done, for Prometheus.
 //! - `POST /api/v1/invitations/accept`: public; whoever has an invitation's token chooses a password.
 //! - `GET /healthz`: the process answers. `GET /readyz`: it can serve; a tenant's own instance can once it logs in to the
 //!   tenant's database, whose credentials appear in `DATABASE_CREDENTIALS_DIR` while it already runs (else 503 `not_ready`).
@@ -18,14 +22,19 @@
 //! `license_key_unknown`, `license_altered`, `license_foreign`, `license_expired`, `license_not_yet_valid`,
 //! `license_unkept` (try again), `license_missing`; of users `tenant_not_here`, `user_not_found`, `bootstrap_user_exists`,
 //! `login_not_configured`, `login_not_usable`, `login_inherits`, `database_forbidden`; of invitations `invitation_unknown`,
-//! `invitation_used`, `invitation_void`, `invitation_expired`, `password_not_accepted`, `busy` (try again).
+//! `invitation_used`, `invitation_void`, `invitation_expired`, `password_not_accepted`, `busy` (try again); of exports
+//! `jobs_not_configured`, `jobs_unavailable` (try again), `tables_outdated`, `export_unknown`, `export_not_done`,
+//! `export_gone`. A pinned instance (`TENANT_ID`) answers whatever is asked for another tenant with 403 `tenant_not_served`.
 
 mod accept;
 mod auth;
+mod broker;
 mod drop;
+mod exports;
 mod initialize;
 mod inventory;
 mod license;
+mod measure;
 mod ownership;
 mod problem;
 mod ready;
@@ -37,7 +46,9 @@ mod tables;
 mod users;
 
 pub use auth::InternalSecrets;
+pub use exports::{ExportSettings, Storage};
 pub use license::Licenses;
+pub use measure::Measures;
 pub use problem::Problem;
 pub use ready::Readiness;
 pub use server::{Config, main, router, serve};

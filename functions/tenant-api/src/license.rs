@@ -5,6 +5,7 @@
 //! tenant's database is no place for it: its credentials are known during a call only, and what a tenant can write is no
 //! authority over it. Where the folder is lost, the control plane tells all of them again (`dispatcher license announce`).
 
+use crate::measure::Measures;
 use crate::problem::Problem;
 use crate::request;
 use axum::Json;
@@ -95,10 +96,7 @@ impl Licenses {
     }
 
     fn accepted(&self, tenant: TenantId, license: &str) -> Result<Claims, Problem> {
-        if self.0.pinned.is_some_and(|own| own != tenant) {
-            let detail = format!("this instance serves another tenant than {tenant}");
-            return Err(Problem::license("license_foreign", detail));
-        }
+        self.serves(tenant)?;
         self.0.keys.verify(license, tenant, now()).map_err(|refused| {
             let code = match refused {
                 Refused::Malformed => "license_malformed",
@@ -110,6 +108,14 @@ impl Licenses {
             };
             Problem::license(code, refused.to_string())
         })
+    }
+
+    /// Refuses another tenant than the one that is served.
+    fn serves(&self, tenant: TenantId) -> Result<(), Problem> {
+        match self.0.pinned {
+            Some(own) if own != tenant => Err(Problem::other_tenant(tenant)),
+            _ => Ok(()),
+        }
     }
 
     /// What the tenant's licence says, until it expires. One that is suspended grants nothing.
@@ -135,7 +141,11 @@ impl Licenses {
 }
 
 /// `POST /internal/license/refresh`. The licence itself is in no log and no answer.
-pub async fn refresh(State(licenses): State<Licenses>, body: Result<Bytes, BytesRejection>) -> Response {
+pub async fn refresh(
+    State(licenses): State<Licenses>,
+    State(measures): State<Measures>,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
     let taken = async {
         let body = body.map_err(|rejection| Problem::invalid("", rejection.body_text()))?;
         let asked: Refresh = request::decode(&body)?;
@@ -148,7 +158,9 @@ pub async fn refresh(State(licenses): State<Licenses>, body: Result<Bytes, Bytes
                 problem.detail = problem.detail(), "refused");
         })
     };
-    match taken.await {
+    let taken = taken.await;
+    measures.license(taken.is_ok());
+    match taken {
         Ok(claims) => {
             tracing::info!(operation = "license", tenant.id = %claims.tenant, license.id = %claims.id, "holds");
             answer(claims)
@@ -162,6 +174,9 @@ pub async fn read(State(licenses): State<Licenses>, Path(tenant): Path<String>) 
     let Ok(tenant) = tenant.parse() else {
         return Problem::invalid("tenant", "must be a uuid").into_response();
     };
+    if let Err(problem) = licenses.serves(tenant) {
+        return problem.into_response();
+    }
     match licenses.of(tenant) {
         Some(claims) if claims.suspended => Problem::license_suspended().into_response(),
         Some(claims) => answer(claims),

@@ -159,6 +159,105 @@ impl Problem {
         )
     }
 
+    /// 403: a pinned instance is asked about somebody else.
+    pub(crate) fn other_tenant(tenant: impl std::fmt::Display) -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "tenant_not_served",
+            "This instance serves another tenant",
+            format!("it is pinned to one tenant, which is not {tenant}"),
+        )
+    }
+
+    /// 503: the tenant was initialized by a version before.
+    pub(crate) fn tables_outdated() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "tables_outdated",
+            "The tenant's tables are those of a version before",
+            "call initialize for the tenant: it runs the migrations that are missing".to_owned(),
+        )
+    }
+
+    /// 501: there are no background jobs here.
+    pub(crate) fn no_jobs(why: &str) -> Self {
+        Self::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "jobs_not_configured",
+            "This instance has no background jobs",
+            why.to_owned(),
+        )
+    }
+
+    /// 503: the broker did not take a job.
+    pub(crate) fn jobs_unavailable(reason: &str) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "jobs_unavailable",
+            "The job broker cannot be used now",
+            reason.to_owned(),
+        )
+    }
+
+    pub(crate) fn no_export(id: impl std::fmt::Display) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "export_unknown",
+            "There is no such export",
+            format!("nobody has asked for {id}"),
+        )
+    }
+
+    pub(crate) fn export_not_done(state: &str) -> Self {
+        Self::new(
+            StatusCode::CONFLICT,
+            "export_not_done",
+            "The export has no content",
+            format!("it is {state}"),
+        )
+    }
+
+    pub(crate) fn export_gone() -> Self {
+        Self::new(
+            StatusCode::GONE,
+            "export_gone",
+            "The export's content is gone",
+            "newer ones have taken its place, or the instance's storage is another: ask for a new one"
+                .to_owned(),
+        )
+    }
+
+    /// 503: an export cannot be written, or read.
+    pub(crate) fn storage(reason: &str) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "storage_failed",
+            "The storage cannot be used now",
+            reason.to_owned(),
+        )
+    }
+
+    /// Why an export fails that never comes to an end.
+    pub(crate) fn given_up(attempts: i32) -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "given_up",
+            "It was tried too often",
+            format!("the process ended in the middle of it {attempts} times"),
+        )
+    }
+
+    /// The same with a hint.
+    pub(crate) fn with(mut self, hint: &str) -> Self {
+        self.detail = format!("{}; {hint}", self.detail);
+        self
+    }
+
+    /// Another try may succeed.
+    pub(crate) fn may_pass(&self) -> bool {
+        self.status == StatusCode::SERVICE_UNAVAILABLE
+    }
+
     pub(crate) fn no_user() -> Self {
         Self::new(
             StatusCode::NOT_FOUND,

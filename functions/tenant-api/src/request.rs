@@ -1,5 +1,6 @@
 //! What a caller may send, parsed once and strictly: a value of these types is safe to put into a statement.
 
+use crate::measure::Measures;
 use crate::problem::Problem;
 use crate::tables::Tables;
 use base64::Engine;
@@ -264,6 +265,8 @@ pub trait Operation: Asked + Send + Sync + 'static {
     /// Does it. May be called again after any failure, and at once with itself. Dropping the future closes its
     /// connections, which ends its locks.
     fn perform(&self, tables: &Tables) -> impl Future<Output = Result<Self::Answer, Problem>> + Send;
+    /// Counts what was done.
+    fn count(_: &Self::Answer, _: &Measures) {}
 }
 
 fn place(

@@ -46,6 +46,11 @@ pub fn migrations_that_ran() -> Vec<Migration> {
     listed(|_| false)
 }
 
+/// How many of them this call ran.
+pub fn applied(migrations: &[Migration]) -> u64 {
+    migrations.iter().map(|migration| u64::from(migration.applied)).sum()
+}
+
 fn listed(applied: impl Fn(i64) -> bool) -> Vec<Migration> {
     migrator()
         .iter()

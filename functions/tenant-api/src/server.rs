@@ -1,7 +1,9 @@
 //! The process: its settings, its routes, its logs.
 
 use crate::auth::{self, InternalSecrets};
+use crate::exports::{self, ExportSettings, Exports, Storage, Worker};
 use crate::license::{self, Licenses};
+use crate::measure::{self, Measures};
 use crate::problem::Problem;
 use crate::ready::{self, Readiness, in_folder};
 use crate::request::{self, Operation};
@@ -15,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use shared::license::PublicKeys;
+use shared::model::TenantId;
 use shared::secret::SecretRef;
 use std::future::Future;
 use std::io::IsTerminal;
@@ -23,6 +26,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 /// Largest body accepted, in bytes; a real one is under 2 KB.
@@ -42,6 +46,10 @@ pub struct Config {
     pub tables: Tables,
     /// When it can serve.
     pub readiness: Readiness,
+    /// Its background jobs; none where there are none.
+    pub exports: Option<ExportSettings>,
+    /// Where it counts what it does.
+    pub measures: Measures,
 }
 
 impl Config {
@@ -52,15 +60,31 @@ impl Config {
             licenses: Licenses::default(),
             tables: Tables::default(),
             readiness: Readiness::at_once(),
+            exports: None,
+            measures: Measures::default(),
         }
     }
 }
 
 /// What the routes reach.
 #[derive(Clone)]
-struct App {
+pub(crate) struct App {
     licenses: Licenses,
     tables: Tables,
+    exports: Exports,
+    pub(crate) measures: Measures,
+}
+
+impl FromRef<App> for Exports {
+    fn from_ref(app: &App) -> Self {
+        app.exports.clone()
+    }
+}
+
+impl FromRef<App> for Measures {
+    fn from_ref(app: &App) -> Self {
+        app.measures.clone()
+    }
 }
 
 impl FromRef<App> for Licenses {
@@ -82,7 +106,9 @@ impl FromRef<App> for Tables {
 /// `DATABASE_CREDENTIALS_DIR` (where the login to the one tenant's database appears: not ready before), `LISTEN`
 /// (`127.0.0.1:8090`), `LICENSE_PUBLIC_KEYS` (`id=BASE64,id=BASE64`; without it no licence is accepted), `LICENSE_DIR` (where
 /// licences outlast the process; without it they are told again), `TENANT_ID` (the one tenant that this instance serves),
-/// `RUST_LOG` (`info`). A bad one is named in one line on standard error, with exit code 1.
+/// `QUEUE_PREFIX`, `STORAGE_DIR`, and `JOBS_AMQP_URL` or `JOBS_CREDENTIALS_DIR` with a file `AMQP_URL` (background jobs: their
+/// queues, their files, their broker; without them there are none), `STORAGE_PREFIX` (below the folder; of a pinned instance
+/// its tenant's id), `RUST_LOG` (`info`). A bad one is named in one line on standard error, with exit code 1.
 ///
 /// The login to tenants' tables: with `TENANT_ID`, `DATABASE_URL`, or else what `DATABASE_CREDENTIALS_DIR` holds, as the tenant's
 /// own role; without, `POOL_DATABASE_URL`, as a role with `NOINHERIT` and no rights, which `initialize` makes a member of each
@@ -129,6 +155,7 @@ fn start() -> Result<(), String> {
         None => named("POOL_DATABASE_URL"),
     };
     let tables = Tables::new(login, pinned, set("STAND_IN").as_deref() == Some("true"));
+    let exports = exports(pinned)?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("cannot start: {error}"))?;
     runtime.block_on(async {
         let listener = TcpListener::bind(&listen)
@@ -143,10 +170,26 @@ fn start() -> Result<(), String> {
             }
         };
         tracing::info!(listen, "tenant-api is ready");
-        serve(listener, Config { secrets, licenses, tables, readiness }, stop)
+        let measures = Measures::default();
+        serve(listener, Config { secrets, licenses, tables, readiness, exports, measures }, stop)
             .await
             .map_err(|error| format!("stopped: {error}"))
     })
+}
+
+/// The settings of background jobs, if they are all there.
+fn exports(pinned: Option<TenantId>) -> Result<Option<ExportSettings>, String> {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let login = set("JOBS_AMQP_URL").map(|_| SecretRef::Env("JOBS_AMQP_URL".to_owned())).or_else(|| {
+        let folder = PathBuf::from(set("JOBS_CREDENTIALS_DIR")?);
+        Some(SecretRef::File(folder.join("AMQP_URL").display().to_string()))
+    });
+    let (Some(queue_prefix), Some(login), Some(folder)) = (set("QUEUE_PREFIX"), login, set("STORAGE_DIR"))
+    else {
+        return Ok(None);
+    };
+    let storage = Storage::new(folder.into(), set("STORAGE_PREFIX"), pinned)?;
+    Ok(Some(ExportSettings::new(queue_prefix, login, storage)))
 }
 
 /// Lines for people on a terminal, JSON for everything else.
@@ -160,13 +203,29 @@ fn log_to_stdout() {
     }
 }
 
-/// Serves on `listener` until `stop` resolves; calls under way are finished first.
+/// Serves on `listener`, and does background jobs, until `stop` resolves; calls under way are finished first.
 pub async fn serve(
     listener: TcpListener,
     config: Config,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    axum::serve(listener, router(&config)).with_graceful_shutdown(stop).await
+    let ended = CancellationToken::new();
+    let jobs = config.exports.clone().map(|settings| {
+        let worker = Worker::new(settings, config.tables.clone(), config.measures.clone());
+        tokio::spawn(worker.run(ended.clone()))
+    });
+    let end = ended.clone();
+    let stop = async move {
+        stop.await;
+        end.cancel();
+    };
+    let served = axum::serve(listener, router(&config)).with_graceful_shutdown(stop).await;
+    ended.cancel();
+    if let Some(jobs) = jobs {
+        // It has ended, or panicked, which the log says.
+        drop(jobs.await);
+    }
+    served
 }
 
 /// All routes. A caller that hangs up drops the handler, and with it its database connections and locks.
@@ -180,6 +239,9 @@ pub fn router(config: &Config) -> Router {
         .route("/internal/users/bootstrap", post(users::bootstrap))
         .route("/internal/users/invite", post(users::invite))
         .route("/internal/users/remove", post(users::remove))
+        .route("/internal/exports", post(exports::ask))
+        .route("/internal/exports/{tenant}/{id}", get(exports::read))
+        .route("/internal/exports/{tenant}/{id}/content", get(exports::content))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .route_layer(middleware::from_fn_with_state(config.secrets.clone(), auth::require));
     let public = Router::new()
@@ -187,16 +249,27 @@ pub fn router(config: &Config) -> Router {
         .layer(DefaultBodyLimit::max(PUBLIC_BODY_LIMIT));
     Router::new()
         .route("/healthz", get(|| async { "ok" }))
+        .route("/metrics", get(measure::metrics))
         .merge(Router::new().route("/readyz", get(ready::ready)).with_state(config.readiness.clone()))
         .merge(internal)
         .merge(public)
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .fallback(|uri: Uri| async move { Problem::not_found(uri.path()) })
-        .with_state(App { licenses: config.licenses.clone(), tables: config.tables.clone() })
+        .layer(middleware::from_fn_with_state(config.measures.clone(), measure::around))
+        .with_state(App {
+            exports: Exports::new(config.exports.as_ref(), config.tables.clone(), config.licenses.clone()),
+            licenses: config.licenses.clone(),
+            tables: config.tables.clone(),
+            measures: config.measures.clone(),
+        })
 }
 
 /// One internal call: parse, do, log how it went, answer.
-async fn call<O: Operation>(State(tables): State<Tables>, body: Result<Bytes, BytesRejection>) -> Response {
+async fn call<O: Operation>(
+    State(tables): State<Tables>,
+    State(measures): State<Measures>,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
     let parsed = body
         .map_err(|rejection| Problem::invalid("", rejection.body_text()))
         .and_then(|body| request::parse::<O>(&body));
@@ -208,11 +281,15 @@ async fn call<O: Operation>(State(tables): State<Tables>, body: Result<Bytes, By
         }
     };
     let begun = Instant::now();
-    let outcome = asked.perform(&tables).await.map_err(|problem| problem.without(&asked.secrets()));
+    let outcome = match tables.serves(TenantId(asked.tenant())) {
+        Ok(()) => asked.perform(&tables).await.map_err(|problem| problem.without(&asked.secrets())),
+        Err(problem) => Err(problem),
+    };
     let elapsed = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     let (tenant, run) = (asked.tenant(), asked.run().map(tracing::field::display));
     match outcome {
         Ok(answer) => {
+            O::count(&answer, &measures);
             tracing::info!(operation = O::NAME, tenant.id = %tenant, run.id = run, duration.ms = elapsed, "done");
             (StatusCode::OK, Json(answer)).into_response()
         }

@@ -53,6 +53,19 @@ impl Tables {
         Self(Arc::new(Inner { url, pinned, stand_in, login: OnceCell::new() }))
     }
 
+    /// The one tenant that is served, if it is one.
+    pub fn pinned(&self) -> Option<TenantId> {
+        self.0.pinned
+    }
+
+    /// Refuses another tenant than the one that is served, whatever is asked for it.
+    pub fn serves(&self, tenant: TenantId) -> Result<(), Problem> {
+        match self.0.pinned {
+            Some(own) if own != tenant => Err(Problem::other_tenant(tenant)),
+            _ => Ok(()),
+        }
+    }
+
     async fn login(&self) -> Result<&(PgConnectOptions, PgPool), Problem> {
         self.0
             .login
@@ -104,7 +117,12 @@ fn options(url: &Secret) -> Option<PgConnectOptions> {
     Some(
         options
             .application_name("tenant-api")
-            .options([("lock_timeout", "10s"), ("statement_timeout", "30s")])
+            .options([
+                ("lock_timeout", "10s"),
+                ("statement_timeout", "30s"),
+                // A session whose process died lets its locks go, even in the middle of a statement.
+                ("client_connection_check_interval", "1s"),
+            ])
             .disable_statement_logging(),
     )
 }

@@ -83,7 +83,7 @@ struct User {
 
 /// `POST /internal/users/bootstrap`.
 pub async fn bootstrap(State(tables): State<Tables>, body: Result<Bytes, BytesRejection>) -> Response {
-    answer("bootstrap user", body, async |asked: &Bootstrap| {
+    answer("bootstrap user", &tables, body, async |asked: &Bootstrap| {
         let mut acting = acting(&tables, asked.tenant_id).await?;
         // By either index: the address is there, or another one is the administrator.
         sqlx::query(
@@ -114,7 +114,7 @@ pub async fn bootstrap(State(tables): State<Tables>, body: Result<Bytes, BytesRe
 
 /// `POST /internal/users/invite`.
 pub async fn invite(State(tables): State<Tables>, body: Result<Bytes, BytesRejection>) -> Response {
-    answer("invite user", body, async |asked: &Invite| {
+    answer("invite user", &tables, body, async |asked: &Invite| {
         let mut acting = acting(&tables, asked.tenant_id).await?;
         // Locked: of two invitations at once, the second finds the first.
         let user: Option<(Uuid, bool)> = sqlx::query_as(
@@ -175,7 +175,7 @@ pub async fn invite(State(tables): State<Tables>, body: Result<Bytes, BytesRejec
 
 /// `POST /internal/users/remove`.
 pub async fn remove(State(tables): State<Tables>, body: Result<Bytes, BytesRejection>) -> Response {
-    answer("remove user", body, async |asked: &Remove| {
+    answer("remove user", &tables, body, async |asked: &Remove| {
         // Without tables there is nobody in them, and where this instance may not act it has made nobody.
         let mut acting = match tables.act(asked.tenant_id).await {
             Ok(Some(acting)) => acting,
@@ -243,6 +243,7 @@ impl OfTenant for Remove {
 /// Parses, does, logs how it went, answers. Addresses and hashes are in no log.
 async fn answer<T: DeserializeOwned + OfTenant>(
     operation: &'static str,
+    tables: &Tables,
     body: Result<Bytes, BytesRejection>,
     work: impl AsyncFnOnce(&T) -> Result<Value, Problem>,
 ) -> Response {
@@ -257,7 +258,11 @@ async fn answer<T: DeserializeOwned + OfTenant>(
         }
     };
     let tenant = asked.tenant();
-    match work(&asked).await {
+    let outcome = match tables.serves(tenant) {
+        Ok(()) => work(&asked).await,
+        Err(problem) => Err(problem),
+    };
+    match outcome {
         Ok(value) => {
             tracing::info!(operation, tenant.id = %tenant, "done");
             Json(value).into_response()

@@ -158,7 +158,12 @@ async fn a_suspended_tenants_licence_grants_nothing_until_a_newer_one_does() {
 async fn a_pinned_instance_takes_its_own_tenants_only() {
     let (key, own, other) = (key("s1", 1), TenantId::generate(), TenantId::generate());
     let instance = Instance::start(public(&[&key]), Some(own), None).await;
-    instance.refuses(other, &issue(&key, other, 0).text, "license_foreign").await;
+    let (status, answer) = instance.tell(other, &issue(&key, other, 0).text).await;
+    assert_eq!((status, &answer["code"]), (403, &json!("tenant_not_served")), "{answer}");
+    let ask = instance.http.get(format!("{}/internal/license/{other}", instance.url));
+    let answer = ask.header("x-internal-secret", SECRET).send().await.unwrap();
+    assert_eq!(answer.status(), 403);
+    assert_eq!(answer.json::<Value>().await.unwrap()["code"], "tenant_not_served");
     instance.refuses(own, &issue(&key, other, 0).text, "license_foreign").await;
     instance.takes(&issue(&key, own, 0)).await;
 }

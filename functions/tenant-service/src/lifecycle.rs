@@ -6,11 +6,10 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
 use shared::decide::deployment::{Characteristics, determine_deployment_type};
-use shared::model::{Change, DeploymentType, RunId, TenantId, TenantStatus, Tier, UnknownName};
+use shared::model::{Change, DeploymentType, TenantId, TenantStatus, Tier, UnknownName};
 use shared::platform::Platform;
-use shared::store::{ChangeError, Changing, StoreError, TenantRow};
+use shared::store::{ChangeError, Changing, Operated, StoreError, TenantRow};
 
 use crate::app::App;
 use crate::auth::Actor;
@@ -18,7 +17,7 @@ use crate::body;
 use crate::fields::Fields;
 use crate::problem::Problem;
 use crate::tenants::Known;
-use crate::tenants::view::{Links, TenantView, location};
+use crate::tenants::view::{TenantView, accepted, location};
 
 /// `PATCH /api/v1/tenants/{id}`: another tier. Answers with the run that makes it, a second call with the same run, and
 /// with the tenant once it is so.
@@ -59,16 +58,6 @@ pub async fn become_so(
     begin(&app, tenant, Change { status: Some(status), ..Change::default() }, &actor).await
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Accepted {
-    tenant_id: TenantId,
-    run_id: RunId,
-    seq: i64,
-    pending: bool,
-    links: Links,
-}
-
 /// Begins a change and answers with its run, or with the tenant that is so already.
 pub async fn begin(app: &App, tenant: TenantId, change: Change, actor: &Actor) -> Result<Response, Problem> {
     let begun = app.store.change(tenant, &change, &actor.0).await;
@@ -82,8 +71,7 @@ pub async fn begin(app: &App, tenant: TenantId, change: Change, actor: &Actor) -
     };
     tracing::info!(tenant.id = %tenant, run.id = %run_id, seq, ?change, actor = &*actor.0, "change asked");
     app.announce().await;
-    let answer = Accepted { tenant_id: tenant, run_id, seq, pending: false, links: Links::of(tenant.0) };
-    Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
+    Ok(accepted(tenant, &Operated { run_id, seq, pending: false, delete_at: None }))
 }
 
 /// Why the tenant's deployment is still the right one in another tier. Fails where it is not: a tenant is not moved.

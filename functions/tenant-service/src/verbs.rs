@@ -1,14 +1,13 @@
 //! The operators' verbs, and `DELETE`.
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use axum::response::Response;
 use shared::decide::verbs::{Request, Verb};
-use shared::model::{RunId, TenantId};
+use shared::model::TenantId;
+use shared::platform::Seconds;
 use shared::store::{Asked, OperateError, Operated};
 
 use crate::app::App;
@@ -18,7 +17,7 @@ use crate::fields::Fields;
 use crate::params::{Params, RawQuery};
 use crate::problem::Problem;
 use crate::tenants::Known;
-use crate::tenants::view::{Links, location};
+use crate::tenants::view::{accepted, location};
 
 /// The longest reason, in characters.
 const REASON: usize = 500;
@@ -45,10 +44,11 @@ pub async fn ask(
         return Err(Problem::invalid_fields(errors));
     }
     let request = Request { verb, actor: actor.0.to_string(), reason };
-    operate(&app, tenant, Asked { request, seq, force }).await
+    operate(&app, tenant, Asked { request, seq, force, retention: Seconds::default() }).await
 }
 
-/// `DELETE /api/v1/tenants/{id}`: takes the tenant out. While that is under way a second call is answered as the first.
+/// `DELETE /api/v1/tenants/{id}`: takes the tenant out; one that was in use is suspended, and taken out when the platform's
+/// retention is over, or at once with `immediately=true`. While that is under way a second call is answered as the first.
 pub async fn delete(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -61,30 +61,22 @@ pub async fn delete(
     if reason.as_ref().is_some_and(|reason| reason.chars().count() > REASON) {
         params.error("reason", "too_long", format!("must have at most {REASON} characters"));
     }
+    let immediately = params.parsed::<bool>("immediately", "true or false").unwrap_or(false);
     params.finish()?;
+    let retention = if immediately { Seconds::default() } else { app.platform.lifecycle.retention };
     let reason = reason.filter(|reason| !reason.is_empty());
     let request = Request { verb: Verb::Delete, actor: actor.0.to_string(), reason };
-    operate(&app, tenant, Asked { request, seq, force: false }).await
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Accepted {
-    tenant_id: TenantId,
-    run_id: RunId,
-    seq: i64,
-    pending: bool,
-    links: Links,
+    operate(&app, tenant, Asked { request, seq, force: false, retention }).await
 }
 
 async fn operate(app: &App, tenant: TenantId, asked: Asked) -> Result<Response, Problem> {
     let verb = asked.request.verb;
     let done = app.store.operate(tenant, &asked, &app.platform.engine).await;
-    let Operated { run_id, seq, pending } = done.map_err(|error| refusal(error, tenant))?;
+    let operated = done.map_err(|error| refusal(error, tenant))?;
+    let Operated { run_id, seq, pending, .. } = operated;
     tracing::info!(tenant.id = %tenant, run.id = %run_id, seq, %verb, pending, actor = asked.request.actor, "asked");
     app.announce().await;
-    let answer = Accepted { tenant_id: tenant, run_id, seq, pending, links: Links::of(tenant.0) };
-    Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
+    Ok(accepted(tenant, &operated))
 }
 
 fn refusal(error: OperateError, tenant: TenantId) -> Problem {

@@ -81,7 +81,8 @@ class CertManager(Part):
                     # Else cert-manager waits a minute per challenge for caches that are not there. The two names of a
                     # certificate are proven one after the other under one name, which the resolver remembers for 1 s.
                     "waitInsteadOfSelfCheck": "2s",
-                    "dns01": {"rfc2136": {
+                    # The challenge of a tenant's own domain stands in the tenant's zone.
+                    "dns01": {"cnameStrategy": "Follow", "rfc2136": {
                         "nameserver": values["DNS_ADDR"], "tsigKeyName": TSIG_KEY, "tsigAlgorithm": "HMACSHA256",
                         "tsigSecretSecretRef": {"name": TSIG_KEY, "key": "secret"}}},
                 }],

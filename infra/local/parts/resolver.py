@@ -1,4 +1,5 @@
-"""The resolver: BIND's named, which finds every name under matih.ai by the parent's real referral and nothing else.
+"""The resolver: BIND's named, which finds every name under matih.ai by the parent's real referral, tenants' own domains under
+`example` at the parent too, and nothing else.
 
 A referral carries no port, and most resolvers then ask port 53, which takes root and a free port 53. named asks on the
 port that it is told to use for everything.
@@ -64,6 +65,7 @@ logging {{
 }};
 zone "." {{ type primary; file "root.zone"; }};
 zone "{ZONE}" {{ type static-stub; server-addresses {{ {PARENT}; }}; }};
+zone "example" {{ type static-stub; server-addresses {{ {PARENT}; }}; }};
 """)
 
     def command(self):

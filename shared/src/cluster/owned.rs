@@ -1,8 +1,9 @@
 //! Whose an object is.
 
-use kube::core::ObjectMeta;
+use kube::api::ListParams;
+use kube::core::{ObjectMeta, Resource};
 
-use super::client::find;
+use super::client::{call, find};
 use super::{Cluster, Target};
 use crate::model::{RunId, TenantId};
 use crate::phase::{Error, Owner, Result};
@@ -71,6 +72,19 @@ impl Owned {
     pub async fn creator(&self, target: &Target) -> Result<Option<RunId>> {
         let found = self.metadata(target).await?;
         Ok(found.filter(|found| self.is_ours(found)).and_then(|found| self.created_by(&found)))
+    }
+
+    /// The owner's objects of a kind whose names begin with `prefix`; none where there is no such namespace.
+    pub async fn named<K>(&self, namespace: &str, prefix: &str) -> Result<Vec<ObjectMeta>>
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        let target = Target::of::<K>(Some(namespace), "");
+        let ours = ListParams::default().labels(&self.keys.selector(self.owner.tenant_id));
+        let doing = format!("list {}s in {namespace}", target.kind);
+        let found = call(&doing, target.metadata_api(self.cluster.client.clone()).list(&ours)).await?;
+        let metadata = found.items.into_iter().map(|object| object.metadata);
+        Ok(metadata.filter(|it| it.name.as_deref().is_some_and(|name| name.starts_with(prefix))).collect())
     }
 
     pub(super) async fn metadata(&self, target: &Target) -> Result<Option<ObjectMeta>> {

@@ -23,7 +23,12 @@ pub fn plan(change: &Change, now: &Now, held: &[PhaseName]) -> Option<Vec<PhaseN
     let tier = change.tier.filter(|tier| now.unsure || *tier != now.tier);
     let status = change.status.filter(|status| now.unsure || *status != now.status);
     let container = change.container.as_ref().filter(|container| now.unsure || **container != now.container);
-    if tier.is_none() && status.is_none() && container.is_none() {
+    if tier.is_none()
+        && status.is_none()
+        && container.is_none()
+        && !change.renews_license
+        && change.domains.is_none()
+    {
         return None;
     }
     let concerned = |phase: &&PhaseName| {
@@ -32,10 +37,15 @@ pub fn plan(change: &Change, now: &Now, held: &[PhaseName]) -> Option<Vec<PhaseN
                 Reads::Tier => tier.is_some(),
                 Reads::Suspension => status.is_some(),
                 Reads::Container => container.is_some(),
+                Reads::License => change.renews_license,
+                Reads::Domains => change.domains.is_some(),
             })
         })
     };
     let mut list: Vec<PhaseName> = held.iter().filter(concerned).cloned().collect();
+    if change.domains.as_ref().is_some_and(|domains| !domains.is_empty()) {
+        list.extend(phases::later(Reads::Domains).filter(|phase| !held.contains(phase)));
+    }
     let less = tier.is_some_and(|tier| tier < now.tier) || status == Some(TenantStatus::Suspended);
     if less {
         list.reverse();
@@ -46,7 +56,7 @@ pub fn plan(change: &Change, now: &Now, held: &[PhaseName]) -> Option<Vec<PhaseN
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::DeploymentType;
+    use crate::model::{DeploymentType, OwnDomain};
 
     fn names(change: &Change, now: &Now) -> Option<Vec<String>> {
         let held = phases::plan(DeploymentType::ContainerPerTenant);
@@ -70,6 +80,25 @@ mod tests {
         assert_eq!(names(&to(Tier::Free), &now(Tier::Free, TenantStatus::Active)), None);
         let unsure = Now { unsure: true, ..now(Tier::Free, TenantStatus::Active) };
         assert_eq!(names(&to(Tier::Free), &unsure), Some(up), "made so once more");
+    }
+
+    #[test]
+    fn domains_are_served_by_a_phase_that_comes_with_the_first() {
+        let domains = |count| Change {
+            domains: Some(
+                (1..=count).map(|n| OwnDomain { number: n, domain: format!("{n}.example") }).collect(),
+            ),
+            ..Change::default()
+        };
+        let now = now(Tier::Free, TenantStatus::Active);
+        assert_eq!(names(&domains(2), &now), Some(vec!["SERVE_DOMAINS".to_owned()]));
+        assert_eq!(names(&domains(0), &now), Some(Vec::new()), "none was served");
+        let mut held = phases::plan(DeploymentType::ContainerPerTenant);
+        held.push(PhaseName::new("SERVE_DOMAINS"));
+        let gone = plan(&domains(0), &now, &held).unwrap();
+        assert_eq!(gone, [PhaseName::new("SERVE_DOMAINS")], "once, and to be taken away");
+        let tier = Change { tier: Some(Tier::Professional), ..Change::default() };
+        assert!(!plan(&tier, &now, &held).unwrap().contains(&PhaseName::new("SERVE_DOMAINS")));
     }
 
     #[test]

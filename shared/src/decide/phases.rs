@@ -28,6 +28,10 @@ pub enum Reads {
     Suspension,
     /// What was chosen for its own tenant-api.
     Container,
+    /// When its licence ends.
+    License,
+    /// Its verified domains.
+    Domains,
 }
 
 const fn phase(
@@ -47,12 +51,15 @@ const PODS: &[Reads] = &[Reads::Tier, Reads::Suspension];
 /// Of the phase that brings the tenant's own tenant-api.
 const TENANT_API: &[Reads] = &[Reads::Tier, Reads::Suspension, Reads::Container];
 
+/// Of the phase that issues the licence.
+const LICENSE: &[Reads] = &[Reads::Tier, Reads::Suspension, Reads::License];
+
 /// Every phase, in the order of a `container_per_tenant` run.
 pub static PHASES: [PhaseFacts; 13] = [
     // The database's undo needs nothing of the namespace, but everything else lives in it.
     phase("CREATE_NAMESPACE", (5, 30), false, true, &["cluster"], &[Reads::Tier]),
     phase("PROVISION_DEPLOYMENT", (5, 60), false, false, &["cluster", "job-broker"], TENANT_API),
-    phase("ISSUE_LICENSE", (1, 5), false, false, &[], &[Reads::Tier, Reads::Suspension]),
+    phase("ISSUE_LICENSE", (1, 5), false, false, &[], LICENSE),
     phase("SETUP_DATABASE", (30, 120), false, true, &["cluster", "tenant-api"], &[Reads::Tier]),
     phase("CREATE_BOOTSTRAP_USER", (1, 5), false, false, &["tenant-api"], &[]),
     phase("DEPLOY_CORE_SERVICES", (60, 300), false, false, &["cluster", "chart-repository"], PODS),
@@ -67,6 +74,11 @@ pub static PHASES: [PhaseFacts; 13] = [
     phase("DEPLOY_MONITORING", (30, 60), true, false, &["cluster", "chart-repository"], PODS),
     phase("SETUP_OBSERVABILITY", (10, 30), true, false, &["cluster", "chart-repository"], PODS),
 ];
+
+/// Phases that only a change has: what they make follows from something that comes while the tenant lives.
+static LATER: [PhaseFacts; 1] =
+    // Its undo takes the challenges' records out of the zone.
+    [phase("SERVE_DOMAINS", (1, 5), false, true, &["cluster", "cert-manager"], &[Reads::Domains])];
 
 /// Those of a tenant of the pooled instance: what touches no cluster.
 const SHARED: [&str; 3] = ["ISSUE_LICENSE", "SETUP_DATABASE", "CREATE_BOOTSTRAP_USER"];
@@ -83,9 +95,14 @@ pub fn plan(deployment: DeploymentType) -> Vec<PhaseName> {
     }
 }
 
+/// The phases that serve what follows from `reads`, of those that a tenant gets later.
+pub fn later(reads: Reads) -> impl Iterator<Item = PhaseName> {
+    LATER.iter().filter(move |phase| phase.reads.contains(&reads)).map(|phase| phase.name.clone())
+}
+
 /// What is known of a phase; nothing for one that this version does not know (a run frozen by another version).
 pub fn facts(name: &PhaseName) -> Option<&'static PhaseFacts> {
-    PHASES.iter().find(|phase| &phase.name == name)
+    PHASES.iter().chain(&LATER).find(|phase| &phase.name == name)
 }
 
 #[cfg(test)]

@@ -16,6 +16,16 @@ pub struct Container {
     pub size: Option<String>,
 }
 
+/// A verified domain of the tenant's own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OwnDomain {
+    /// Its own among the tenant's, for ever.
+    pub number: i32,
+    /// In ASCII and lower case.
+    pub domain: String,
+}
+
 /// What is to be so after a change; what is left out stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -32,6 +42,12 @@ pub struct Change {
     /// Another image or size of the tenant's own tenant-api; both as they are to be then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<Container>,
+    /// Its licence is issued anew if it ends soon.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub renews_license: bool,
+    /// The verified domains that are to be served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domains: Option<Vec<OwnDomain>>,
 }
 
 impl Change {
@@ -45,6 +61,9 @@ impl Change {
         }
         if let Some(container) = &self.container {
             tenant.container = container.clone();
+        }
+        if let Some(domains) = &self.domains {
+            tenant.domains.clone_from(domains);
         }
     }
 }

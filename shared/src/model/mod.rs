@@ -5,7 +5,7 @@ mod ids;
 mod names;
 mod tenant;
 
-pub use change::{Change, Container};
+pub use change::{Change, Container, OwnDomain};
 pub use ids::{ClaimId, RunId, TenantId};
 pub use names::{InvalidSlug, Namespace, PhaseName, Slug};
 pub(crate) use tenant::names;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Container, Slug, TenantId};
+use super::{Container, OwnDomain, Slug, TenantId};
 use crate::secret::SecretRef;
 
 /// A text that names no member of a closed list.
@@ -139,6 +139,9 @@ pub struct Tenant {
     /// What was chosen for its own tenant-api.
     #[serde(default)]
     pub container: Container,
+    /// Its own domains that are to be served; known to the change that serves them only.
+    #[serde(default)]
+    pub domains: Vec<OwnDomain>,
     /// Who asked for it (the token's name).
     pub created_by: String,
     /// When it was asked for.

@@ -266,6 +266,7 @@ mod tests {
             alerting: crate::model::Alerting::default(),
             suspended: false,
             container: crate::model::Container::default(),
+            domains: Vec::new(),
             created_by: "admin@matih.ai".into(),
             created_at: "2026-02-12T10:00:00Z".parse().unwrap(),
         }

@@ -20,6 +20,8 @@ pub struct License {
     pub seal_with: String,
     /// How long a licence holds, in seconds.
     pub validity: Seconds,
+    /// How long before its end a licence is issued anew, in seconds; less than `validity`.
+    pub renew_before: Seconds,
     /// How often a tenant-api may refuse a licence for good before the notice is set aside.
     pub refusals: i32,
     /// Ed25519 keys by id. One whose licences are still to be accepted stays.
@@ -51,6 +53,8 @@ impl Default for License {
             sign_with: String::new(),
             seal_with: String::new(),
             validity: Seconds(365.0 * 24.0 * 3600.0),
+            // A month, in which somebody notices that it does not work.
+            renew_before: Seconds(30.0 * 24.0 * 3600.0),
             refusals: 5,
             signing_keys: BTreeMap::new(),
             key_encryption_keys: BTreeMap::new(),
@@ -90,6 +94,11 @@ impl License {
                 "validity".into(),
                 format!("is {} and must be 1 second to 10 years, in seconds", self.validity.0),
             ));
+        }
+        if !(self.renew_before.0 >= 0.0 && self.renew_before.0 < self.validity.0) {
+            let why =
+                format!("is {} and must be 0 to less than license.validity, in seconds", self.renew_before.0);
+            return Err(("renew_before".into(), why));
         }
         if self.refusals < 1 {
             return Err(("refusals".into(), format!("is {} and must be at least 1", self.refusals)));
@@ -138,6 +147,7 @@ mod tests {
         assert_eq!(wrong(bad), "key_encryption_keys");
         assert_eq!(wrong(|license| license.validity = Seconds(0.0)), "validity");
         assert_eq!(wrong(|license| license.validity = Seconds(f64::INFINITY)), "validity");
+        assert_eq!(wrong(|license| license.renew_before = license.validity), "renew_before");
         assert_eq!(wrong(|license| license.refusals = 0), "refusals");
         assert_eq!(wrong(|license| license.delivery.in_flight = 0), "delivery.in_flight");
     }

@@ -8,6 +8,7 @@ mod ingress;
 mod invitations;
 mod jobs;
 mod license;
+mod lifecycle;
 mod monitoring;
 mod observability;
 mod region;
@@ -22,11 +23,12 @@ use serde::{Deserialize, Serialize};
 
 pub use certificates::{Certificates, IssuerKind};
 pub use dns::{AzureCredential, AzureDnsSettings, Dns, DnsProviderKind, PowerDnsSettings};
-pub use domains::Domains;
+pub use domains::{DomainChallenge, Domains};
 pub use ingress::{Controller, Ingress};
 pub use invitations::Invitations;
 pub use jobs::JobBroker;
 pub use license::{License, Limits};
+pub use lifecycle::Lifecycle;
 pub use monitoring::{Chart, ClusterMetrics, Mail, Monitoring};
 pub use observability::{Backend, Kept, Observability};
 pub use region::{Isolation, Region, RegionCluster, RegionDatabase};
@@ -128,6 +130,8 @@ pub struct Platform {
     pub mail: Letters,
     /// The tenants' licences.
     pub license: License,
+    /// What happens to tenants later, by itself.
+    pub lifecycle: Lifecycle,
     /// Invitations of the tenants' administrators.
     pub invitations: Invitations,
     /// The tenants' own tenant-api.
@@ -223,6 +227,7 @@ impl Default for Platform {
             domains: Domains::default(),
             mail: Letters::default(),
             license: License::default(),
+            lifecycle: Lifecycle::default(),
             invitations: Invitations::default(),
             tenant_api: OwnTenantApi::default(),
             cluster: None,
@@ -278,6 +283,7 @@ impl Platform {
         platform.events.check().map_err(|wrong| in_section("events", wrong))?;
         platform.mail.check().map_err(|wrong| in_section("mail", wrong))?;
         platform.license.check().map_err(|wrong| in_section("license", wrong))?;
+        platform.lifecycle.check().map_err(|wrong| in_section("lifecycle", wrong))?;
         platform.invitations.check().map_err(|wrong| in_section("invitations", wrong))?;
         platform.tenant_api.check().map_err(|wrong| in_section("tenant_api", wrong))?;
         Ok(platform)

@@ -21,6 +21,9 @@ pub struct OwnTenantApi {
     pub license_public_keys: String,
     /// Seconds until its process must be alive; and again, before the public is let to it, until it is ready.
     pub ready_within: Seconds,
+    /// Seconds that any region's tenant-api may take to make a tenant's database or to drop it; less than
+    /// `engine.step_timeout`, or the error says less.
+    pub answer_within: Seconds,
     /// Sizes by name.
     pub sizes: BTreeMap<String, InstanceSize>,
     /// The size of a tier's instances, one of `sizes`.
@@ -61,6 +64,8 @@ impl Default for OwnTenantApi {
             license_public_keys: String::new(),
             // As the charts' pods.
             ready_within: Seconds(600.0),
+            // "Database creation is delegated to the data plane": a 10-minute timeout.
+            answer_within: Seconds(600.0),
             sizes: BTreeMap::from([
                 // The reference's cap: memory 512m, cpu 0.5.
                 ("small".into(), size(("250m", "500m"), ("256Mi", "512Mi"))),
@@ -83,9 +88,10 @@ impl OwnTenantApi {
         if self.image.is_empty() {
             return Err(("image".into(), "is empty".into()));
         }
-        if !(self.ready_within.0.is_finite() && self.ready_within.0 > 0.0) {
-            let why = format!("is {} and must be a positive number of seconds", self.ready_within.0);
-            return Err(("ready_within".into(), why));
+        for (key, value) in [("ready_within", self.ready_within), ("answer_within", self.answer_within)] {
+            if !(value.0.is_finite() && value.0 > 0.0) {
+                return Err((key.into(), format!("is {} and must be a positive number of seconds", value.0)));
+            }
         }
         if let Some((name, size)) = self.sizes.iter().find(|(_, size)| size.replicas < 1) {
             let why = format!("is {} and must be at least 1", size.replicas);

@@ -67,7 +67,7 @@ impl Store {
     }
 }
 
-async fn begin(
+pub(super) async fn begin(
     connection: &mut PgConnection,
     tenant: TenantId,
     change: &Change,
@@ -117,6 +117,9 @@ async fn begin(
     .fetch_optional(&mut *connection)
     .await?;
     let now = changes::Now { status, tier, container: row.container.0, unsure: unsure == Some(true) };
+    if change.status == Some(TenantStatus::Active) {
+        super::upkeep::take_deletion_back(connection, tenant, actor).await?;
+    }
     let Some(phases) = changes::plan(change, &now, &held) else { return Ok(Changing::Already) };
     if phases.is_empty() {
         return Err(ChangeError::Unmade);

@@ -179,6 +179,7 @@ impl Store {
                 alerting: alerting(row.alerting)?,
                 suspended: row.suspended,
                 container: row.container.0,
+                domains: Vec::new(),
                 created_by: row.created_by,
                 created_at: row.created_at,
             },

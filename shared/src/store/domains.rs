@@ -5,12 +5,14 @@ use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
 
 use super::{Store, StoreError, StoreResult, create};
-use crate::model::TenantId;
+use crate::model::{OwnDomain, TenantId};
 use crate::platform::Domains;
 
 /// A tenant's domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DomainRow {
+    /// Its own among the tenant's, for ever.
+    pub number: i32,
     /// In ASCII and lower case.
     pub domain: String,
     /// The one that stands for the tenant.
@@ -52,7 +54,7 @@ impl Store {
         let mut connection = self.pool.get().await?;
         let rows = sqlx::query_as!(
             DomainRow,
-            r#"SELECT domain, is_primary, challenge, verified_at, created_at FROM tenant_domains
+            r#"SELECT number, domain, is_primary, challenge, verified_at, created_at FROM tenant_domains
                WHERE tenant_id = $1 ORDER BY NOT is_primary, created_at, domain"#,
             tenant.0
         )
@@ -99,8 +101,8 @@ impl Store {
         Ok(row)
     }
 
-    /// Writes that the domain was seen to be the tenant's; none when the tenant has not claimed it. A second call changes
-    /// nothing.
+    /// Writes that the domain was seen to be the tenant's, and that it is to be served; none when the tenant has not claimed
+    /// it. A second call asks for another attempt to serve it.
     pub async fn domain_verified(
         &self,
         tenant: TenantId,
@@ -122,6 +124,9 @@ impl Store {
             create::audit(&mut transaction, tenant, None, "DOMAIN_VERIFIED", actor, &detail).await?;
         }
         let row = one(&mut transaction, tenant, domain).await?;
+        if row.is_some() {
+            serve_anew(&mut transaction, tenant).await?;
+        }
         let committed = transaction.commit().await;
         connection.ended(committed)?;
         Ok(row)
@@ -139,6 +144,7 @@ impl Store {
         if given_up {
             let detail = json!({ "domain": domain });
             create::audit(&mut transaction, tenant, None, "DOMAIN_GIVEN_UP", actor, &detail).await?;
+            serve_anew(&mut transaction, tenant).await?;
         }
         let committed = transaction.commit().await;
         connection.ended(committed)?;
@@ -167,8 +173,9 @@ pub(super) async fn claim(
     .await?;
     // The index on the domain decides between two that claim it at once.
     let claimed = sqlx::query!(
-        r#"INSERT INTO tenant_domains (tenant_id, domain, is_primary)
-           VALUES ($1, $2, NOT EXISTS (SELECT FROM tenant_domains WHERE tenant_id = $1 AND is_primary))
+        r#"INSERT INTO tenant_domains (tenant_id, domain, number, is_primary)
+           VALUES ($1, $2, (SELECT COALESCE(max(number), 0) + 1 FROM tenant_domains WHERE tenant_id = $1),
+                   NOT EXISTS (SELECT FROM tenant_domains WHERE tenant_id = $1 AND is_primary))
            ON CONFLICT DO NOTHING"#,
         tenant.0,
         domain
@@ -184,6 +191,33 @@ pub(super) async fn claim(
     }
 }
 
+/// What is served is to be looked at again: once no run is under way, a change is begun. A tenant without an ingress of its
+/// own has nothing that could serve.
+async fn serve_anew(connection: &mut PgConnection, tenant: TenantId) -> StoreResult<()> {
+    sqlx::query!(
+        "UPDATE tenants SET domains_changed = true WHERE id = $1 AND deployment_strategy = 'container_per_tenant'",
+        tenant.0
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The verified domains of a tenant whose row is locked, which are about to be served.
+pub(super) async fn to_serve(connection: &mut PgConnection, tenant: TenantId) -> StoreResult<Vec<OwnDomain>> {
+    sqlx::query!("UPDATE tenants SET domains_changed = false WHERE id = $1", tenant.0)
+        .execute(&mut *connection)
+        .await?;
+    Ok(sqlx::query_as!(
+        OwnDomain,
+        r#"SELECT number, domain FROM tenant_domains
+           WHERE tenant_id = $1 AND verified_at IS NOT NULL ORDER BY number"#,
+        tenant.0
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
 async fn one(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -191,7 +225,7 @@ async fn one(
 ) -> StoreResult<Option<DomainRow>> {
     Ok(sqlx::query_as!(
         DomainRow,
-        r#"SELECT domain, is_primary, challenge, verified_at, created_at FROM tenant_domains
+        r#"SELECT number, domain, is_primary, challenge, verified_at, created_at FROM tenant_domains
            WHERE tenant_id = $1 AND domain = $2"#,
         tenant.0,
         domain

@@ -18,6 +18,7 @@ mod read;
 mod regions;
 mod sweep;
 mod transition;
+mod upkeep;
 
 use sqlx::postgres::PgConnectOptions;
 
@@ -35,6 +36,7 @@ pub use read::{AuditRow, PhaseRow, RunRow, StatusRow, TenantFilter, TenantRow, T
 pub use regions::{NotChanged, RegionRow};
 pub use sweep::Swept;
 pub use transition::{Applied, Cause, Left};
+pub use upkeep::{Begun, Duty};
 
 /// The channel on which a committed change that a dispatcher should look at is announced. A hint: nothing depends on it.
 pub const CHANNEL: &str = "tenantry_runs";

@@ -1,20 +1,21 @@
 //! Operators' verbs, and taking a step from a worker whose lease has run out.
 
+use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 use sqlx::{Connection as _, PgConnection};
 
 use super::claim::seconds;
 use super::create::{audit, insert_deprovisioning, insert_provisioning};
 use super::transition::{Cause, Left, write_in};
-use super::{Hold, Store, StoreError, StoreResult};
-use crate::decide::machine::{self, Direction, Event, INVENTORY};
+use super::{ChangeError, Changing, Hold, Store, StoreError, StoreResult};
+use crate::decide::machine::{self, Direction, Event, INVENTORY, RunKind};
 use crate::decide::verbs::{self, Effect, Request, Situation, Verb};
 use crate::decide::{phases, phases::PhaseFacts};
 use crate::model::{
     Change, ClaimId, Container, DeploymentType, PhaseName, RunId, Tenant, TenantId, TenantStatus,
 };
 use crate::phase::ErrorRecord;
-use crate::platform::Engine;
+use crate::platform::{Engine, Seconds};
 
 /// A run with its row locked.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ pub struct Operated {
     pub seq: i64,
     /// Recorded with the run and not yet in effect, since a worker is at it.
     pub pending: bool,
+    /// When the tenant is taken out, for a `DELETE` of one that was in use.
+    pub delete_at: Option<DateTime<Utc>>,
 }
 
 /// Why a verb was refused. Nothing is written then.
@@ -99,6 +102,8 @@ pub struct Asked {
     pub seq: Option<i64>,
     /// Skip an undo that guards another.
     pub force: bool,
+    /// How long a tenant that was in use is kept after a `DELETE`.
+    pub retention: Seconds,
 }
 
 impl Store {
@@ -187,6 +192,18 @@ async fn on_run(
 ) -> Result<Operated, OperateError> {
     let verb = asked.request.verb;
     let run = &view.run;
+    if verb == Verb::Delete && run.kind == RunKind::Change && asked.retention.0 > 0.0 {
+        // The tenant is in use. What is under way goes on; then it is suspended.
+        let (hold, tenant) = (view.hold, view.tenant.id);
+        let delete_at =
+            super::upkeep::schedule_deletion(connection, tenant, Some(hold.run_id), asked).await?;
+        return Ok(Operated {
+            run_id: hold.run_id,
+            seq: hold.seq,
+            pending: true,
+            delete_at: Some(delete_at),
+        });
+    }
     let situation = Situation::of(view.tenant_status, Some((run.kind, run.direction, run.status)));
     if let Some(given) = asked.seq
         && given != view.hold.seq
@@ -196,7 +213,7 @@ async fn on_run(
     match verbs::effect(verb, situation) {
         Some(Effect::Record) => {}
         Some(Effect::Already) => {
-            return Ok(Operated { run_id: view.hold.run_id, seq: view.hold.seq, pending: false });
+            return Ok(at(&view, view.hold.seq, false));
         }
         _ => return Err(OperateError::Invalid { verb, situation }),
     }
@@ -224,12 +241,16 @@ async fn on_run(
             &detail,
         )
         .await?;
-        return Ok(Operated { run_id: view.hold.run_id, seq: view.hold.seq, pending: true });
+        return Ok(at(&view, view.hold.seq, true));
     }
     let mut view = if view.hold.claim.is_some() { lose(connection, view, engine).await? } else { view };
     view.run.request = Some(asked.request.clone());
     let seq = transition(connection, &view, &Event::Requested, &asked.request.actor, engine).await?;
-    Ok(Operated { run_id: view.hold.run_id, seq, pending: false })
+    Ok(at(&view, seq, false))
+}
+
+fn at(view: &RunView, seq: i64, pending: bool) -> Operated {
+    Operated { run_id: view.hold.run_id, seq, pending, delete_at: None }
 }
 
 fn may_skip(view: &RunView, force: bool) -> Result<(), OperateError> {
@@ -263,7 +284,7 @@ async fn on_tenant(
     let status: TenantStatus = row.status.parse().map_err(StoreError::unreadable)?;
     let situation = Situation::of(status, None);
     let last = sqlx::query!(
-        r#"SELECT seq, phases, kind, finished_at IS NULL AS "unfinished!" FROM provisioning_runs
+        r#"SELECT id, seq, phases, kind, finished_at IS NULL AS "unfinished!" FROM provisioning_runs
            WHERE tenant_id = $1 ORDER BY created_at DESC LIMIT 1"#,
         tenant.0
     )
@@ -278,6 +299,21 @@ async fn on_tenant(
         return Err(OperateError::Stale { given, current: last.seq });
     }
     let actor = &asked.request.actor;
+    if verb == Verb::Delete && situation == Situation::Active && asked.retention.0 > 0.0 {
+        let delete_at = super::upkeep::schedule_deletion(connection, tenant, None, asked).await?;
+        let suspend = Change { status: Some(TenantStatus::Suspended), ..Change::default() };
+        let (run_id, seq) = match super::change::begin(connection, tenant, &suspend, actor).await {
+            Ok(Changing::Run { id, seq }) => (id, seq),
+            // Suspended already, or nothing of it runs.
+            Ok(Changing::Already) | Err(ChangeError::Unmade) => match last {
+                Some(last) => (RunId(last.id), last.seq),
+                None => return Err(StoreError::unreadable("a tenant without a run").into()),
+            },
+            Err(ChangeError::Store(error)) => return Err(error.into()),
+            Err(ChangeError::Unknown | ChangeError::NotNow(_)) => return Ok(None),
+        };
+        return Ok(Some(Operated { run_id, seq, pending: false, delete_at: Some(delete_at) }));
+    }
     let run_id = match verbs::effect(verb, situation) {
         Some(Effect::NewRun) => {
             let deployment: DeploymentType =
@@ -290,7 +326,8 @@ async fn on_tenant(
                 _ => phases::plan(deployment),
             };
             sqlx::query!(
-                r#"UPDATE tenants SET status = 'PENDING', provisioning_completed_at = NULL, updated_at = clock_timestamp()
+                r#"UPDATE tenants SET status = 'PENDING', provisioning_completed_at = NULL, delete_at = NULL,
+                          updated_at = clock_timestamp()
                    WHERE id = $1"#,
                 tenant.0
             )
@@ -301,7 +338,7 @@ async fn on_tenant(
         Some(Effect::NewDeprovisioning) => insert_deprovisioning(connection, tenant, actor).await?,
         _ => return Err(OperateError::Invalid { verb, situation }),
     };
-    Ok(Some(Operated { run_id, seq: 1, pending: false }))
+    Ok(Some(Operated { run_id, seq: 1, pending: false, delete_at: None }))
 }
 
 /// Clears the claim of a worker whose lease has run out. The caller holds the row's lock.
@@ -405,6 +442,7 @@ async fn load(connection: &mut PgConnection, run_id: RunId, engine: &Engine) -> 
             alerting: super::claim::alerting(row.alerting)?,
             suspended: row.tenant_status == TenantStatus::Suspended.as_str(),
             container: row.container.0,
+            domains: Vec::new(),
             created_by: row.created_by,
             created_at: row.created_at,
         },

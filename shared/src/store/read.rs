@@ -35,6 +35,7 @@ pub struct TenantRow {
     pub updated_at: DateTime<Utc>,
     pub provisioning_started_at: Option<DateTime<Utc>>,
     pub provisioning_completed_at: Option<DateTime<Utc>>,
+    pub delete_at: Option<DateTime<Utc>>,
     pub deleted_at: Option<DateTime<Utc>>,
 }
 
@@ -137,7 +138,7 @@ pub(super) async fn tenant(connection: &mut PgConnection, id: TenantId) -> Store
                   t.compliance_required, t.member_count, t.monthly_api_calls, t.deployment_strategy, t.deployment_reason,
                   t.has_dedicated_database, t.cost_center, t.alerting, t.on_failure, t.status, t.provisioning_error,
                   t.created_by, t.created_at, t.updated_at, t.provisioning_started_at, t.provisioning_completed_at,
-                  t.deleted_at
+                  t.delete_at, t.deleted_at
            FROM tenants t WHERE t.id = $1"#,
         id.0
     )
@@ -178,7 +179,7 @@ impl Store {
                       t.compliance_required, t.member_count, t.monthly_api_calls, t.deployment_strategy,
                       t.deployment_reason, t.has_dedicated_database, t.cost_center, t.alerting, t.on_failure, t.status,
                       t.provisioning_error, t.created_by, t.created_at, t.updated_at, t.provisioning_started_at,
-                      t.provisioning_completed_at, t.deleted_at
+                      t.provisioning_completed_at, t.delete_at, t.deleted_at
                FROM tenants t
                WHERE ($1::text IS NULL OR t.status = $1) AND ($2::uuid IS NULL OR t.id < $2)
                ORDER BY t.id DESC LIMIT $3"#,

@@ -206,6 +206,8 @@ fn refused(doing: &str, server: &Server, status: StatusCode, text: &[u8]) -> Err
     let problem: Problem = serde_json::from_slice(text).unwrap_or_default();
     let message = format!("{doing}: {}", problem.words(status));
     match status.as_u16() {
+        403 if problem.code == "tenant_not_served" => Error::fatal("tenant_api_other_tenant", message)
+            .next("Another tenant's instance answers at this endpoint: look at the tenant's deployment, and at the Services."),
         401 | 403 => {
             let message = format!("{message} (sent: {})", setting(server));
             Error::fatal("tenant_api_unauthorized", message).next(format!(

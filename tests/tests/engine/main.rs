@@ -14,4 +14,5 @@ mod names;
 mod side_by_side;
 mod stale_worker;
 mod transitions;
+mod upkeep;
 mod verbs;

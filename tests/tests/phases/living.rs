@@ -16,7 +16,7 @@ const PHASES: [&str; 7] = [
 ];
 
 /// The quota, and what every workload asks for.
-async fn shape(namespace: &str) -> String {
+pub async fn shape(namespace: &str) -> String {
     let quota = ["get", "resourcequota", "tenant-quota", "-n", namespace, "-o=jsonpath={.spec.hard}"];
     let workloads = "-o=jsonpath={range .items[*]}{.kind} {.metadata.name} {.spec.replicas} \
                      {.spec.template.spec.containers[*].resources}{\"\\n\"}{end}";

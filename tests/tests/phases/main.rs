@@ -4,6 +4,10 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod address;
+mod apart;
+mod changing;
+mod data_plane;
+mod domains;
 mod elsewhere;
 mod everywhere;
 mod foreign;

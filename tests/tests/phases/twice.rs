@@ -85,6 +85,7 @@ impl<'a> Set<'a> {
             alerting: shared::model::Alerting::default(),
             suspended: false,
             container: shared::model::Container::default(),
+            domains: Vec::new(),
             created_by: "tester".into(),
             created_at: chrono::Utc::now(),
         };

@@ -110,7 +110,10 @@ impl World {
                 admin_password: SecretRef::Env("REGION_DATABASE_ADMIN_PASSWORD".into()),
             },
             database_cidrs: Vec::new(),
+            cluster: None,
+            domain: None,
             isolation: Isolation::Shared,
+            accepts_tenants: true,
             jobs: None,
         };
         self.platform.regions = [("eastus".to_owned(), region)].into();

@@ -96,6 +96,7 @@ impl World {
                 alerting: shared::model::Alerting::default(),
                 suspended: false,
                 container: shared::model::Container::default(),
+                domains: Vec::new(),
                 created_by: "test".into(),
                 created_at: Utc::now(),
             },

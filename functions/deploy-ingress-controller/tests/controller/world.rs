@@ -76,6 +76,7 @@ impl World {
             alerting: shared::model::Alerting::default(),
             suspended: false,
             container: shared::model::Container::default(),
+            domains: Vec::new(),
             created_by: "test".into(),
             created_at: "2026-02-12T10:00:00Z".parse().unwrap(),
         };

@@ -74,6 +74,7 @@ impl<P: Phase> World<P> {
             alerting: Alerting::default(),
             suspended: false,
             container: shared::model::Container::default(),
+            domains: Vec::new(),
             created_by: "test".into(),
             created_at: "2026-02-12T10:00:00Z".parse().unwrap(),
         };

@@ -31,6 +31,25 @@ async fn a_licence_is_issued_once_and_kept() {
 }
 
 #[tokio::test]
+async fn one_that_ends_soon_is_followed_by_another() {
+    World::run(async |world| {
+        let life = world.tenant().await;
+        let first = world.apply(&life).await.unwrap();
+        let days = |days: u64| Duration::from_hours(days * 24);
+        let kept = world.apply_in(&life, RunId::generate(), days(334)).await.unwrap();
+        assert_eq!(kept, first);
+        let run = RunId::generate();
+        let next = world.apply_in(&life, run, days(336)).await.unwrap();
+        assert_eq!(next.instead_of, Some(first.license_id));
+        assert!(next.expires_at > first.expires_at);
+        let again = world.apply_in(&life, run, days(336)).await.unwrap();
+        assert_eq!(again.license_id, next.license_id, "once");
+        assert_eq!((world.licenses(&life).await, world.notices(&life).await), (2, 2));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_is_stored_shows_neither_licence_nor_key() {
     World::run(async |world| {
         let life = world.tenant().await;

@@ -24,6 +24,9 @@ pub(crate) const JOBS_FOLDER: &str = "/var/run/tenantry/jobs";
 /// Where it keeps its licence; told again when it is lost.
 pub(crate) const LICENSE_FOLDER: &str = "/var/lib/tenant-api/licenses";
 
+/// Where it writes exports. They go with the pod, and so with the tenant; another is made when it is asked for.
+pub(crate) const STORAGE_FOLDER: &str = "/var/lib/tenant-api/storage";
+
 /// The unprivileged user of distroless images, and the group that may read the mounted Secrets.
 const NOBODY: i64 = 65_532;
 
@@ -57,14 +60,8 @@ pub(super) fn template(plan: &Plan) -> PodTemplateSpec {
                 secret_volume("database", &plan.database_secret, true),
                 secret_volume("internal", INTERNAL_SECRET, false),
                 secret_volume("jobs", JOBS_SECRET, plan.jobs.is_none()),
-                Volume {
-                    name: "licenses".into(),
-                    empty_dir: Some(EmptyDirVolumeSource {
-                        size_limit: Some(Quantity("16Mi".into())),
-                        ..EmptyDirVolumeSource::default()
-                    }),
-                    ..Volume::default()
-                },
+                scratch_volume("licenses", "16Mi"),
+                scratch_volume("storage", "2Gi"),
             ]),
             ..PodSpec::default()
         }),
@@ -113,6 +110,7 @@ fn container(plan: &Plan) -> Container {
             mount("internal", INTERNAL_FOLDER, true),
             mount("jobs", JOBS_FOLDER, true),
             mount("licenses", LICENSE_FOLDER, false),
+            mount("storage", STORAGE_FOLDER, false),
         ]),
         // Its last words are then the pod's, and so the phase's.
         termination_message_policy: Some("FallbackToLogsOnError".into()),
@@ -131,6 +129,17 @@ fn probe(path: &str, every: i32, failures: i32) -> Probe {
         timeout_seconds: Some(2),
         failure_threshold: Some(failures),
         ..Probe::default()
+    }
+}
+
+fn scratch_volume(name: &str, size: &str) -> Volume {
+    Volume {
+        name: name.to_owned(),
+        empty_dir: Some(EmptyDirVolumeSource {
+            size_limit: Some(Quantity(size.to_owned())),
+            ..EmptyDirVolumeSource::default()
+        }),
+        ..Volume::default()
     }
 }
 

@@ -66,7 +66,10 @@ impl World {
                 admin_password: SecretRef::Env("REGION_DATABASE_ADMIN_PASSWORD".into()),
             },
             database_cidrs: Vec::new(),
+            cluster: None,
+            domain: None,
             isolation: Isolation::Shared,
+            accepts_tenants: true,
             jobs: None,
         };
         setting("REGION_DATABASE_ADMIN_PASSWORD");
@@ -87,6 +90,7 @@ impl World {
                 alerting: shared::model::Alerting::default(),
                 suspended: false,
                 container: shared::model::Container::default(),
+                domains: Vec::new(),
                 created_by: "test".into(),
                 created_at: chrono::Utc::now(),
             },

@@ -2,7 +2,9 @@
 
 use crate::world::{SECRET, Strategy, World, with_tenants};
 use serde_json::{Value, json};
+use shared::model::TenantId;
 use std::process::Command;
+use tenant_api::Tables;
 
 const PATHS: [&str; 3] = ["initialize", "drop", "inventory"];
 
@@ -117,6 +119,78 @@ async fn a_database_that_cannot_be_reached_is_503_without_the_password() {
             let answer = world.refused("initialize", &body, 503, "database_unavailable").await;
             assert!(!answer.to_string().contains("not the password"), "{answer}");
             assert!(!answer.to_string().contains("SCRAM-SHA-256$"), "{answer}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pinned_instance_is_asked_about_its_own_tenant_only() {
+    with_tenants([Strategy::Schema, Strategy::Schema], async |world, [own, other]| {
+        world.ok("initialize", &other.initialize(&world)).await;
+        let pinned = World::serving(Tables::new(None, Some(TenantId(own.id)), false)).await;
+        let user = json!({ "tenantId": other.id, "runId": other.run, "email": "ann@acme.example" });
+        let invite = json!({ "tenantId": other.id, "email": "ann@acme.example", "number": 1,
+                             "tokenHash": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "validFor": 60 });
+        let inventory = json!({ "tenantId": other.id, "admin": world.admin() });
+        for (path, body) in [
+            ("database/initialize", other.initialize(&world)),
+            ("database/drop", other.drop(&world, None)),
+            ("database/inventory", inventory),
+            ("users/bootstrap", user),
+            ("users/invite", invite),
+            ("users/remove", json!({ "tenantId": other.id, "runId": other.run })),
+            ("exports", json!({ "tenantId": other.id })),
+        ] {
+            let call = world.client.post(format!("{}/internal/{path}", pinned.url)).json(&body);
+            let answer = call.header("x-internal-secret", SECRET).send().await.unwrap();
+            let (status, answer): (_, Value) = (answer.status(), answer.json().await.unwrap());
+            assert_eq!(
+                (status.as_u16(), &answer["code"]),
+                (403, &json!("tenant_not_served")),
+                "{path}: {answer}"
+            );
+            assert!(!answer.to_string().contains(&own.id.to_string()), "{answer}");
+        }
+        other.login(&world).await.expect("it is as it was");
+        pinned.ok("initialize", &own.initialize(&world)).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_done_is_counted_and_nothing_tells_whose_it_was() {
+    with_tenants([Strategy::Database], async |world, [tenant]| {
+        for _ in 0..2 {
+            world.ok("initialize", &tenant.initialize(&world)).await;
+        }
+        let mut wrong = tenant.initialize(&world);
+        wrong["admin"]["port"] = json!(0);
+        world.refused("initialize", &wrong, 400, "invalid_request").await;
+        let license = json!({ "tenantId": tenant.id, "license": "tl1.AAAA.AAAA" });
+        let call = world.client.post(format!("{}/internal/license/refresh", world.url)).json(&license);
+        call.header("x-internal-secret", SECRET).send().await.unwrap();
+        for path in ["", "internal/license/x", &format!("nowhere/{}", tenant.id), "metrics"] {
+            world.client.get(format!("{}/{path}", world.url)).send().await.unwrap();
+        }
+        let answer = world.client.get(format!("{}/metrics", world.url)).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let text = answer.text().await.unwrap();
+        for line in [
+            "tenantry_databases_initialized_total 2",
+            "tenantry_migrations_applied_total 6",
+            "tenantry_license_refreshes_total{outcome=\"refused\"} 1",
+            "# TYPE tenantry_http_request_duration_seconds histogram",
+            r#"tenantry_http_requests_total{method="POST",route="/internal/database/initialize",status="200"} 2"#,
+            r#"tenantry_http_requests_total{method="POST",route="/internal/database/initialize",status="400"} 1"#,
+            r#"tenantry_http_requests_total{method="GET",route="/internal/license/{tenant}",status="401"} 1"#,
+            r#"tenantry_http_requests_total{method="GET",route="unmatched",status="404"} 2"#,
+            r#"tenantry_http_requests_total{method="GET",route="/metrics",status="200"} 1"#,
+        ] {
+            assert!(text.lines().any(|given| given == line), "{line}\n{text}");
+        }
+        for secret in [SECRET, &tenant.id.to_string(), world.admin()["password"].as_str().unwrap()] {
+            assert!(!text.contains(secret), "{text}");
         }
     })
     .await;

@@ -225,7 +225,7 @@ async fn a_pinned_instance_works_by_its_tenants_own_login_and_for_no_other() {
         let token = tenant.token();
         pinned.invite(&tenant, &token, 1, 60).await;
         let (status, answer) = pinned.bootstrap(&other).await;
-        assert_eq!((status, &answer["code"]), (404, &json!("tenant_not_here")), "{answer}");
+        assert_eq!((status, &answer["code"]), (403, &json!("tenant_not_served")), "{answer}");
         pinned.refuses(&other.token(), 404, "invitation_unknown").await;
         let unable = World::serving(Tables::default()).await;
         unable.refuses(&token, 503, "busy").await;

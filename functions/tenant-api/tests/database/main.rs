@@ -1,5 +1,5 @@
 //! tenant-api on a real Postgres. Needs `REGION_DATABASE_HOST`, `_PORT`, `_ADMIN_USER` and `_ADMIN_PASSWORD`, and
-//! `POOL_DATABASE_URL`, which `make test` gives.
+//! `POOL_DATABASE_URL`, `AMQP_URL` and `RABBITMQ_MANAGEMENT_URL`, which `make test` gives.
 
 #![expect(
     clippy::unwrap_used,
@@ -9,6 +9,7 @@
 
 mod access;
 mod dropping;
+mod exports;
 mod http;
 mod initializing;
 mod invitations;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use shared::cluster::certificate::{Backoff, Issuance};
 use shared::cluster::{Cluster, Happened, Observed};
 use shared::phase::Error;
 use shared::platform::Platform;
@@ -38,23 +39,44 @@ impl Compute {
     /// A Deployment in the cluster that `place` is seen in, and the newest of what happened to it.
     pub async fn look(&self, place: &Platform, namespace: &str, name: &str) -> Seen {
         let asked = async {
-            let theirs;
-            let cluster = if place.cluster.is_some() {
-                theirs = Cluster::of(place).await?;
-                &theirs
-            } else {
-                self.0.get_or_try_init(Cluster::connect).await?
-            };
+            let cluster = self.at(place).await?;
             let (seen, events) =
                 tokio::join!(cluster.observe(namespace, name), cluster.happened(namespace, name, EVENTS));
             Ok::<_, Error>(Seen::There(seen?, events?))
         };
-        let why = match tokio::time::timeout(ANSWER_WITHIN, Box::pin(asked)).await {
-            Ok(Ok(seen)) => return seen,
-            Ok(Err(error)) => error.message,
-            Err(_) => format!("no answer within {} s", ANSWER_WITHIN.as_secs()),
-        };
-        tracing::warn!(why, "the tenants' cluster cannot be read");
-        Seen::Unreachable(why)
+        bounded(asked).await.unwrap_or_else(Seen::Unreachable)
     }
+
+    async fn at(&self, place: &Platform) -> Result<Cluster, Error> {
+        if place.cluster.is_some() {
+            return Cluster::of(place).await;
+        }
+        self.0.get_or_try_init(Cluster::connect).await.cloned()
+    }
+
+    /// How far a Certificate in the cluster that `place` is seen in is, and why no further; none when it is not there. Fails when the cluster does not answer,
+    /// saying why.
+    pub async fn certificate(
+        &self,
+        place: &Platform,
+        namespace: &str,
+        name: &str,
+        backoff: Backoff,
+    ) -> Result<Option<(Issuance, Option<String>)>, String> {
+        bounded(async {
+            let cluster = self.at(place).await?;
+            cluster.certificate_now(namespace, name, backoff).await
+        })
+        .await
+    }
+}
+
+async fn bounded<T>(asked: impl Future<Output = Result<T, Error>>) -> Result<T, String> {
+    let why = match tokio::time::timeout(ANSWER_WITHIN, Box::pin(asked)).await {
+        Ok(Ok(seen)) => return Ok(seen),
+        Ok(Err(error)) => error.message,
+        Err(_) => format!("no answer within {} s", ANSWER_WITHIN.as_secs()),
+    };
+    tracing::warn!(why, "the tenants' cluster cannot be read");
+    Err(why)
 }

@@ -9,10 +9,13 @@ use axum::extract::{Extension, FromRequestParts, Path, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use futures::future::join_all;
 use serde::Serialize;
 use serde_json::{Value, json};
-use shared::model::TenantId;
-use shared::store::{ClaimError, DomainRow};
+use shared::cluster::certificate::{Backoff, Issuance};
+use shared::model::{DeploymentType, Slug, TenantId};
+use shared::platform::Platform;
+use shared::store::{ClaimError, DomainRow, TenantRow};
 
 pub use challenge::Names;
 
@@ -25,15 +28,43 @@ use crate::tenants::{Known, syntax};
 use challenge::Seen;
 
 /// A domain, and what its owner has to do.
-fn view(app: &App, row: &DomainRow) -> Value {
+fn view(place: &Platform, owner: &TenantRow, row: &DomainRow) -> Value {
+    let served = owner.deployment_strategy == DeploymentType::ContainerPerTenant.as_str();
+    let delegated = place.delegated_challenge(&owner.slug, row.number).filter(|_| served).map(
+        |value| json!({ "type": "CNAME", "name": format!("_acme-challenge.{}", row.domain), "value": value }),
+    );
     json!({
         "domain": row.domain,
         "primary": row.is_primary,
         "verified": row.verified_at.is_some(),
         "verifiedAt": row.verified_at,
         "createdAt": row.created_at,
-        "challenge": challenge::record(&app.platform.domains, row),
+        "challenge": challenge::record(&place.domains, row),
+        "certificateChallenge": delegated,
+        "target": served.then(|| format!("{}.{}", owner.slug, place.domain)),
     })
+}
+
+/// How far a verified domain's certificate is. A shared tenant's domains have none.
+async fn certificate(app: &App, place: &Platform, owner: &TenantRow, row: &DomainRow) -> Value {
+    let served = owner.deployment_strategy == DeploymentType::ContainerPerTenant.as_str();
+    let Ok(slug) = owner.slug.parse::<Slug>() else { return Value::Null };
+    if !served || row.verified_at.is_none() || owner.deleted_at.is_some() {
+        return Value::Null;
+    }
+    let name = format!("{slug}-domain-{}", row.number);
+    let rules = &app.platform.certificates;
+    let backoff = Backoff { first: rules.backoff.0, cap: rules.backoff_cap.0 };
+    let namespace = app.platform.namespace(&slug);
+    let (state, reason, not_after) =
+        match app.compute.certificate(place, namespace.as_str(), &name, backoff).await {
+            Ok(Some((Issuance::Ready { not_after }, _))) => ("ready", None, not_after),
+            Ok(Some((Issuance::Pending, why))) => ("pending", why, None),
+            Ok(Some((Issuance::Failed, why))) => ("failed", why, None),
+            Ok(None) => ("missing", Some("it is not asked for yet; see the tenant's runs".to_owned()), None),
+            Err(why) => ("unknown", Some(why), None),
+        };
+    json!({ "name": name, "state": state, "reason": reason, "notAfter": not_after })
 }
 
 #[derive(Serialize)]
@@ -41,10 +72,17 @@ struct All {
     domains: Vec<Value>,
 }
 
-/// `GET /api/v1/tenants/{id}/domains`: the primary one first.
+/// `GET /api/v1/tenants/{id}/domains`: the primary one first, each with how far its certificate is.
 pub async fn list(State(app): State<App>, Known(tenant): Known) -> Result<Response, Problem> {
+    let owner = known(&app, tenant).await?;
+    let place = app.place_of(&owner.region).await?;
     let rows = app.store.domains(tenant).await?;
-    Ok(Json(All { domains: rows.iter().map(|row| view(&app, row)).collect() }).into_response())
+    let domains = join_all(rows.iter().map(async |row| {
+        let mut domain = view(&place, &owner, row);
+        domain["certificate"] = certificate(&app, &place, &owner, row).await;
+        domain
+    }));
+    Ok(Json(All { domains: domains.await }).into_response())
 }
 
 /// `POST /api/v1/tenants/{id}/domains`: claims a domain. Claimed again, it is answered as it is.
@@ -65,11 +103,17 @@ pub async fn add(
     };
     let claimed = app.store.claim_domain(tenant, &domain, &app.platform.domains, &actor.0).await;
     let row = claimed.map_err(refusal)?;
-    Ok((StatusCode::CREATED, Json(view(&app, &row))).into_response())
+    let owner = known(&app, tenant).await?;
+    let place = app.place_of(&owner.region).await?;
+    Ok((StatusCode::CREATED, Json(view(&place, &owner, &row))).into_response())
+}
+
+async fn known(app: &App, tenant: TenantId) -> Result<TenantRow, Problem> {
+    app.store.tenant(tenant).await?.ok_or_else(|| Problem::no_tenant(&tenant.to_string()))
 }
 
 /// `POST /api/v1/tenants/{id}/domains/{domain}/verify`: looks for the challenge in the DNS. Once seen, it is not looked for
-/// again.
+/// again; the domain is then served, or, asked again, its certificate tried again.
 pub async fn verify(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -85,7 +129,9 @@ pub async fn verify(
     let verified = app.store.domain_verified(tenant, &row.domain, &actor.0).await?;
     // It may have been given up while it was looked for.
     let row = verified.ok_or_else(|| no_domain(&row.domain))?;
-    Ok(Json(view(&app, &row)).into_response())
+    app.announce().await;
+    let owner = known(&app, tenant).await?;
+    Ok(Json(view(&app.place_of(&owner.region).await?, &owner, &row)).into_response())
 }
 
 /// `DELETE /api/v1/tenants/{id}/domains/{domain}`: gives it up.

@@ -31,7 +31,7 @@ pub struct RegionView {
 pub struct RegionFields {
     tenant_api_url: String,
     internal_secret: SecretRef,
-    database: Database,
+    database: Server,
     database_cidrs: Vec<String>,
     cluster: Option<SecretRef>,
     domain: Option<String>,
@@ -42,7 +42,7 @@ pub struct RegionFields {
 
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Database {
+struct Server {
     host: String,
     port: u16,
     shared_database: String,
@@ -67,7 +67,7 @@ pub fn fields(region: &Region) -> RegionFields {
     RegionFields {
         tenant_api_url: region.tenant_api_url.clone(),
         internal_secret: region.internal_secret.clone(),
-        database: Database {
+        database: Server {
             host: database.host.clone(),
             port: database.port,
             shared_database: database.shared_database.clone(),

@@ -1,9 +1,13 @@
 //! The tenant as it is answered.
 
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
-use shared::store::TenantRow;
+use shared::model::{RunId, TenantId};
+use shared::store::{Operated, TenantRow};
 use uuid::Uuid;
 
 /// Where a tenant's resources are.
@@ -34,6 +38,26 @@ pub fn location(id: Uuid) -> String {
     format!("/api/v1/tenants/{id}")
 }
 
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Accepted {
+    tenant_id: TenantId,
+    run_id: RunId,
+    seq: i64,
+    pending: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delete_at: Option<DateTime<Utc>>,
+    links: Links,
+}
+
+/// 202, with the run that does what was asked.
+pub fn accepted(tenant: TenantId, operated: &Operated) -> Response {
+    let Operated { run_id, seq, pending, delete_at } = *operated;
+    let links = Links::of(tenant.0);
+    let answer = Accepted { tenant_id: tenant, run_id, seq, pending, delete_at, links };
+    (StatusCode::ACCEPTED, Json(answer)).into_response()
+}
+
 /// A tenant.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -61,6 +85,7 @@ pub struct TenantView<'a> {
     updated_at: DateTime<Utc>,
     provisioning_started_at: Option<DateTime<Utc>>,
     provisioning_completed_at: Option<DateTime<Utc>>,
+    delete_at: Option<DateTime<Utc>>,
     deleted_at: Option<DateTime<Utc>>,
     links: Links,
 }
@@ -91,6 +116,7 @@ impl<'a> From<&'a TenantRow> for TenantView<'a> {
             updated_at: row.updated_at,
             provisioning_started_at: row.provisioning_started_at,
             provisioning_completed_at: row.provisioning_completed_at,
+            delete_at: row.delete_at,
             deleted_at: row.deleted_at,
             links: Links::of(row.id),
         }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use shared::decide::machine::Event;
 use shared::model::TenantId;
 
-use crate::world::{Answer, World, with_world};
+use crate::world::{Answer, World, with_platform, with_world};
 
 impl World {
     async fn patch(&self, tenant: &str, body: &Value) -> Answer {
@@ -66,6 +66,31 @@ async fn a_suspended_tenant_says_so_and_is_resumed() {
         }
         let counted = world.number("SELECT count(*) FROM provisioning_runs").await;
         assert_eq!(counted, 3);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_deleted_tenant_says_when_it_goes_and_resuming_takes_that_back() {
+    let kept = |platform: &mut shared::platform::Platform| {
+        platform.lifecycle.retention = shared::platform::Seconds(3600.0);
+    };
+    with_platform(kept, |world| async move {
+        let tenant = world.active("acme").await;
+        let wrong = world.delete("/api/v1/tenants/acme?immediately=perhaps").await;
+        assert_eq!(wrong.problem(400, "invalid_parameters").fields(), ["immediately"]);
+        let deletion = world.delete("/api/v1/tenants/acme").await.ok(202).body;
+        assert_eq!(world.status("acme").await["run"]["change"]["status"], "SUSPENDED");
+        world.finish(tenant).await;
+        let shown = world.get("/api/v1/tenants/acme").await.ok(200).body;
+        assert_eq!((&shown["status"], &shown["deleteAt"]), (&json!("SUSPENDED"), &deletion["deleteAt"]));
+        assert!(shown["deleteAt"].is_string());
+        assert_eq!(world.delete("/api/v1/tenants/acme").await.ok(202).body["deleteAt"], shown["deleteAt"]);
+        world.ask("acme", "resume").await.ok(202);
+        world.finish(tenant).await;
+        assert_eq!(world.get("/api/v1/tenants/acme").await.body["deleteAt"], Value::Null);
+        world.delete("/api/v1/tenants/acme?immediately=true").await.ok(202);
+        assert_eq!(world.get("/api/v1/tenants/acme").await.body["status"], "DEPROVISIONING");
     })
     .await;
 }

@@ -73,6 +73,12 @@ async fn a_domain_is_the_tenants_once_its_challenge_stands_in_the_dns() {
         let claimed = world.claim_domain("acme", &domain.to_uppercase()).await.ok(201).body;
         assert_eq!((&claimed["domain"], &claimed["verified"]), (&json!(domain), &json!(false)));
         let challenge = &claimed["challenge"];
+        assert_eq!(
+            claimed["certificateChallenge"],
+            json!({ "type": "CNAME", "name": format!("_acme-challenge.{domain}"),
+                    "value": "_acme-challenge.domain-1.acme.matih.ai" })
+        );
+        assert_eq!(claimed["target"], "acme.matih.ai");
         let (name, value) = (challenge["name"].as_str().unwrap(), challenge["value"].as_str().unwrap());
         assert_eq!(name, format!("_matih-challenge.{domain}"));
 

@@ -110,7 +110,7 @@ async fn only_what_can_be_a_region_is_taken_and_no_secret_is_repeated() {
         ] {
             let refused = world.make_region(&wrong(path, value)).await.problem(422, "invalid_fields");
             let field = if path == ["jobs"] { "jobs.management".to_owned() } else { path.join(".") };
-            assert_eq!(refused.fields(), [field.clone()]);
+            assert_eq!(refused.fields(), [&*field]);
             assert_eq!(refused.body["errors"][0]["code"], code, "{field}");
             assert!(!refused.body.to_string().contains(SECRET), "{}", refused.body);
         }

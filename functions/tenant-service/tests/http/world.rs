@@ -100,6 +100,7 @@ fn platform() -> Platform {
     }
     platform.deployment.available = vec![DeploymentType::ContainerPerTenant];
     platform.deployment.tiers = vec![Tier::Free, Tier::Professional];
+    platform.lifecycle.retention = Seconds(0.0);
     platform
 }
 

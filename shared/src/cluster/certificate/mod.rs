@@ -99,6 +99,25 @@ impl Cluster {
         last.ok_or_else(|| errors::unavailable(&doing, "no answer"))
     }
 
+    /// How far a Certificate is now, and why it is no further; none when it is not there.
+    pub async fn certificate_now(
+        &self,
+        namespace: &str,
+        name: &str,
+        backoff: Backoff,
+    ) -> Result<Option<(Issuance, Option<String>)>> {
+        let api: Api<Certificate> = Api::namespaced(self.client.clone(), namespace);
+        let found = find(&format!("read Certificate {namespace}/{name}"), api.get(name)).await?;
+        let Some(certificate) = found else { return Ok(None) };
+        let why = match certificate.issuance() {
+            Issuance::Ready { .. } => None,
+            Issuance::Pending | Issuance::Failed => {
+                Some(self.certificate_trail(&certificate, backoff).await?)
+            }
+        };
+        Ok(Some((certificate.issuance(), why)))
+    }
+
     /// What cert-manager says of a Certificate that is not ready, as deep as it goes: its own condition, the request's,
     /// the order's, the challenges', and when it tries again.
     pub async fn certificate_trail(&self, certificate: &Certificate, backoff: Backoff) -> Result<String> {

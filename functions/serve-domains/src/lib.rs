@@ -1,0 +1,203 @@
+//! SERVE_DOMAINS: for each verified domain of the tenant's own a certificate and a route to the tenant's API.
+//!
+//! Only a change has it: a domain is verified, or given up, while the tenant lives. Reads: the IngressClass of
+//! DEPLOY_INGRESS_CONTROLLER by its name, the Service `api-gateway` of CREATE_TENANT_INGRESS by its name. Makes, for the
+//! domain of number n: the Certificate and the Ingress `<slug>-domain-<n>`; takes away those of domains that are no longer
+//! the tenant's. A certificate is not waited for, because it depends on DNS that is not ours: cert-manager goes on by itself,
+//! the tenant's domains say how far it is, and one domain's failure touches nothing else. Fails with: `foreign_object`,
+//! `cert_manager_missing`. Undo: removes them all, waits until cert-manager has taken away what it made on the way, and
+//! removes the Secrets.
+
+mod objects;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::networking::v1::Ingress;
+use kube::core::ObjectMeta;
+use serde::{Deserialize, Serialize};
+use shared::cluster::certificate::Certificate;
+use shared::cluster::{Cluster, Owned, Target};
+use shared::model::{Namespace, OwnDomain, PhaseName, Slug, Tenant};
+use shared::phase::{Checkpoints, Error, Owner, Phase, Progress, Result, Scope, Step};
+use shared::platform::{DomainChallenge, IssuerKind, Platform, Seconds};
+
+/// When to look again at what is being removed.
+const REMOVAL: Duration = Duration::from_secs(1);
+
+/// The phase.
+#[derive(Debug)]
+pub struct ServeDomains {
+    cluster: Cluster,
+}
+
+/// What will be served.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The tenant's namespace.
+    pub namespace: Namespace,
+    /// The tenant.
+    pub slug: Slug,
+    /// Its verified domains.
+    pub domains: Vec<OwnDomain>,
+    /// Who issues the certificates.
+    pub issuer: String,
+    /// What kind of issuer.
+    pub issuer_kind: IssuerKind,
+    /// How a certificate's challenge is answered.
+    pub challenge: DomainChallenge,
+    /// The IngressClass.
+    pub class: String,
+    /// How long cert-manager may take to remove its challenges' DNS records.
+    pub cleanup_within: Seconds,
+    /// Before the `/` in the labels that carry ownership.
+    pub label_prefix: String,
+}
+
+/// What is served.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Checkpoint {
+    /// The domains.
+    pub domains: Vec<OwnDomain>,
+}
+
+impl Phase for ServeDomains {
+    const NAME: PhaseName = PhaseName::new("SERVE_DOMAINS");
+    type Plan = Plan;
+    type Checkpoint = Checkpoint;
+
+    async fn connect(platform: &Platform) -> Result<Self> {
+        Ok(Self { cluster: Cluster::of(platform).await? })
+    }
+
+    fn plan(&self, tenant: &Tenant, platform: &Platform, _: &Checkpoints) -> Result<Plan> {
+        plan(tenant, platform)
+    }
+
+    async fn apply(&self, plan: &Plan, step: &Step) -> Result<Progress<Checkpoint>> {
+        let owned = self.cluster.owned_by(step.owner(), &plan.label_prefix);
+        for domain in &plan.domains {
+            step.operation(&format!("serve {}", domain.domain), Box::pin(serve(&owned, plan, domain, step)))
+                .await?;
+        }
+        // Those that an earlier run has made are the tenant's too, and it no longer wants them.
+        let whole = Owner { scope: Scope::Tenant, ..step.owner().clone() };
+        let kept: BTreeSet<String> = plan.domains.iter().map(|domain| plan.name(domain)).collect();
+        self.remove(&self.cluster.owned_by(&whole, &plan.label_prefix), plan, &kept, step).await?;
+        Ok(Progress::Done(Checkpoint { domains: plan.domains.clone() }))
+    }
+
+    async fn revert(&self, plan: &Plan, _: Option<&Checkpoint>, step: &Step) -> Result<Progress<()>> {
+        let owned = self.cluster.owned_by(step.owner(), &plan.label_prefix);
+        self.remove(&owned, plan, &BTreeSet::new(), step).await?;
+        Ok(Progress::Done(()))
+    }
+}
+
+impl Plan {
+    /// Of a domain's Certificate, Secret and Ingress.
+    pub fn name(&self, domain: &OwnDomain) -> String {
+        format!("{}{}", self.prefix(), domain.number)
+    }
+
+    fn prefix(&self) -> String {
+        format!("{}-domain-", self.slug)
+    }
+}
+
+/// Somebody else's Secret of that name would be overwritten by cert-manager, so it is looked for first.
+async fn serve(owned: &Owned, plan: &Plan, domain: &OwnDomain, step: &Step) -> Result<()> {
+    let (within, name) = (plan.namespace.as_str(), plan.name(domain));
+    owned.expect_free(&Target::of::<Secret>(Some(within), &name)).await?;
+    // The Secret says what the Certificate says, so that the undo knows whose it is when only the Secret is left.
+    let created_by = owned.creator(&Target::of::<Certificate>(Some(within), &name)).await?;
+    let (owner, run) = (step.owner(), created_by.unwrap_or(step.owner().run_id));
+    match owned.ensure(&objects::certificate(plan, domain, owner.tenant_id, run)).await {
+        Err(error) if error.code == "object_missing" && !error.message.contains("namespaces") => {
+            return Err(Error::unavailable("cert-manager", "cert_manager_missing", error.message)
+                .next("Install cert-manager in the tenants' cluster; the run goes on by itself."));
+        }
+        ensured => ensured?,
+    };
+    // Whoever verifies a domain again has mended what failed.
+    owned.reissue(within, &name).await?;
+    owned.ensure(&objects::ingress(plan, domain)).await?;
+    Ok(())
+}
+
+impl ServeDomains {
+    /// Removes all but `kept` that `owned` may remove.
+    async fn remove(&self, owned: &Owned, plan: &Plan, kept: &BTreeSet<String>, step: &Step) -> Result<()> {
+        let (within, prefix) = (plan.namespace.as_str(), plan.prefix());
+        // Each says which domain it is for, so that what an undo that was cut off has left is enough to go on.
+        let mut found = owned.named::<Certificate>(within, &prefix).await?;
+        found.extend(owned.named::<Ingress>(within, &prefix).await?);
+        found.extend(owned.named::<Secret>(within, &prefix).await?);
+        let mark = objects::mark(plan);
+        let domain = |object: ObjectMeta| object.annotations.and_then(|mut all| all.remove(&mark));
+        let found: BTreeMap<String, String> = found
+            .into_iter()
+            .filter_map(|mut object| Some((object.name.take()?, domain(object).unwrap_or_default())))
+            .filter(|(name, _)| !kept.contains(name))
+            .collect();
+        for (name, domain) in &found {
+            let certificate = Target::of::<Certificate>(Some(within), name);
+            let ingress = Target::of::<Ingress>(Some(within), name);
+            step.wait_for(&format!("delete Ingress {name}"), owned.ensure_deleted(&ingress)).await?;
+            step.wait_for(&format!("delete Certificate {name}"), owned.ensure_deleted(&certificate)).await?;
+            let gone = self.challenges_gone(owned, &certificate, domain, plan, step);
+            step.wait_for(&format!("challenges of {name} gone"), gone).await?;
+            let secret = Target::of::<Secret>(Some(within), name);
+            step.wait_for(&format!("delete Secret {name}"), owned.ensure_deleted(&secret)).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits while anything is left of the way to a Certificate that is gone: a challenge takes its DNS record away before it
+    /// goes, and a Secret that is deleted earlier would be written again. One that stays keeps what it has.
+    async fn challenges_gone(
+        &self,
+        owned: &Owned,
+        certificate: &Target,
+        domain: &str,
+        plan: &Plan,
+        step: &Step,
+    ) -> Result<Progress<()>> {
+        if owned.exists(certificate).await? {
+            return Ok(Progress::Done(()));
+        }
+        let within = plan.namespace.as_str();
+        let left = Box::pin(self.cluster.certificate_remains(within, &certificate.name, domain)).await?;
+        let Some(first) = left.first() else { return Ok(Progress::Done(())) };
+        if step.waited() >= plan.cleanup_within.duration() {
+            for remain in &left {
+                Box::pin(self.cluster.give_up_challenge(remain)).await?;
+            }
+        }
+        Ok(Progress::wait(REMOVAL, format!("{first} is being removed, {} in all", left.len())))
+    }
+}
+
+fn plan(tenant: &Tenant, platform: &Platform) -> Result<Plan> {
+    let named = platform.ingress.of(tenant, platform).map_err(|(key, why)| {
+        Error::fatal("platform_incomplete", format!("ingress.{key}: {why}"))
+            .next("Correct the platform file, then retry.")
+    })?;
+    let (issuer, issuer_kind) = platform.domain_issuer();
+    Ok(Plan {
+        namespace: platform.namespace(&tenant.slug),
+        slug: tenant.slug.clone(),
+        domains: tenant.domains.clone(),
+        issuer: issuer.to_owned(),
+        issuer_kind,
+        challenge: platform.domains.challenge,
+        class: named.class,
+        cleanup_within: platform.certificates.cleanup_within,
+        label_prefix: platform.label_prefix.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

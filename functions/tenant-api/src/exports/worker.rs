@@ -1,0 +1,225 @@
+//! Who does the jobs: one at a time, acknowledged when its outcome is in the tenant's database.
+//!
+//! A job may come twice, and its process may die at any moment: the broker then delivers it again, and the row says what is
+//! still to be done. An outage of the database is waited for with the job in hand, and charged to nobody. What cannot be done
+//! fails, with its reason; what fails by something that may pass, or ends its process, is tried a few times.
+
+use super::row::{self, Begun, Written};
+use super::{ExportSettings, Job, Storage, dump};
+use crate::broker::{self, BrokerError, Jobs};
+use crate::measure::Measures;
+use crate::problem::Problem;
+use crate::tables::Tables;
+use futures::{FutureExt as _, StreamExt as _};
+use lapin::message::Delivery;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How often an export is begun.
+const ATTEMPTS: i32 = 3;
+
+/// Longest pause between two tries of anything.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// How long a job under way may go on when the process is told to stop. The broker repeats what is not done by then.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// What became of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    Failed,
+    /// It was done or had failed before.
+    Repeated,
+    /// There is no such export, or no such tenant any more.
+    Unknown,
+    /// It is another tenant's.
+    Foreign,
+    /// It is no job.
+    Malformed,
+}
+
+impl Outcome {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Repeated => "repeated",
+            Self::Unknown => "unknown",
+            Self::Foreign => "foreign",
+            Self::Malformed => "malformed",
+        }
+    }
+}
+
+/// Does the jobs of this instance.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    jobs: Jobs,
+    storage: Storage,
+    tables: Tables,
+    measures: Measures,
+    again_after: Duration,
+    pause: Duration,
+}
+
+impl Worker {
+    pub fn new(settings: ExportSettings, tables: Tables, measures: Measures) -> Self {
+        let ExportSettings { queue_prefix, login, storage, again_after, pause } = settings;
+        Self { jobs: Jobs::new(queue_prefix, login), storage, tables, measures, again_after, pause }
+    }
+
+    /// Works until `stop`. A broker that is not there, or not there yet, is tried again.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut pause = self.pause;
+        while !stop.is_cancelled() {
+            match self.consume(&stop).await {
+                Ok(()) => pause = self.pause,
+                Err(BrokerError::Login(why)) => tracing::debug!(why, "no jobs can be taken"),
+                Err(error) => tracing::warn!(%error, "no jobs can be taken; tried again"),
+            }
+            let spread = pause.mul_f64(0.5 + rand::random::<f64>());
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(spread) => {}
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn consume(&self, stop: &CancellationToken) -> Result<(), BrokerError> {
+        let mut consuming = self.jobs.consume().await?;
+        tracing::info!("jobs are taken");
+        let mut look = tokio::time::interval(self.again_after / 5);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                delivery = consuming.jobs.next() => match delivery {
+                    Some(delivery) => self.take(&delivery?, stop).await?,
+                    // lapin ends a consumer silently when its queue goes.
+                    None => return Ok(()),
+                },
+                _ = look.tick() => self.again().await,
+            }
+        }
+    }
+
+    async fn take(&self, delivery: &Delivery, stop: &CancellationToken) -> Result<(), BrokerError> {
+        let late = async {
+            stop.cancelled().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        let outcome = tokio::select! {
+            outcome = self.work(&delivery.data) => outcome,
+            // Not acknowledged: it is delivered again.
+            () = late => return Ok(()),
+        };
+        self.measures.job("export", outcome.name());
+        match outcome {
+            Outcome::Foreign | Outcome::Malformed => broker::bury(delivery).await,
+            _ => broker::done(delivery).await,
+        }
+    }
+
+    async fn work(&self, body: &[u8]) -> Outcome {
+        let Ok(job) = serde_json::from_slice::<Job>(body) else {
+            tracing::error!("a message is no job; put aside");
+            return Outcome::Malformed;
+        };
+        if self.tables.serves(job.tenant_id).is_err() {
+            tracing::error!(tenant.id = %job.tenant_id, export.id = %job.export_id, "another tenant's job; put aside");
+            return Outcome::Foreign;
+        }
+        let mut pause = self.pause;
+        loop {
+            // A panic is an attempt that has failed; it is counted already.
+            let tried = AssertUnwindSafe(self.attempt(job)).catch_unwind().await;
+            match tried {
+                Ok(Ok(outcome)) => {
+                    tracing::info!(job = "export", tenant.id = %job.tenant_id, export.id = %job.export_id,
+                        outcome = outcome.name(), "over");
+                    return outcome;
+                }
+                Ok(Err(problem)) => tracing::warn!(job = "export", tenant.id = %job.tenant_id,
+                    export.id = %job.export_id, problem.code = problem.code(), problem.detail = problem.detail(),
+                    "tried again"),
+                Err(_) => {
+                    tracing::error!(job = "export", tenant.id = %job.tenant_id, export.id = %job.export_id,
+                        "panicked; tried again");
+                }
+            }
+            tokio::time::sleep(pause.mul_f64(0.5 + rand::random::<f64>())).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// One try. What it fails with may pass.
+    async fn attempt(&self, job: Job) -> Result<Outcome, Problem> {
+        let mut acting = match self.tables.act(job.tenant_id).await {
+            Ok(Some(acting)) => acting,
+            Ok(None) => return Ok(Outcome::Unknown),
+            Err(problem) if problem.may_pass() => return Err(problem),
+            Err(problem) => {
+                tracing::error!(tenant.id = %job.tenant_id, problem.code = problem.code(),
+                    problem.detail = problem.detail(), "this instance cannot act for the tenant");
+                return Ok(Outcome::Unknown);
+            }
+        };
+        // Until the transaction's end, which is the process's end too: who dies leaves no lock behind.
+        let mine: bool = sqlx::query_scalar("SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))")
+            .bind(format!("tenantry export {}", job.export_id))
+            .fetch_one(&mut *acting)
+            .await
+            .map_err(|error| Problem::from_sql("locking the export", &error))?;
+        if !mine {
+            return Err(Problem::busy("another instance works on this export"));
+        }
+        let attempt = match row::begin(&self.tables, job).await? {
+            Begun::Attempt(attempt) => attempt,
+            Begun::Finished => return Ok(Outcome::Repeated),
+            Begun::Unknown => return Ok(Outcome::Unknown),
+        };
+        let end = if attempt > ATTEMPTS {
+            Err(Problem::given_up(ATTEMPTS))
+        } else {
+            dump::write(&mut acting, &self.storage, job).await
+        };
+        self.end(job, attempt, end).await
+    }
+
+    async fn end(&self, job: Job, attempt: i32, end: Result<Written, Problem>) -> Result<Outcome, Problem> {
+        match end {
+            Err(problem) if problem.may_pass() && attempt < ATTEMPTS => Err(problem),
+            end => {
+                row::finish(&self.tables, job, &end).await?;
+                if let Err(problem) = &end {
+                    tracing::error!(job = "export", tenant.id = %job.tenant_id, export.id = %job.export_id,
+                        problem.code = problem.code(), problem.detail = problem.detail(), "failed");
+                    return Ok(Outcome::Failed);
+                }
+                Ok(Outcome::Done)
+            }
+        }
+    }
+
+    /// Gives overdue jobs to the broker again: it may have been set up anew.
+    async fn again(&self) {
+        let Some(tenant) = self.tables.pinned() else { return };
+        let given = async {
+            for job in row::overdue(&self.tables, tenant, self.again_after).await? {
+                tracing::info!(tenant.id = %tenant, export.id = %job.export_id, "its job is given to the broker again");
+                job.publish(&self.jobs).await?;
+            }
+            Ok::<_, Problem>(())
+        };
+        if let Err(problem) = given.await {
+            tracing::debug!(
+                problem.code = problem.code(),
+                problem.detail = problem.detail(),
+                "overdue jobs stay so"
+            );
+        }
+    }
+}

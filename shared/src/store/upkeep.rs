@@ -1,0 +1,203 @@
+//! What becomes due for a tenant without anybody asking: its deletion after the retention, its licence's renewal, serving
+//! its verified domains.
+//!
+//! Each duty is a run like any other. A tenant's row is locked while one is begun, so that dispatchers side by side begin it
+//! once, and never beside another run.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sqlx::{Connection as _, PgConnection};
+
+use super::change::{self, ChangeError, Changing};
+use super::create::{audit, insert_deprovisioning};
+use super::operate::Asked;
+use super::{Store, StoreError, StoreResult};
+use crate::model::{Change, RunId, TenantId, TenantStatus};
+use crate::platform::Platform;
+
+/// Who begins what nobody asks for.
+const ACTOR: &str = "tenantry";
+
+/// At most so many at a time: what has become due for many tenants at once is begun bit by bit.
+const AT_ONCE: i64 = 20;
+
+crate::model::names!(
+    /// What is due.
+    Duty {
+        /// The retention of a deleted tenant is over.
+        Deletion = "deletion",
+        /// A tenant that is to be deleted still runs.
+        Suspension = "suspension",
+        /// Its licence ends soon.
+        Renewal = "renewal",
+        /// What is served are not its verified domains.
+        Domains = "domains",
+    }
+);
+
+/// A run that was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Begun {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Why.
+    pub duty: Duty,
+    /// The run.
+    pub run: RunId,
+}
+
+impl Store {
+    /// Begins what is due, for some tenants at a time. One that has a run under way is left until that ends, and one for
+    /// whom the same has failed until `lifecycle.again_after` has passed. Called again, it begins nothing a second time.
+    pub async fn upkeep(&self, platform: &Platform) -> StoreResult<Vec<Begun>> {
+        let due = sqlx::query!(
+            r#"SELECT t.id AS "id!", d.duty AS "duty!" FROM (
+                   SELECT id, CASE WHEN delete_at <= clock_timestamp() THEN 'deletion' ELSE 'suspension' END AS duty
+                   FROM tenants
+                   WHERE delete_at IS NOT NULL AND deleted_at IS NULL
+                     AND (delete_at <= clock_timestamp() OR status = 'ACTIVE')
+                   UNION ALL
+                   SELECT tenant_id, 'renewal' FROM tenant_licenses
+                   WHERE superseded_by IS NULL AND expires_at <= clock_timestamp() + make_interval(secs => $1)
+                   UNION ALL
+                   SELECT id, 'domains' FROM tenants WHERE domains_changed
+               ) d JOIN tenants t ON t.id = d.id
+               WHERE t.status IN ('ACTIVE', 'SUSPENDED')
+                 AND NOT EXISTS (SELECT FROM provisioning_runs r WHERE r.tenant_id = t.id
+                                 AND (r.finished_at IS NULL
+                                      OR r.actor = $4 AND r.status <> 'succeeded'
+                                         AND r.finished_at > clock_timestamp() - make_interval(secs => $2)))
+               ORDER BY random() LIMIT $3"#,
+            platform.license.renew_before.0,
+            platform.lifecycle.again_after.0,
+            AT_ONCE,
+            ACTOR
+        )
+        .fetch_all(&mut *self.pool.get().await?)
+        .await?;
+        let mut begun = Vec::new();
+        for row in due {
+            let (tenant, duty) = (TenantId(row.id), row.duty.parse().map_err(StoreError::unreadable)?);
+            let mut connection = self.pool.get().await?;
+            let mut transaction = connection.begin().await?;
+            let run = begin(&mut transaction, tenant, duty).await?;
+            let committed = transaction.commit().await;
+            connection.ended(committed)?;
+            begun.extend(run.map(|run| Begun { tenant, duty, run }));
+        }
+        Ok(begun)
+    }
+}
+
+/// Begins one, unless it is no longer due.
+async fn begin(connection: &mut PgConnection, tenant: TenantId, duty: Duty) -> StoreResult<Option<RunId>> {
+    let wanted = match duty {
+        Duty::Deletion => return delete(connection, tenant).await,
+        Duty::Suspension => {
+            if delete_at(connection, tenant).await?.is_none() {
+                return Ok(None);
+            }
+            Change { status: Some(TenantStatus::Suspended), ..Change::default() }
+        }
+        Duty::Renewal => Change { renews_license: true, ..Change::default() },
+        Duty::Domains => {
+            if !domains_changed(connection, tenant).await? {
+                return Ok(None);
+            }
+            let domains = super::domains::to_serve(connection, tenant).await?;
+            Change { domains: Some(domains), ..Change::default() }
+        }
+    };
+    match change::begin(connection, tenant, &wanted, ACTOR).await {
+        Ok(Changing::Run { id, .. }) => Ok(Some(id)),
+        Ok(Changing::Already) | Err(ChangeError::Unknown | ChangeError::NotNow(_) | ChangeError::Unmade) => {
+            Ok(None)
+        }
+        Err(ChangeError::Store(error)) => Err(error),
+    }
+}
+
+/// Whether what is served is to be looked at. The tenant's row is locked; false while a run is under way, which leaves it so.
+async fn domains_changed(connection: &mut PgConnection, tenant: TenantId) -> StoreResult<bool> {
+    let changed =
+        sqlx::query_scalar!("SELECT domains_changed FROM tenants WHERE id = $1 FOR UPDATE", tenant.0)
+            .fetch_optional(&mut *connection)
+            .await?;
+    Ok(changed == Some(true) && !runs(connection, tenant).await?)
+}
+
+async fn runs(connection: &mut PgConnection, tenant: TenantId) -> StoreResult<bool> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM provisioning_runs WHERE tenant_id = $1 AND finished_at IS NULL) AS "runs!""#,
+        tenant.0
+    )
+    .fetch_one(connection)
+    .await?)
+}
+
+async fn delete(connection: &mut PgConnection, tenant: TenantId) -> StoreResult<Option<RunId>> {
+    let due = sqlx::query_scalar!(
+        r#"SELECT delete_at <= clock_timestamp() AND status IN ('ACTIVE', 'SUSPENDED') AS due
+           FROM tenants WHERE id = $1 FOR UPDATE"#,
+        tenant.0
+    )
+    .fetch_optional(&mut *connection)
+    .await?;
+    if due.flatten() != Some(true) || runs(connection, tenant).await? {
+        return Ok(None);
+    }
+    Ok(Some(insert_deprovisioning(connection, tenant, ACTOR).await?))
+}
+
+/// When the tenant is to be deleted. Its row is locked.
+async fn delete_at(connection: &mut PgConnection, tenant: TenantId) -> StoreResult<Option<DateTime<Utc>>> {
+    let row = sqlx::query_scalar!("SELECT delete_at FROM tenants WHERE id = $1 FOR UPDATE", tenant.0)
+        .fetch_optional(connection)
+        .await?;
+    Ok(row.flatten())
+}
+
+/// Writes when the tenant is to be deleted. Asked for again, the first time holds, unless the second is sooner.
+pub(super) async fn schedule_deletion(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    run: Option<RunId>,
+    asked: &Asked,
+) -> StoreResult<DateTime<Utc>> {
+    let row = sqlx::query!(
+        r#"UPDATE tenants t
+           SET delete_at = LEAST(t.delete_at, clock_timestamp() + make_interval(secs => $2)),
+               updated_at = clock_timestamp()
+           FROM (SELECT id, delete_at FROM tenants WHERE id = $1 FOR UPDATE) before
+           WHERE t.id = before.id
+           RETURNING t.delete_at AS "at!", t.delete_at IS DISTINCT FROM before.delete_at AS "changed!""#,
+        tenant.0,
+        asked.retention.0
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    if row.changed {
+        let detail = json!({ "deleteAt": row.at, "reason": asked.request.reason });
+        audit(connection, tenant, run, "DELETION_SCHEDULED", &asked.request.actor, &detail).await?;
+    }
+    Ok(row.at)
+}
+
+/// The tenant is wanted again.
+pub(super) async fn take_deletion_back(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    actor: &str,
+) -> StoreResult<()> {
+    let taken_back = sqlx::query!(
+        "UPDATE tenants SET delete_at = NULL, updated_at = clock_timestamp() WHERE id = $1 AND delete_at IS NOT NULL",
+        tenant.0
+    )
+    .execute(&mut *connection)
+    .await?;
+    if taken_back.rows_affected() == 1 {
+        audit(connection, tenant, None, "DELETION_TAKEN_BACK", actor, &json!({})).await?;
+    }
+    Ok(())
+}
