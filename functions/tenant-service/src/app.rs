@@ -67,6 +67,12 @@ impl App {
         Self { compute: Compute::of(cluster), ..self }
     }
 
+    /// The platform as it is seen in a region. Fails where nobody knows the region any more.
+    pub async fn place_of(&self, region: &str) -> Result<Platform, Problem> {
+        let platform = self.regions.knowing(region).await?;
+        platform.seen_in(region).ok_or_else(|| Problem::region_unknown(region))
+    }
+
     /// Tells the dispatchers that something is due. Only a hint: without it their sweeper finds it a moment later, so its
     /// failure fails nothing.
     pub async fn announce(&self) {

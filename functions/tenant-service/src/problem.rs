@@ -158,6 +158,17 @@ impl Problem {
         .next("GET /api/v1/tenants lists the tenants.")
     }
 
+    /// 409: a tenant's region was taken out of the platform file.
+    pub fn region_unknown(region: &str) -> Self {
+        Self::new(
+            StatusCode::CONFLICT,
+            "region_unknown",
+            "The tenant's region is not known any more",
+            format!("there is no region '{region}', by the API or in the platform file"),
+        )
+        .next("Add it to the platform file as it was.")
+    }
+
     /// 404 for a path.
     pub fn no_path() -> Self {
         Self::new(

@@ -28,8 +28,7 @@ use crate::tenants::Known;
 pub async fn show(State(app): State<App>, Known(tenant): Known) -> Result<Response, Problem> {
     let owner = app.store.tenant(tenant).await?.ok_or_else(|| Problem::no_tenant(&tenant.to_string()))?;
     let row = app.store.deployment(tenant).await?.ok_or_else(|| none(&owner))?;
-    let platform = app.regions.knowing(&owner.region).await?;
-    let Some(place) = platform.seen_in(&owner.region) else { return Err(nowhere(&owner)) };
+    let place = app.place_of(&owner.region).await?;
     let seen = app.compute.look(&place, &row.namespace, &row.name).await;
     Ok(Json(view::view(&owner, &row, seen)).into_response())
 }
@@ -79,16 +78,6 @@ fn size(text: &str, platform: &Platform) -> Result<String, String> {
 
 fn is_shared(owner: &TenantRow) -> bool {
     owner.deployment_strategy == DeploymentType::Shared.as_str()
-}
-
-fn nowhere(owner: &TenantRow) -> Problem {
-    Problem::new(
-        StatusCode::CONFLICT,
-        "region_unknown",
-        "The tenant's region is not known any more",
-        format!("there is no region '{}', by the API or in the platform file", owner.region),
-    )
-    .next("Add it to the platform file as it was.")
 }
 
 fn none(owner: &TenantRow) -> Problem {
