@@ -368,6 +368,7 @@ mod tests {
         for (status, said, kind, code) in [
             (400, "invalid_request", Kind::Fatal, "tenant_api_refused"),
             (401, "unauthorized", Kind::Fatal, "tenant_api_unauthorized"),
+            (403, "tenant_not_served", Kind::Fatal, "tenant_api_other_tenant"),
             (404, "not_found", Kind::Retryable, "tenant_api_failed"),
             (409, "foreign_role", Kind::Fatal, "foreign_role"),
             (409, "foreign_database", Kind::Fatal, "foreign_database"),
