@@ -27,6 +27,9 @@ const PORTS: [&str; 8] = [
     "LOAD_BALANCER_PORT",
 ];
 
+/// What may be given to the stack of the tests, instead of parts that a region has for itself; and what moves its ports.
+const OF_THE_FIRST: [&str; 3] = ["DATABASE_URL", "TENANTRY_KUBECONFIG", "PORT_OFFSET"];
+
 /// What another region has for itself. Ended when dropped.
 #[derive(Debug)]
 pub struct Elsewhere {
@@ -41,9 +44,6 @@ impl Elsewhere {
         let local = PathBuf::from(format!("{}-region", required("TENANTRY_ENV_OF")));
         let mut variables: BTreeMap<String, String> =
             PORTS.iter().map(|name| ((*name).to_owned(), free_port().to_string())).collect();
-        for name in ["PATH", "HOME"] {
-            variables.insert(name.into(), required(name));
-        }
         variables.insert("TENANTRY_LOCAL".into(), local.display().to_string());
         let mut made = Self { local, variables, values: BTreeMap::new() };
         tokio::task::spawn_blocking(move || {
@@ -92,7 +92,10 @@ impl Elsewhere {
     fn stack(&self, arguments: &[&str]) {
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra/local/stack.py");
         let mut stack = Command::new(program);
-        stack.args(arguments).env_clear().envs(&self.variables).stdin(Stdio::null());
+        for variable in OF_THE_FIRST {
+            stack.env_remove(variable);
+        }
+        stack.args(arguments).envs(&self.variables).stdin(Stdio::null());
         let done = stack.output().expect("infra/local/stack.py");
         let said = String::from_utf8_lossy(&done.stderr);
         assert!(done.status.success() || std::thread::panicking(), "stack.py {arguments:?}: {said}");
