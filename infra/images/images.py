@@ -39,6 +39,10 @@ OUT = ROOT / "target" / "images"
 # Features of the crate `shared` with which a program runs another: the tool of infra/tools that builds it, and its name there.
 RUNS = {"helm": ("helm", "helm")}
 
+# Second programs of a crate that run another, as above; and the folders that they read, by where those are in the image.
+ALSO_RUNS = {"run-terraform": [("opentofu", "tofu")]}
+ALSO_READS = {"run-terraform": {"modules/azure": ROOT / "infra" / "terraform" / "azure"}}
+
 # The unprivileged user of distroless images.
 USER = 65532
 
@@ -49,10 +53,13 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 class Image:
-    """One program: its name, the crate that it is of, and the tools that it runs."""
+    """One program: its name, the crate that it is of, the tools that it runs, and the files that it reads."""
 
     def __init__(self, name, package, description, tools):
         self.name, self.package, self.description, self.tools = name, package, description, tools
+        self.files = {f"{at}/{path.relative_to(folder)}": (path, 0o644)
+                      for at, folder in ALSO_READS.get(name, {}).items()
+                      for path in sorted(folder.rglob("*")) if path.is_file() and ".terraform/" not in str(path)}
 
 
 def metadata(root=ROOT):
@@ -86,7 +93,7 @@ def images(known):
         for target in crate["targets"]:
             if "bin" in target["kind"]:
                 # A second program of a crate is a small one that does not do what the first does.
-                own = tools if target["name"] == name else []
+                own = tools if target["name"] == name else ALSO_RUNS.get(target["name"], [])
                 found.append(Image(target["name"], name, crate["description"] or "", own))
     return found
 
@@ -234,7 +241,7 @@ def main():
             for name, path in programs.items():
                 if not is_static(path):
                     raise SystemExit(f"{name} is not static: it would not start in {image.name}'s image")
-            files = {f"usr/bin/{name}": (path, 0o755) for name, path in programs.items()}
+            files = image.files | {f"usr/bin/{name}": (path, 0o755) for name, path in programs.items()}
             digests[image.name] = pack(tools["crane"], image, files, said, platform, at, OUT / image.name)
             print(f"{image.name} {digests[image.name]}", flush=True)
     tag = said["org.opencontainers.image.version"]

@@ -27,9 +27,14 @@ class TheList(unittest.TestCase):
         cls.known = images.metadata()
         cls.images = {image.name: image for image in images.images(cls.known)}
 
-    def test_every_function_has_an_image_and_the_database_check_too(self):
+    def test_every_function_has_an_image_and_so_have_the_programs_of_jobs(self):
         members = {folder.parent.name for folder in (images.ROOT / "functions").glob("*/Cargo.toml")}
-        self.assertEqual(members | {"check-database"}, set(self.images))
+        self.assertEqual(members | {"check-database", "run-terraform"}, set(self.images))
+
+    def test_who_runs_tofu_has_it_with_the_module(self):
+        image = self.images["run-terraform"]
+        self.assertEqual(image.tools, [("opentofu", "tofu")])
+        self.assertIn("modules/azure/main.tf", image.files)
 
     def test_who_runs_helm_has_it(self):
         """The crates that ask for the feature by which helm is run, read from the manifests; and who links them all."""
@@ -43,7 +48,7 @@ class TheList(unittest.TestCase):
 
     def test_every_tool_is_one_that_is_built(self):
         known = {tool.name: tool.binaries for tool in build.tools()}
-        for tool, name in images.RUNS.values():
+        for tool, name in [*images.RUNS.values(), *sum(images.ALSO_RUNS.values(), [])]:
             self.assertIn(name, known[tool])
 
 
