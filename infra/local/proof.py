@@ -120,8 +120,9 @@ class Proof:
         def found():
             status, text = ask(mailbox + "/email")
             letters = json.loads(text) if status == 200 else []
+            # After a restart the mailbox reads its mails from their files, which hold no envelope.
             return [letter["subject"] for letter in letters
-                    if any(to["address"] == address for to in letter["envelope"]["to"])
+                    if any(to["address"] == address for to in letter["envelope"]["to"] or letter.get("to") or [])
                     and self.tenant["slug"] in (letter["subject"] + (letter.get("text") or "")).lower()
                     and word in letter["subject"] + (letter.get("text") or "")]
 

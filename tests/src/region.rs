@@ -11,7 +11,7 @@ use shared::decide::phases;
 use shared::decide::verbs::Verb;
 use shared::model::{DeploymentType, PhaseName, TenantId, Tier};
 use shared::platform::{
-    Certificates, Charts, Dns, DnsProviderKind, Engine, Isolation, JobBroker, License, Platform,
+    Certificates, Charts, Dns, DnsProviderKind, Engine, Isolation, JobBroker, License, Lifecycle, Platform,
     PowerDnsSettings, Region, RegionDatabase, Seconds,
 };
 use shared::runtime::Runner;
@@ -292,6 +292,8 @@ fn platform(tenant_api_url: &str, engine: Engine) -> Platform {
         dns: dns(),
         certificates: Certificates { issuer: ISSUER.into(), ..Certificates::default() },
         license: license(),
+        // Deleted at once, unless a test is about that.
+        lifecycle: Lifecycle { retention: Seconds(0.0), ..Lifecycle::default() },
         infrastructure: Some(crate::instances::infrastructure()),
         simulated_nodes: true,
         engine: Engine {

@@ -23,6 +23,9 @@ use shared::tenant_api::{
     Strategy, TenantApi, check,
 };
 
+/// The phase that says where the tenant's own tenant-api is.
+const DEPLOYMENT_PHASE: &str = "PROVISION_DEPLOYMENT";
+
 /// The Secret that the tenant's services read (provisioning reference, phase 2).
 pub const SECRET: &str = "tenant-database-credentials";
 
@@ -42,8 +45,13 @@ pub struct Plan {
     pub place: Place,
     /// Connections that the role may hold at once; none means as many as the server has.
     pub connection_limit: Option<i32>,
-    /// Who is asked to make it, and where.
+    /// Where it is made, and who is asked to drop it: the region's pooled tenant-api, which is there when the tenant's own
+    /// instance is not.
     pub server: Server,
+    /// Who is asked to make it, if that is the tenant's own instance: each owns its own schema (control-plane reference,
+    /// "Database creation is delegated to the data plane"). None of a suspended tenant's, of which nothing runs.
+    #[serde(default)]
+    pub instance: Option<Server>,
     /// Where the Secret goes; none without a Secret, for a tenant of the pooled tenant-api.
     pub namespace: Option<Namespace>,
     /// The Secret's name.
@@ -190,7 +198,8 @@ impl SetupDatabase {
             password: credentials.as_ref().map(|credentials| &credentials.password),
             connection_limit: plan.connection_limit,
         };
-        self.tenant_api.initialize(&self.access(plan, step).await?, what).await
+        let asked = plan.instance.as_ref().unwrap_or(&plan.server);
+        self.tenant_api.initialize(&self.access(asked, step).await?, what).await
     }
 
     /// Stands in for the Job where no container runs.
@@ -200,9 +209,9 @@ impl SetupDatabase {
         Ok(json!({ "simulated": "connected directly: the nodes are simulated", "found": found }))
     }
 
-    async fn access(&self, plan: &Plan, step: &Step) -> Result<Access> {
-        let server = plan.server.as_now(step);
-        let internal_secret = self.cluster.resolve(&server.internal_secret).await?;
+    async fn access(&self, server: &Server, step: &Step) -> Result<Access> {
+        let server = server.as_now(step);
+        let internal_secret = server.presented(self.cluster.resolve(&server.internal_secret).await?);
         Ok(server.with(internal_secret, self.cluster.resolve(&server.admin.password).await?))
     }
 
@@ -212,7 +221,7 @@ impl SetupDatabase {
             Scope::Run => Some(owner.run_id),
             Scope::Tenant => None,
         };
-        let access = self.access(plan, step).await?;
+        let access = self.access(&plan.server, step).await?;
         match self.tenant_api.drop(&access, owner.tenant_id, &plan.place, only_if_run).await {
             // Everything is owned through the role: when that is somebody else's, nothing here is the tenant's.
             Err(error) if error.code == "foreign_role" => {
@@ -233,11 +242,20 @@ fn made_by(plan: &Plan, secret: Option<SecretMade>, made: Initialized) -> Checkp
     }
 }
 
+/// What is read of PROVISION_DEPLOYMENT's checkpoint.
+#[derive(Deserialize)]
+struct Deployed {
+    endpoint: String,
+}
+
 fn plan(tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<Plan> {
     let instance = OwnPostgres::of(earlier)?;
     let pooled = tenant.deployment_type == DeploymentType::Shared;
     // An instance that is the tenant's alone holds nothing but its database.
     let own = instance.is_some() || (tenant.has_dedicated_database && !pooled);
+    let deployed: Option<Deployed> = earlier.read(DEPLOYMENT_PHASE)?;
+    let endpoint = deployed.map(|own| own.endpoint).filter(|_| !tenant.suspended);
+    let serving = Server::serving(platform, &tenant.region, tenant.id, endpoint)?.on(instance.clone());
     let server = Server::of(platform, &tenant.region)?.on(instance);
     let strategy = if own { Strategy::Database } else { Strategy::Schema };
     let charts = &platform.charts;
@@ -246,6 +264,7 @@ fn plan(tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<P
         // A connection pool of its own (provisioning reference, "Database Isolation Strategy").
         connection_limit: (tenant.tier == Tier::Professional && !pooled)
             .then_some(platform.professional_connection_limit),
+        instance: serving.own.is_some().then_some(serving),
         server,
         namespace: (!pooled).then(|| platform.namespace(&tenant.slug)),
         secret: SECRET.to_owned(),
@@ -317,6 +336,30 @@ mod tests {
                 })
             );
         }
+    }
+
+    #[test]
+    fn a_tenants_own_instance_is_asked_to_make_it_and_the_pooled_one_to_drop_it() {
+        let deployed = json!({ "endpoint": "http://tenant-api-control.matih-acme.svc:8080" });
+        let earlier = Checkpoints::new([(DEPLOYMENT_PHASE.to_owned(), deployed)].into());
+        let mut tenant = tenant(Tier::Professional, true);
+        let planned = super::plan(&tenant, &platform(), &earlier).unwrap();
+        let own = planned.instance.clone().unwrap();
+        assert_eq!(
+            (&*own.endpoint, own.own),
+            ("http://tenant-api-control.matih-acme.svc:8080", Some(tenant.id))
+        );
+        assert_eq!((&*planned.server.endpoint, planned.server.own), ("http://tenant-api", None));
+        assert_eq!(own.admin, planned.server.admin);
+        // A plan of before.
+        let mut stored = serde_json::to_value(&planned).unwrap();
+        stored.as_object_mut().unwrap().remove("instance");
+        assert_eq!(serde_json::from_value::<Plan>(stored).unwrap().instance, None);
+        tenant.suspended = true;
+        assert_eq!(super::plan(&tenant, &platform(), &earlier).unwrap().instance, None, "nothing of it runs");
+        tenant.suspended = false;
+        let simulated = Platform { simulated_nodes: true, ..platform() };
+        assert_eq!(super::plan(&tenant, &simulated, &earlier).unwrap().instance, None, "no container runs");
     }
 
     #[test]

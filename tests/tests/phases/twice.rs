@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
-use shared::decide::phases;
+use shared::decide::phases::{self, Reads};
 use shared::model::{DeploymentType, RunId, Tenant, Tier};
 use shared::phase::{
     Checkpoints, Error, Fence, Interrupt, Kind, Operation, Owner, Progress, Result, Scope, Step, StepParts,
@@ -59,6 +59,12 @@ where
     panic!("waits for ever");
 }
 
+/// What plans read of earlier phases.
+fn earlier(first: Option<(String, Value)>) -> Checkpoints {
+    let address = serde_json::json!({ "address": "192.0.2.1" });
+    Checkpoints::new([("DEPLOY_INGRESS_CONTROLLER".to_owned(), address)].into_iter().chain(first).collect())
+}
+
 /// Every phase of a tenant's run, connected, with the tenant.
 struct Set<'a> {
     world: &'a RegionWorld,
@@ -103,11 +109,8 @@ impl<'a> Set<'a> {
 
     /// Plans so many of the later phases.
     fn plan(&mut self, count: usize, first: Option<&Value>) {
-        // What plans read of earlier phases.
-        let address = serde_json::json!({ "address": "192.0.2.1" });
-        let address = ("DEPLOY_INGRESS_CONTROLLER".to_owned(), address);
         let first = first.map(|checkpoint| (self.phases[0].name().to_string(), checkpoint.clone()));
-        let earlier = Checkpoints::new([address].into_iter().chain(first).collect());
+        let earlier = earlier(first);
         for phase in self.later.drain(..count) {
             self.plans.push(phase.plan(&self.tenant, &self.world.platform, &earlier).unwrap());
             self.phases.push(phase);
@@ -213,4 +216,30 @@ async fn called_again(world: &RegionWorld, tier: Tier, dedicated: bool) {
     // Undone twice; for one tenant as after a lost checkpoint.
     set.revert(run, Scope::Run, dedicated.then_some(&checkpoints)).await;
     assert_eq!(set.outside().await, [""; 0]);
+}
+
+/// Else a change would leave a phase out that it concerns, and nobody would notice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phase_says_which_changes_its_plan_follows_from() {
+    RegionWorld::run(
+        |_| {},
+        |world| async move {
+            let set = Set::new(&world, Tier::Professional, true).await;
+            let changes: [(Reads, fn(&mut Tenant)); 3] = [
+                (Reads::Tier, |tenant| tenant.tier = Tier::Free),
+                (Reads::Suspension, |tenant| tenant.suspended = true),
+                (Reads::Container, |tenant| tenant.container.image = Some("own/api:2".into())),
+            ];
+            for (reads, change) in changes {
+                let mut tenant = set.tenant.clone();
+                change(&mut tenant);
+                for (phase, plan) in set.phases.iter().zip(&set.plans) {
+                    let says = phases::facts(&phase.name()).unwrap().reads.contains(&reads);
+                    let planned = phase.plan(&tenant, &world.platform, &earlier(None)).unwrap();
+                    assert_eq!(planned != *plan, says, "{}: {reads:?}", phase.name());
+                }
+            }
+        },
+    )
+    .await;
 }

@@ -4,10 +4,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use shared::model::DeploymentType;
 use shared::phase::{Kind, Phase, Progress, Scope};
-use shared::tenant_api::{Credentials, Strategy};
+use shared::secret::Secret;
+use shared::tenant_api::{Credentials, Server, Strategy, own_secret};
 use sqlx::Row as _;
 
-use crate::world::{INTERNAL_SECRET, Watch, with_both, with_tenant};
+use crate::world::{INTERNAL_SECRET, Watch, serve_own, with_both, with_tenant};
 
 #[tokio::test]
 async fn twice_applied_is_the_same_password_and_one_effect() {
@@ -182,6 +183,34 @@ async fn no_secret_is_in_what_is_stored() {
             serde_json::from_str::<setup_database::Checkpoint>(stored.lines().nth(1).unwrap()).unwrap(),
             checkpoint
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_tenants_own_instance_makes_it_and_the_pooled_one_takes_it_away() {
+    with_tenant(Strategy::Database, |world| async move {
+        let tenant = world.tenant.id;
+        let secret = own_secret(&Secret::new(INTERNAL_SECRET), tenant);
+        let endpoint = serve_own(tenant, secret.expose()).await;
+        let mut plan = world.plan();
+        plan.instance = Some(Server { endpoint, own: Some(tenant), ..plan.server.clone() });
+        // Nobody else is there to make it.
+        let pooled = std::mem::replace(&mut plan.server.endpoint, "http://127.0.0.1:1".into());
+        let (step, _) = world.step(Scope::Run);
+        let Progress::Done(made) = world.phase().apply(&plan, &step).await.unwrap() else { panic!("waits") };
+        assert!(made.created.role && made.created.database);
+        let made = world.names().await;
+        // The region's secret is no instance's own.
+        let mut refused = plan.clone();
+        refused.instance.as_mut().unwrap().own = None;
+        let error = world.phase().apply(&refused, &step).await.unwrap_err();
+        plan.server.endpoint = pooled;
+        let undone = world.phase().revert(&plan, None, &step).await;
+        assert_eq!((&error.kind, error.code), (&Kind::Fatal, "tenant_api_unauthorized"), "{error}");
+        assert!(matches!(undone, Ok(Progress::Done(()))), "{undone:?}");
+        assert_eq!(made, ["role", "database"]);
+        assert!(world.names().await.is_empty());
     })
     .await;
 }

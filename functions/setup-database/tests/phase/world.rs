@@ -257,6 +257,19 @@ async fn serve_tenant_api() -> String {
     url
 }
 
+/// A tenant's own tenant-api, which serves nobody else.
+pub async fn serve_own(tenant: TenantId, secret: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let secrets = tenant_api::InternalSecrets::new([secret.to_owned()]).unwrap();
+    let config = tenant_api::Config {
+        tables: tenant_api::Tables::new(None, Some(tenant), false),
+        ..tenant_api::Config::new(secrets)
+    };
+    tokio::spawn(tenant_api::serve(listener, config, std::future::pending()));
+    url
+}
+
 /// A hold on a step that keeps all that is recorded, and can lose the step or change the world at the beginning of an
 /// operation.
 #[derive(Default)]
