@@ -218,6 +218,9 @@ async fn called_again(world: &RegionWorld, tier: Tier, dedicated: bool) {
     assert_eq!(set.outside().await, [""; 0]);
 }
 
+/// What a change does to a tenant.
+type Change = fn(&mut Tenant);
+
 /// Else a change would leave a phase out that it concerns, and nobody would notice.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_phase_says_which_changes_its_plan_follows_from() {
@@ -225,7 +228,7 @@ async fn a_phase_says_which_changes_its_plan_follows_from() {
         |_| {},
         |world| async move {
             let set = Set::new(&world, Tier::Professional, true).await;
-            let changes: [(Reads, fn(&mut Tenant)); 3] = [
+            let changes: [(Reads, Change); 3] = [
                 (Reads::Tier, |tenant| tenant.tier = Tier::Free),
                 (Reads::Suspension, |tenant| tenant.suspended = true),
                 (Reads::Container, |tenant| tenant.container.image = Some("own/api:2".into())),
