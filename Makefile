@@ -38,7 +38,7 @@ test: prepare ## everything CI runs
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	infra/tools/cargo_deny.py check
 	cargo build --workspace --all-targets --locked
-	infra/local/with-stack cargo test --workspace --locked
+	infra/local/with-stack cargo test --workspace --locked --no-fail-fast
 
 bench: prepare ## prints the tables of throughput and latency
 	cargo build --release --locked -p dispatcher

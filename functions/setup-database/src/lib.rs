@@ -369,7 +369,7 @@ mod tests {
             serde_json::to_value(plan).unwrap(),
             json!({
                 "strategy": "database", "database": OWN, "schema": "public", "role": OWN,
-                "connectionLimit": 20,
+                "connectionLimit": 20, "instance": null,
                 "server": {
                     "region": "eastus", "endpoint": "http://tenant-api", "internalSecret": "env:INTERNAL",
                     "admin": {
