@@ -107,6 +107,12 @@ impl Dispatcher {
         self.health.clone()
     }
 
+    /// Returns when the dispatching has ended without having been told to, which only a panic does. It is over then: whoever
+    /// started it ends too, and is started anew.
+    pub async fn died(&mut self) {
+        drop((&mut self.work).await);
+    }
+
     /// Takes no more messages, gives the steps under way 20 s, and returns when all is closed. A step that is cut off is
     /// taken up again after its lease.
     pub async fn stop(self) -> Result<(), StoreError> {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::{Arg, ArgMatches, Command, value_parser};
 use queue::{Broker, Dispatcher, Embedded, Invoker, LambdaInvoker};
 use serde_json::json;
@@ -102,13 +102,16 @@ async fn run() -> anyhow::Result<()> {
     };
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let upkeep = tokio::spawn(upkeep::run(store.clone(), platform));
-    let dispatcher = Dispatcher::start(store, settings.listen_url, &broker, invoker, engine);
+    let mut upkeep = tokio::spawn(upkeep::run(store.clone(), platform));
+    let mut dispatcher = Dispatcher::start(store, settings.listen_url, &broker, invoker, engine);
     tracing::info!(invoker = ?settings.invoker, "dispatching");
     let serving = listener.map(|listener| tokio::spawn(health::serve(listener, dispatcher.health())));
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        // Half a dispatcher would look alive: whoever keeps processes up starts a whole one.
+        () = dispatcher.died() => bail!("the dispatching has panicked"),
+        _ = &mut upkeep => bail!("the upkeep has panicked"),
     }
     tracing::info!("stopping");
     // What it was beginning is begun whole or not at all.

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use shared::platform::Platform;
 use shared::store::Store;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -100,17 +101,19 @@ async fn run() -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let stop = CancellationToken::new();
-    let loops: Vec<_> = lanes.iter().map(|lane| tokio::spawn(lane.clone().run(stop.clone()))).collect();
+    let mut loops: JoinSet<_> = lanes.iter().map(|lane| lane.clone().run(stop.clone())).collect();
     let serving = listener.map(|listener| tokio::spawn(health::serve(listener, Health { store, lanes })));
     tracing::info!("relaying");
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        // The others' going on would hide that one sink is served no more: whoever keeps processes up starts all of them.
+        Some(ended) = loops.join_next() => ended.context("a sink's loop")?,
     }
     tracing::info!("stopping");
     stop.cancel();
-    for ended in loops {
-        ended.await.context("a sink's loop")?;
+    while let Some(ended) = loops.join_next().await {
+        ended.context("a sink's loop")?;
     }
     if let Some(serving) = serving {
         serving.abort();

@@ -77,6 +77,8 @@ pub struct Checkpoint {
 
 impl Phase for ProvisioningInfrastructure {
     const NAME: PhaseName = PhaseName::new("PROVISIONING_INFRASTRUCTURE");
+    /// Whoever runs tofu reaches the state's database and the cloud, and no tenant's.
+    const AT_HOME: bool = true;
     type Plan = Plan;
     type Checkpoint = Checkpoint;
 

@@ -11,7 +11,7 @@ use shared::cluster::{Cluster, Leftover};
 use shared::dns::{Dns, Name, Server as DnsServer};
 use shared::job_broker::{JobBroker, Site};
 use shared::model::{PhaseName, Tenant, Tier};
-use shared::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
+use shared::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
 use shared::platform::{Kept, Platform};
 use shared::secret::SecretRef;
 use shared::tenant_api::{Server, TenantApi};
@@ -24,6 +24,8 @@ const NAMED: usize = 10;
 #[derive(Debug)]
 pub struct TakeInventory {
     cluster: Cluster,
+    /// The control plane's own cluster; none where the tenant is in that anyway.
+    home: Option<Cluster>,
     tenant_api: TenantApi,
 }
 
@@ -78,7 +80,11 @@ impl Phase for TakeInventory {
     type Checkpoint = ();
 
     async fn connect(platform: &Platform) -> Result<Self> {
-        Ok(Self { cluster: Cluster::of(platform).await?, tenant_api: TenantApi::connect()? })
+        let home = match platform.cluster {
+            Some(_) => Some(Cluster::connect().await?),
+            None => None,
+        };
+        Ok(Self { cluster: Cluster::of(platform).await?, home, tenant_api: TenantApi::connect()? })
     }
 
     fn plan(&self, tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<Plan> {
@@ -159,14 +165,26 @@ impl TakeInventory {
     }
 
     /// What Terraform still holds: a workspace goes with the last of its resources. A tenant's own instance is not asked,
-    /// which goes with it.
+    /// which goes with it. Then what was needed for that, which is in the control plane's cluster.
     async fn infrastructure(&self, plan: &Plan, step: &Step) -> Result<Vec<Leftover>> {
         let Some(reference) = &plan.terraform else { return Ok(Vec::new()) };
+        let tenant = step.owner().tenant_id;
         let state_database = self.cluster.resolve(reference).await?;
-        let left = workspaces(&state_database, step.owner().tenant_id).await?.into_iter().map(|name| {
-            Leftover { kind: "Terraform workspace".into(), namespace: None, name, state: "present".into() }
+        let workspaces = workspaces(&state_database, tenant).await?.into_iter().map(|name| Leftover {
+            kind: "Terraform workspace".into(),
+            namespace: None,
+            name,
+            state: "present".into(),
         });
-        Ok(left.collect())
+        let at_home = match &self.home {
+            Some(home) => home.inventory(tenant, &plan.label_prefix).await.map_err(of_home)?,
+            None => Vec::new(),
+        };
+        let at_home = at_home.into_iter().map(|left| {
+            let state = format!("{} in the control plane's cluster", left.state);
+            Leftover { state, ..left }
+        });
+        Ok(workspaces.chain(at_home).collect())
     }
 
     /// Roles, databases and schemas on the region's Postgres server.
@@ -194,6 +212,14 @@ fn retained(kept: &[Kept], now: DateTime<Utc>) -> Vec<Retained> {
             retained_until: until(kept.hours).to_rfc3339_opts(SecondsFormat::Secs, true),
         })
         .collect()
+}
+
+/// A cluster that does not answer would else be taken for the region's.
+fn of_home(mut error: Error) -> Error {
+    if let Kind::Unavailable { dependency } = &mut error.kind {
+        *dependency = "control plane's cluster".into();
+    }
+    error
 }
 
 fn left_over(left: &[Leftover]) -> Error {

@@ -13,7 +13,7 @@ use shared::cluster::Cluster;
 use shared::dns::{self, Dns, Name, Records, Server as DnsServer};
 use shared::model::{RunId, TenantId};
 use shared::phase::{Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Scope, Step, StepParts};
-use shared::platform::{Platform, PowerDnsSettings};
+use shared::platform::{Platform, PowerDnsSettings, RegionCluster};
 use shared::secret::{Secret, SecretRef};
 use shared::tenant_api::{Admin, Initialize, Place, Server, Strategy, TenantApi};
 use take_inventory::{Names, Plan, TakeInventory};
@@ -79,6 +79,7 @@ async fn plan() -> Plan {
             user: setting("REGION_DATABASE_ADMIN_USER"),
             password: SecretRef::Env("REGION_DATABASE_ADMIN_PASSWORD".into()),
             database: "region_eastus".into(),
+            of_own_instance: false,
         },
     };
     let label_prefix = "matih.ai".into();
@@ -268,6 +269,34 @@ async fn what_is_left_is_named_until_nothing_is() {
             Err(error) => assert!(error.message.contains("terminating"), "{error}"),
         }
     }
+    forget(&plan);
+}
+
+#[tokio::test]
+async fn in_a_region_with_a_cluster_of_its_own_the_control_planes_is_looked_at_too() {
+    let kubeconfig = SecretRef::File(setting("KUBECONFIG"));
+    let cluster = Some(RegionCluster { region: "far".into(), kubeconfig });
+    let phase = TakeInventory::connect(&Platform { cluster, ..Platform::default() }).await.unwrap();
+    let tenant = TenantId::generate();
+    let step = step(tenant, Arc::default());
+    let terraform = Some(SecretRef::Env("TERRAFORM_STATE_URL".into()));
+    let mut plan = Plan { terraform, dns: None, ..plan().await };
+    let roles: Api<ClusterRole> = Api::all(Cluster::connect().await.unwrap().client());
+    let name = format!("t-inventory-{}", &tenant.to_string()[24..]);
+    let role = json!({ "metadata": { "name": name, "labels": { "matih.ai/tenant-id": tenant } } });
+    roles.create(&PostParams::default(), &serde_json::from_value(role).unwrap()).await.unwrap();
+
+    // Both are one API server here, which is asked as the one and as the other.
+    let left = phase.revert(&plan, None, &step).await.unwrap_err().message;
+    let (there, home) = (format!("ClusterRole {name} (present)"), "(present in the control plane's cluster)");
+    assert_eq!(left, format!("2 left: {there}, ClusterRole {name} {home}"));
+    // Only enterprise tenants have anything there.
+    let terraform = plan.terraform.take();
+    let left = phase.revert(&plan, None, &step).await.unwrap_err().message;
+    assert_eq!(left, format!("1 left: {there}"));
+    plan.terraform = terraform;
+    roles.delete(&name, &DeleteParams::default()).await.unwrap();
+    assert_eq!(phase.revert(&plan, None, &step).await.unwrap(), Progress::Done(()));
     forget(&plan);
 }
 

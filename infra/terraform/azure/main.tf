@@ -7,8 +7,7 @@ terraform {
   required_providers {
     azurerm = {
       source = "hashicorp/azurerm"
-      # Write-only passwords came with 4.x.
-      version = "~> 4.40"
+      version = "~> 5.2"
     }
   }
 
@@ -49,11 +48,10 @@ resource "azurerm_private_dns_zone_virtual_network_link" "tenants" {
   # One for all the tenants of a network; made here only where the platform does not make it.
   count = var.link_private_dns_zone ? 1 : 0
 
-  name                  = "link-${var.tenant_id}"
-  resource_group_name   = var.network_resource_group
-  private_dns_zone_name = data.azurerm_private_dns_zone.databases.name
-  virtual_network_id    = data.azurerm_virtual_network.tenants.id
-  tags                  = local.tags
+  name                = "link-${var.tenant_id}"
+  private_dns_zone_id = data.azurerm_private_dns_zone.databases.id
+  virtual_network_id  = data.azurerm_virtual_network.tenants.id
+  tags                = local.tags
 }
 
 resource "azurerm_postgresql_flexible_server" "tenant" {

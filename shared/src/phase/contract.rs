@@ -21,6 +21,8 @@ use crate::store::Store;
 pub trait Phase: Send + Sync + 'static {
     /// The phase's name in audit log, API and queue.
     const NAME: PhaseName;
+    /// Works in the control plane's own cluster, wherever the tenant is.
+    const AT_HOME: bool = false;
     /// What will be done: stored before the first effect, and what the rollback reads. Every released shape must decode.
     type Plan: Serialize + DeserializeOwned + Send + Sync;
     /// What later phases and the rollback read.

@@ -20,6 +20,8 @@ type Connect = fn(Arc<Platform>, Store) -> BoxFuture<'static, Result<Arc<dyn Dyn
 pub(super) struct Known {
     /// In the process's own cluster.
     pub(super) here: Arc<dyn DynPhase>,
+    /// See [`Phase::AT_HOME`].
+    at_home: bool,
     connect: Option<Connect>,
     elsewhere: Mutex<HashMap<String, Connected>>,
 }
@@ -33,7 +35,7 @@ struct Connected {
 impl Known {
     /// A phase that is the same everywhere.
     pub(super) fn everywhere(phase: Arc<dyn DynPhase>) -> Self {
-        Self { here: phase, connect: None, elsewhere: Mutex::default() }
+        Self { here: phase, at_home: false, connect: None, elsewhere: Mutex::default() }
     }
 
     /// A phase that is connected, here and wherever its tenants are.
@@ -45,7 +47,7 @@ impl Known {
             })
         };
         let here = Arc::new(Loaded(P::connect_beside(platform, store).await?));
-        Ok(Self { here, connect: Some(connect), elsewhere: Mutex::default() })
+        Ok(Self { here, at_home: P::AT_HOME, connect: Some(connect), elsewhere: Mutex::default() })
     }
 
     /// Whether it must know where its tenant is.
@@ -55,7 +57,8 @@ impl Known {
 
     /// The phase in the cluster that `seen` says.
     pub(super) async fn at(&self, seen: &Arc<Platform>, store: &Store) -> Result<Arc<dyn DynPhase>> {
-        let (Some(connect), Some(to)) = (self.connect, &seen.cluster) else { return Ok(self.here.clone()) };
+        let connect = self.connect.filter(|_| !self.at_home);
+        let (Some(connect), Some(to)) = (connect, &seen.cluster) else { return Ok(self.here.clone()) };
         {
             let elsewhere = self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(found) = elsewhere.get(&to.region)
@@ -71,21 +74,21 @@ impl Known {
         elsewhere.insert(to.region.clone(), connected);
         Ok(phase)
     }
-}
 
-/// A region's own systems are told apart from those of the others, in words and in the dependency's name.
-pub(super) fn of_region(mut error: Error, region: &str, seen: &Platform) -> Error {
-    let Kind::Unavailable { dependency } = &mut error.kind else { return error };
-    let its_own = match dependency.as_str() {
-        "cluster" => seen.cluster.is_some(),
-        "tenant-api" => true,
-        _ => false,
-    };
-    if its_own {
-        *dependency = format!("{dependency}:{region}");
-        error.message = format!("region {region}: {}", error.message);
+    /// A region's own systems are told apart from those of the others, in words and in the dependency's name.
+    pub(super) fn of_region(&self, mut error: Error, region: &str, seen: &Platform) -> Error {
+        let Kind::Unavailable { dependency } = &mut error.kind else { return error };
+        let its_own = match dependency.as_str() {
+            "cluster" => seen.cluster.is_some() && !self.at_home,
+            "tenant-api" => true,
+            _ => false,
+        };
+        if its_own {
+            *dependency = format!("{dependency}:{region}");
+            error.message = format!("region {region}: {}", error.message);
+        }
+        error
     }
-    error
 }
 
 /// Nobody knows where the tenant is: neither the API nor the platform file has its region.

@@ -207,7 +207,7 @@ impl Runner {
             let limit = engine.step_timeout.duration();
             match tokio::time::timeout(limit, AssertUnwindSafe(done).catch_unwind()).await {
                 Ok(Ok(result)) => {
-                    result.map_err(|error| regional::of_region(error, &claimed.tenant.region, seen))
+                    result.map_err(|error| phase.of_region(error, &claimed.tenant.region, seen))
                 }
                 Ok(Err(_)) => Err(Error::retryable(
                     "phase_panicked",

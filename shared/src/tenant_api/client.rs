@@ -358,6 +358,7 @@ mod tests {
                 user: "admin".into(),
                 password: SecretRef::Env("ADMIN".into()),
                 database: "region_eastus".into(),
+                of_own_instance: false,
             },
         }
     }

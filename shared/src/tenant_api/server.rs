@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::own_secret;
 use crate::model::TenantId;
 use crate::phase::{Checkpoints, Error, Result, Step};
-use crate::platform::{Platform, RegionDatabase};
+use crate::platform::{Platform, Region, RegionDatabase};
 use crate::secret::{Secret, SecretRef};
 
 /// How a tenant's data is kept apart from the others'.
@@ -80,6 +80,9 @@ pub struct Admin {
     /// The region's shared database (of a tenant's own instance, any), which the administrator logs in to: the lock that lets one call at a time work on a
     /// tenant lives there.
     pub database: String,
+    /// It administers a tenant's own instance, of which no region says anything.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub of_own_instance: bool,
 }
 
 impl Admin {
@@ -128,6 +131,7 @@ impl Server {
             user: own.admin_user,
             password: own.admin_password,
             database: own.admin_database,
+            of_own_instance: true,
         };
         Self { admin, ..self }
     }
@@ -153,6 +157,7 @@ impl Server {
                 user: found.database.admin_user.clone(),
                 password: found.database.admin_password.clone(),
                 database: found.database.shared_database.clone(),
+                of_own_instance: false,
             },
             own: None,
         })
@@ -175,19 +180,25 @@ impl Server {
     }
 
     /// The same server, reached as the step's region says now: addresses and secrets change while a plan is kept. What the
-    /// region has become elsewhere does not count.
+    /// region has become elsewhere does not count. The administrator of a tenant's own instance stays as planned.
     #[must_use]
     pub fn as_now(&self, step: &Step) -> Self {
+        step.region().map_or_else(|| self.clone(), |region| self.as_in(region))
+    }
+
+    fn as_in(&self, region: &Region) -> Self {
         let mut now = self.clone();
-        let Some(region) = step.region().filter(|region| self.admin.is_of(&region.database)) else {
-            return now;
-        };
+        if !self.admin.of_own_instance {
+            if !self.admin.is_of(&region.database) {
+                return now;
+            }
+            now.admin.user.clone_from(&region.database.admin_user);
+            now.admin.password.clone_from(&region.database.admin_password);
+        }
         if now.own.is_none() {
             now.endpoint.clone_from(&region.tenant_api_url);
         }
         now.internal_secret.clone_from(&region.internal_secret);
-        now.admin.user.clone_from(&region.database.admin_user);
-        now.admin.password.clone_from(&region.database.admin_password);
         now
     }
 
@@ -251,6 +262,56 @@ mod tests {
         assert_eq!(of(&platform, None), ("http://pooled".into(), "the region's".into()));
         platform.simulated_nodes = true;
         assert_eq!(of(&platform, Some("http://own")), ("http://pooled".into(), "the region's".into()));
+    }
+
+    #[test]
+    fn a_server_is_reached_as_its_region_says_now() {
+        let region = |host: &str, version: &str| -> Region {
+            serde_json::from_value(serde_json::json!({
+                "tenant_api_url": format!("http://{version}"), "internal_secret": format!("env:INTERNAL_{version}"),
+                "database": { "host": host, "port": 5432, "shared_database": "region",
+                              "admin_user": format!("admin_{version}"), "admin_password": format!("env:ADMIN_{version}") },
+            }))
+            .unwrap()
+        };
+        let regions = [("eastus".to_owned(), region("db", "old"))].into();
+        let platform = Platform { regions, ..Platform::default() };
+        let pooled = Server::of(&platform, "eastus").unwrap();
+        let dedicated = OwnPostgres {
+            host: "own".into(),
+            port: 5433,
+            admin_user: "its_admin".into(),
+            admin_password: SecretRef::Env("ITS".into()),
+            admin_database: "postgres".into(),
+            cidrs: Vec::new(),
+        };
+        let enterprise = pooled.clone().on(Some(dedicated));
+        let now = |server: &Server, region: &Region| {
+            let now = server.as_in(region);
+            let admin = format!("{}@{} {}", now.admin.user, now.admin.host, now.admin.password);
+            [now.endpoint, now.internal_secret.to_string(), admin]
+        };
+        assert_eq!(
+            now(&pooled, &region("db", "new")),
+            ["http://new", "env:INTERNAL_new", "admin_new@db env:ADMIN_new"]
+        );
+        assert_eq!(
+            now(&pooled, &region("another", "new")),
+            ["http://old", "env:INTERNAL_old", "admin_old@db env:ADMIN_old"],
+            "the tenant's data is not on that server"
+        );
+        assert_eq!(
+            now(&enterprise, &region("db", "new")),
+            ["http://new", "env:INTERNAL_new", "its_admin@own env:ITS"],
+            "who is asked is the region's matter, who administers its own instance is not"
+        );
+        let instance =
+            Server { own: Some(TenantId::generate()), endpoint: "http://own".into(), ..enterprise };
+        assert_eq!(now(&instance, &region("db", "new"))[0], "http://own");
+        // A plan of before has no word of it.
+        let stored = serde_json::to_value(&pooled).unwrap();
+        assert_eq!(stored["admin"].get("ofOwnInstance"), None);
+        assert_eq!(serde_json::from_value::<Server>(stored).unwrap(), pooled);
     }
 
     #[test]

@@ -53,6 +53,21 @@ impl Outcome {
     }
 }
 
+/// Runs what `begin` begins until it ends; what panics is begun anew after `pause`.
+async fn kept_up<F: Future<Output = ()>>(
+    stop: &CancellationToken,
+    pause: Duration,
+    mut begin: impl FnMut() -> F,
+) {
+    while AssertUnwindSafe(begin()).catch_unwind().await.is_err() {
+        tracing::error!(pause.seconds = pause.as_secs(), "the taking of jobs has panicked; it is begun anew");
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
 /// Does the jobs of this instance.
 #[derive(Clone, Debug)]
 pub struct Worker {
@@ -70,11 +85,16 @@ impl Worker {
         Self { jobs: Jobs::new(queue_prefix, login), storage, tables, measures, again_after, pause }
     }
 
-    /// Works until `stop`. A broker that is not there, or not there yet, is tried again.
+    /// Works until `stop`, after a panic of its own too: that jobs are taken no more, nobody would notice while HTTP goes on.
     pub async fn run(self, stop: CancellationToken) {
+        kept_up(&stop, LONGEST_PAUSE, || self.take_all(&stop)).await;
+    }
+
+    /// Takes jobs until `stop`. A broker that is not there, or not there yet, is tried again.
+    async fn take_all(&self, stop: &CancellationToken) {
         let mut pause = self.pause;
         while !stop.is_cancelled() {
-            match self.consume(&stop).await {
+            match self.consume(stop).await {
                 Ok(()) => pause = self.pause,
                 Err(BrokerError::Login(why)) => tracing::debug!(why, "no jobs can be taken"),
                 Err(error) => tracing::warn!(%error, "no jobs can be taken; tried again"),
@@ -221,5 +241,26 @@ impl Worker {
                 "overdue jobs stay so"
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_panics_is_begun_anew_until_it_ends_or_is_told_to() {
+        let begun = std::cell::Cell::new(0);
+        let panics_until = |last: i32| {
+            begun.set(begun.get() + 1);
+            let now = begun.get();
+            async move { assert!(now >= last, "as the test wants it") }
+        };
+        let stop = CancellationToken::new();
+        kept_up(&stop, Duration::ZERO, || panics_until(3)).await;
+        assert_eq!(begun.get(), 3);
+        stop.cancel();
+        kept_up(&stop, Duration::from_hours(1), || panics_until(100)).await;
+        assert_eq!(begun.get(), 4);
     }
 }
