@@ -56,6 +56,13 @@ def make(data, superuser, password):
     fresh.rename(data)
 
 
+def alone(data, statement):
+    """Runs a statement on data that nothing serves; what was said. The statement is in no argument."""
+    command = as_user(data, f"{binary(data, 'postgres')} --single -D /proc/self/fd/9 postgres")
+    done = subprocess.run(["sh", "-c", command], input=f"{statement}\n", capture_output=True, text=True)
+    return done.stderr.strip()
+
+
 def serve(data, settings):
     """A shell line that serves the data folder with these settings."""
     options = " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in settings.items())

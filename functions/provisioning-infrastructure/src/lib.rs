@@ -15,6 +15,7 @@ use rand::TryRngCore as _;
 use rand::distr::{Alphanumeric, SampleString as _};
 use rand::rngs::OsRng;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use shared::cluster::{Cluster, Target};
 use shared::model::{PhaseName, RunId, Tenant};
 use shared::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
@@ -171,7 +172,7 @@ impl ProvisioningInfrastructure {
             module: site.module.clone(),
             program: site.program.clone(),
             deadline,
-            variables: site.variables.clone(),
+            variables: site.variables.clone().into_iter().chain([version_of(&password)]).collect(),
             secrets: [("admin_password".to_owned(), password)].into(),
             state_database: self.cluster.resolve(&site.state_database).await?,
             state_key: self.cluster.resolve(&site.state_key).await?,
@@ -226,6 +227,14 @@ fn plan(tenant: &Tenant, platform: &Platform) -> Result<Plan> {
 fn password() -> Secret {
     let random = Alphanumeric.sample_string(&mut OsRng.unwrap_err(), PASSWORD_LENGTH);
     Secret::new(format!("{PREFIX}{random}"))
+}
+
+/// Tells a module that the password is another one: itself it is in no state that it could be compared with. 32 bits of its
+/// hash say nothing of 238 random ones.
+fn version_of(password: &Secret) -> (String, String) {
+    let hash = Sha256::digest(password.expose().as_bytes());
+    let version = hash.iter().take(4).fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
+    ("admin_password_version".to_owned(), version.to_string())
 }
 
 fn password_ref(plan: &Plan) -> SecretRef {

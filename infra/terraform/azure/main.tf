@@ -38,22 +38,6 @@ data "azurerm_private_dns_zone" "databases" {
   resource_group_name = var.network_resource_group
 }
 
-# The zone is of no use to a network that it is not linked to.
-data "azurerm_virtual_network" "tenants" {
-  name                = var.virtual_network
-  resource_group_name = var.network_resource_group
-}
-
-resource "azurerm_private_dns_zone_virtual_network_link" "tenants" {
-  # One for all the tenants of a network; made here only where the platform does not make it.
-  count = var.link_private_dns_zone ? 1 : 0
-
-  name                = "link-${var.tenant_id}"
-  private_dns_zone_id = data.azurerm_private_dns_zone.databases.id
-  virtual_network_id  = data.azurerm_virtual_network.tenants.id
-  tags                = local.tags
-}
-
 resource "azurerm_postgresql_flexible_server" "tenant" {
   name                = local.name
   resource_group_name = var.resource_group
@@ -93,6 +77,4 @@ resource "azurerm_postgresql_flexible_server" "tenant" {
     # Azure chooses and moves them.
     ignore_changes = [zone, high_availability[0].standby_availability_zone]
   }
-
-  depends_on = [azurerm_private_dns_zone_virtual_network_link.tenants]
 }

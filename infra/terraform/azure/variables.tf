@@ -18,7 +18,7 @@ variable "admin_password" {
 }
 
 variable "admin_password_version" {
-  description = "Raised, it has the password sent again."
+  description = "Another with another password, which is sent again then."
   type        = number
   default     = 1
 }
@@ -49,14 +49,8 @@ variable "subnet" {
 }
 
 variable "private_dns_zone" {
-  description = "The private DNS zone of the servers' names; it ends in .postgres.database.azure.com."
+  description = "The private DNS zone of the servers' names, linked to the network; it ends in .postgres.database.azure.com."
   type        = string
-}
-
-variable "link_private_dns_zone" {
-  description = "Whether to link the zone to the network. A zone can be linked to a network once."
-  type        = bool
-  default     = false
 }
 
 variable "postgres_version" {

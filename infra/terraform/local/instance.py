@@ -3,6 +3,7 @@
 
     instance.py make FOLDER     a port from FIRST_PORT on and a data folder, for ADMIN_USER with ADMIN_PASSWORD
     instance.py start FOLDER    has it served, now and whenever the stack runs; waits until the administrator can log in
+    instance.py password FOLDER ADMIN_PASSWORD is the administrator's password, whatever it was before
     instance.py stop FOLDER
     instance.py remove FOLDER   what `make` made; it must have been stopped
 
@@ -81,10 +82,31 @@ class Instance:
         self.rpc.reloadConfig()
         unless(ALREADY_ADDED, self.rpc.addProcessGroup, self.name)
         unless(ALREADY_STARTED, self.rpc.startProcess, self.name, False)
+        self.await_login()
+
+    def await_login(self):
+        end = time.monotonic() + BOUND
+        while problem := self.refuses():
+            # Made with another one, by a try whose password was lost.
+            if "password authentication failed" in problem:
+                return self.set_password()
+            if time.monotonic() > end:
+                raise SystemExit(f"{self.name} is not ready after {BOUND} s: {problem}; see {self.folder / 'log'}")
+            time.sleep(0.1)
+
+    def password(self):
+        self.await_login()
+
+    def set_password(self):
+        """While nothing serves the data: nobody can log in to say it."""
+        unless(NOT_RUNNING, self.rpc.stopProcess, self.name)
+        user, password = os.environ["ADMIN_USER"], os.environ["ADMIN_PASSWORD"]
+        said = postgres_data.alone(self.data, 'ALTER ROLE "%s" PASSWORD \'%s\'' % (user.replace('"', '""'), password.replace("'", "''")))
+        unless(ALREADY_STARTED, self.rpc.startProcess, self.name, False)
         end = time.monotonic() + BOUND
         while problem := self.refuses():
             if time.monotonic() > end:
-                raise SystemExit(f"{self.name} is not ready after {BOUND} s: {problem}; see {self.folder / 'log'}")
+                raise SystemExit(f"{self.name}: the administrator's password cannot be set: {problem}; {said.replace(password, '***')}")
             time.sleep(0.1)
 
     def refuses(self):
@@ -125,6 +147,6 @@ def write(path, text, mode):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3 or sys.argv[1] not in ("make", "start", "stop", "remove"):
+    if len(sys.argv) != 3 or sys.argv[1] not in ("make", "start", "password", "stop", "remove"):
         raise SystemExit(__doc__)
     getattr(Instance(Path(sys.argv[2])), sys.argv[1])()

@@ -23,6 +23,12 @@ variable "admin_password" {
   sensitive   = true
 }
 
+variable "admin_password_version" {
+  description = "Another with another password."
+  type        = string
+  default     = "1"
+}
+
 variable "local" {
   description = "The stack's folder."
   type        = string
@@ -74,6 +80,21 @@ resource "terraform_data" "postgres" {
     command = "exec python3 '${path.module}/instance.py' stop \"$FOLDER\""
     environment = {
       FOLDER = self.input.folder
+    }
+  }
+}
+
+# A password that is another than the one that the instance was made with.
+resource "terraform_data" "password" {
+  input            = terraform_data.postgres.output
+  triggers_replace = [var.admin_password_version]
+
+  provisioner "local-exec" {
+    command = "exec python3 '${path.module}/instance.py' password \"$FOLDER\""
+    environment = {
+      FOLDER         = self.input.folder
+      ADMIN_USER     = var.admin_user
+      ADMIN_PASSWORD = var.admin_password
     }
   }
 }

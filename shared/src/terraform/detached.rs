@@ -74,7 +74,13 @@ impl Detached {
                 return Ok(Progress::wait(LOOK_AGAIN, format!("{name} ({progress})")));
             }
             State::Ended(outcome) if outcome.id == id => {
-                let Some(failure) = &outcome.failure else { return Ok(Progress::Done(*outcome)) };
+                let Some(failure) = &outcome.failure else {
+                    // Known until another begins is what it made, not the secrets that it was given.
+                    if let Runner::Job(jobs) = &self.0 {
+                        jobs.forget_secret(name).await?.or_park()?;
+                    }
+                    return Ok(Progress::Done(*outcome));
+                };
                 self.forget(name).await?.or_park()?;
                 return Err(failure.error(name));
             }

@@ -1,5 +1,6 @@
 //! What runs detached: the whole of the program `run-terraform`.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,12 +12,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::fence::{Fence, connect, turn};
+use super::known;
 use super::outcome::{Code, Failure, Outcome, Outputs};
 use super::repair::{self, Existing};
 use super::state;
 use super::tofu::Tofu;
 use super::work::{Action, Work, workspace_of};
-use crate::model::TenantId;
 use crate::secret::Secret;
 
 /// Before what a run tells of its progress, each time on a line of its own on its standard output.
@@ -24,9 +25,6 @@ pub(super) const PROGRESS: &str = "progress: ";
 
 /// How often an apply finds something more that is there already. Each round takes over at least one thing.
 const ROUNDS: usize = 20;
-
-/// The tag by which a cloud's resource says whose it is.
-const TAG: &str = "tenantry-tenant";
 
 const APPLY: [&str; 5] = ["apply", "-json", "-auto-approve", "-input=false", "-lock-timeout=30s"];
 const DESTROY: [&str; 5] = ["destroy", "-json", "-auto-approve", "-input=false", "-lock-timeout=30s"];
@@ -135,6 +133,19 @@ struct Running<'a> {
     tofu: Tofu<'a>,
 }
 
+/// What an apply that ended by itself has come to.
+#[derive(Default)]
+struct Applied {
+    /// What it has taken over of one that was killed.
+    taken_over: Vec<String>,
+    /// What is there under a wanted name, and is somebody else's.
+    foreign: BTreeSet<String>,
+    /// What its last plan was to make; none where it came to no plan.
+    wanted: Option<BTreeSet<String>>,
+    /// Why it did not do it.
+    failure: Option<Failure>,
+}
+
 impl Running<'_> {
     async fn steps(&self) -> Result<Outcome, Failure> {
         match self.work.action {
@@ -157,7 +168,10 @@ impl Running<'_> {
 
     async fn make(&self) -> Result<Outcome, Failure> {
         self.enter().await?;
-        let taken_over = self.apply().await?;
+        let Applied { taken_over, failure, .. } = self.apply().await?;
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
         let told = self.tofu.must(&["output", "-json", "-no-color"]).await?;
         Ok(self.done(Some(outputs(&told)?), taken_over))
     }
@@ -175,13 +189,14 @@ impl Running<'_> {
         if self.unfinished().await? {
             // What a killed apply has made is not in its state, and what is not there is not destroyed.
             self.say("finishing an apply that was killed");
-            match self.apply().await {
-                Ok(taken) => taken_over = taken,
-                // By now the state has all that can be known.
-                Err(failure) if failure.code == Code::Failed => self.say(&failure.message),
-                Err(failure) => return Err(failure),
+            let applied = self.apply().await?;
+            if let Some(failure) = &applied.failure {
+                self.nothing_unseen(&applied, failure).await?;
+                self.say(&failure.message);
             }
+            taken_over = applied.taken_over;
         }
+        self.disown().await?;
         self.untaint().await?;
         let (ok, progress) = self.tofu.follow(&DESTROY, &|words| self.say(words)).await?;
         if !ok {
@@ -223,58 +238,95 @@ impl Running<'_> {
         Ok(())
     }
 
-    /// Applies until it is done, taking over what a killed one has left; the addresses of that.
-    async fn apply(&self) -> Result<Vec<String>, Failure> {
+    /// Applies until it is done or fails, taking over what a killed one has left.
+    async fn apply(&self) -> Result<Applied, Failure> {
         let was_killed = self.unfinished().await?;
         self.mark(true).await?;
+        if was_killed {
+            self.disown().await?;
+        }
         let ended = self.rounds().await;
         // One that ended by itself has written all it did; what one before it did not write is known only by a success.
-        if ended.is_ok() || (!was_killed && matches!(&ended, Err(failure) if failure.code == Code::Failed)) {
+        let whole = match &ended {
+            Ok(applied) => applied.failure.is_none() || !was_killed,
+            Err(failure) => !was_killed && failure.code == Code::Failed,
+        };
+        if whole {
             self.mark(false).await?;
         }
         ended
     }
 
-    async fn rounds(&self) -> Result<Vec<String>, Failure> {
-        let mut taken_over: Vec<String> = Vec::new();
+    async fn rounds(&self) -> Result<Applied, Failure> {
+        let mut applied = Applied::default();
         for _ in 0..ROUNDS {
             let (ok, progress) = self.tofu.follow(&APPLY, &|words| self.say(words)).await?;
+            applied.wanted.clone_from(&progress.wanted);
             if ok {
-                return Ok(taken_over);
+                return Ok(applied);
             }
             let mut existing = repair::existing(&progress.errors);
-            existing.retain(|one| !taken_over.contains(&one.address));
+            existing.retain(|one| !applied.taken_over.contains(&one.address));
             if existing.is_empty() {
-                return Err(Failure::new(Code::Failed, &progress.said()));
+                applied.failure = Some(Failure::new(Code::Failed, &progress.said()));
+                return Ok(applied);
             }
             for one in existing {
                 self.say(&format!("taking over {}", one.address));
-                self.take_over(&one).await?;
-                taken_over.push(one.address);
+                if self.take_over(&one).await? {
+                    applied.taken_over.push(one.address);
+                    continue;
+                }
+                let message = format!("{} exists and does not belong to this tenant", one.id);
+                applied.failure = Some(Failure::new(Code::Foreign, &message));
+                applied.foreign.insert(one.address);
+            }
+            if applied.failure.is_some() {
+                return Ok(applied);
             }
         }
-        Err(Failure::new(Code::Failed, &format!("there is always more that exists already: {taken_over:?}")))
+        let said = format!("there is always more that exists already: {:?}", applied.taken_over);
+        applied.failure = Some(Failure::new(Code::Failed, &said));
+        Ok(applied)
     }
 
-    /// Brings what exists into the state. A resource whose own steps say so is there, marked as broken.
-    async fn take_over(&self, one: &Existing) -> Result<(), Failure> {
+    /// Brings what exists into the state; whether it is the tenant's. A resource whose own steps say that it exists is there,
+    /// marked as broken.
+    async fn take_over(&self, one: &Existing) -> Result<bool, Failure> {
         let known = self.tofu.must(&["state", "list"]).await?;
         if known.lines().any(|line| line == one.address) {
             self.tofu.must(&["untaint", "-no-color", &one.address]).await?;
-            return Ok(());
+            return Ok(true);
         }
         self.tofu.must(&["import", "-input=false", "-no-color", &one.address, &one.id]).await?;
-        if foreign(&self.shown().await?, &one.address, self.work.tenant) {
-            self.tofu.must(&["state", "rm", "-no-color", &one.address]).await?;
-            let message = format!("{} exists and does not belong to this tenant", one.id);
-            return Err(Failure::new(Code::Foreign, &message));
+        Ok(!self.disown().await?.contains(&one.address))
+    }
+
+    /// Takes out of the state what is somebody else's, and leaves it as it is. One that was killed between an import and the
+    /// look at its tag has left it there, where the next destroy would delete it.
+    async fn disown(&self) -> Result<BTreeSet<String>, Failure> {
+        let foreign = known::foreign(&self.shown().await?, self.work.tenant);
+        for address in &foreign {
+            self.tofu.must(&["state", "rm", "-no-color", address]).await?;
         }
-        Ok(())
+        Ok(foreign)
+    }
+
+    /// Fails where something may be there that a destroy does not see: what a killed apply may have made, and the one after
+    /// it has neither found nor made.
+    async fn nothing_unseen(&self, applied: &Applied, failure: &Failure) -> Result<(), Failure> {
+        let known = known::addresses(&self.shown().await?);
+        let Some(what) = unseen(applied, &known) else { return Ok(()) };
+        let message = format!(
+            "{}\nAn apply was killed, and nobody can say whether it had made {what}.",
+            failure.message
+        );
+        Err(Failure::new(Code::Unseen, &message))
     }
 
     /// A broken resource's own steps of removal would be left out.
     async fn untaint(&self) -> Result<(), Failure> {
-        for address in tainted(&self.shown().await?) {
+        for address in known::tainted(&self.shown().await?) {
             self.tofu.must(&["untaint", "-no-color", &address]).await?;
         }
         Ok(())
@@ -287,20 +339,13 @@ impl Running<'_> {
     }
 }
 
-fn resources(shown: &Value) -> impl Iterator<Item = &Value> {
-    shown["values"]["root_module"]["resources"].as_array().into_iter().flatten()
-}
-
-fn tainted(shown: &Value) -> Vec<String> {
-    let tainted = resources(shown).filter(|resource| resource["tainted"] == true);
-    tainted.filter_map(|resource| resource["address"].as_str().map(str::to_owned)).collect()
-}
-
-/// Whether a resource that can say whose it is says that it is not the tenant's.
-fn foreign(shown: &Value, address: &str, tenant: TenantId) -> bool {
-    let found = resources(shown).find(|resource| resource["address"] == address);
-    let tags = found.and_then(|resource| resource["values"].get("tags"));
-    tags.is_some_and(|tags| tags[TAG].as_str() != Some(&tenant.to_string()))
+/// What may be there and be none of what a state knows; none if nothing may.
+fn unseen(applied: &Applied, known: &BTreeSet<String>) -> Option<String> {
+    let Some(wanted) = &applied.wanted else { return Some("anything".to_owned()) };
+    // What is somebody else's by that name cannot be the tenant's too.
+    let of_none = wanted.iter().filter(|one| !known.contains(*one) && !applied.foreign.contains(*one));
+    let of_none: Vec<&str> = of_none.map(String::as_str).collect();
+    (!of_none.is_empty()).then(|| of_none.join(", "))
 }
 
 /// Reads what `tofu output -json` prints.
@@ -345,19 +390,18 @@ mod tests {
     }
 
     #[test]
-    fn what_a_tag_says_is_somebody_elses_is_foreign() {
-        let tenant: TenantId = "550e8400-e29b-41d4-a716-446655440000".parse().unwrap();
-        let shown = |tags: Value| {
-            json!({ "values": { "root_module": { "resources": [
-                { "address": "a.b", "values": tags, "tainted": true }, { "address": "a.c", "values": {} },
-            ] } } })
+    fn what_was_wanted_and_is_neither_known_nor_foreign_may_be_there_unseen() {
+        let set = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<BTreeSet<_>>();
+        let applied = |wanted: Option<&[&str]>, foreign: &[&str]| Applied {
+            wanted: wanted.map(set),
+            foreign: set(foreign),
+            ..Applied::default()
         };
-        let ours = shown(json!({ "tags": { TAG: tenant } }));
-        assert!(!foreign(&ours, "a.b", tenant));
-        for tags in [json!({ "tags": { TAG: "another" } }), json!({ "tags": {} }), json!({ "tags": null })] {
-            assert!(foreign(&shown(tags), "a.b", tenant));
-        }
-        assert!(!foreign(&shown(json!({})), "a.b", tenant), "it cannot say whose it is");
-        assert_eq!(tainted(&ours), ["a.b"]);
+        let known = set(&["a.made"]);
+        assert_eq!(unseen(&applied(None, &[]), &known).as_deref(), Some("anything"), "it came to no plan");
+        assert_eq!(unseen(&applied(Some(&[]), &[]), &known), None);
+        assert_eq!(unseen(&applied(Some(&["a.made", "a.foreign"]), &["a.foreign"]), &known), None);
+        let throttled = applied(Some(&["a.made", "a.throttled", "a.after_it"]), &[]);
+        assert_eq!(unseen(&throttled, &known).as_deref(), Some("a.after_it, a.throttled"));
     }
 }

@@ -111,9 +111,13 @@ impl Jobs {
         if let State::Running(progress) = self.look(name).await? {
             return Ok(Progress::wait(super::detached::LOOK_AGAIN, format!("{name} ({progress})")));
         }
-        let namespace = Some(self.namespace.as_str());
-        self.owned.ensure_deleted(&Target::of::<Job>(namespace, name)).await?.or_park()?;
-        self.owned.ensure_deleted(&Target::of::<Secret>(namespace, name)).await
+        self.owned.ensure_deleted(&Target::of::<Job>(Some(&self.namespace), name)).await?.or_park()?;
+        self.forget_secret(name).await
+    }
+
+    /// Takes away what a work was given.
+    pub async fn forget_secret(&self, name: &str) -> Result<Progress<()>> {
+        self.owned.ensure_deleted(&Target::of::<Secret>(Some(&self.namespace), name)).await
     }
 
     fn meta(&self, name: &str) -> ObjectMeta {

@@ -13,6 +13,7 @@ mod environment;
 mod execute;
 mod fence;
 mod job;
+mod known;
 mod outcome;
 mod progress;
 mod repair;

@@ -56,6 +56,8 @@ pub struct Failure {
 pub enum Code {
     /// tofu said so.
     Failed,
+    /// tofu said so, after an apply that was killed: what that one has made is not known.
+    Unseen,
     /// Our own lock was held by another.
     Locked,
     /// Our own lock was lost.
@@ -86,6 +88,10 @@ impl Failure {
         match self.code {
             Code::Failed => Error::retryable("terraform_failed", message)
                 .next("Correct what it says, in the module, its variables or the cloud; it is tried again."),
+            Code::Unseen => Error::retryable("terraform_unseen", message).next(
+                "Correct what it says: then the destroy finds what there is. If nothing is there, or it was removed by hand, \
+                 skip the phase's undo; the inventory then asks for its workspace to be deleted.",
+            ),
             Code::Locked => Error::retryable("terraform_locked", message).next(
                 "Another tofu works on this tenant's workspace; it is tried again when that has ended.",
             ),

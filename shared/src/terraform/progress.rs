@@ -1,5 +1,7 @@
 //! What tofu tells of itself by `-json`, an object a line: how far it is, and what went wrong.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 /// Follows an apply or a destroy.
@@ -8,6 +10,9 @@ pub(super) struct Progress {
     total: u64,
     done: u64,
     now: Vec<String>,
+    planned: BTreeSet<String>,
+    /// What it plans to make, once the plan is whole.
+    pub wanted: Option<BTreeSet<String>>,
     /// Errors, with the resource they are of.
     pub errors: Vec<Diagnostic>,
 }
@@ -27,10 +32,15 @@ impl Progress {
         let Ok(event) = serde_json::from_str::<Value>(line) else { return false };
         let address = || event["hook"]["resource"]["addr"].as_str().unwrap_or_default().to_owned();
         match event["type"].as_str() {
+            Some("planned_change") if event["change"]["action"] == "create" => {
+                self.planned.extend(event["change"]["resource"]["addr"].as_str().map(str::to_owned));
+                return false;
+            }
             Some("change_summary") if event["changes"]["operation"] == "plan" => {
                 let count = |what: &str| event["changes"][what].as_u64().unwrap_or_default();
                 // A destroy is announced like an apply, with removals only.
                 self.total = count("add") + count("change") + count("remove");
+                self.wanted = Some(self.planned.clone());
             }
             Some("apply_start") => {
                 let action = match event["hook"]["action"].as_str() {
@@ -95,6 +105,8 @@ mod tests {
         let mut told = Vec::new();
         for line in [
             r#"{"type":"version","tofu":"1.12.6"}"#,
+            r#"{"type":"planned_change","change":{"resource":{"addr":"terraform_data.a"},"action":"create"}}"#,
+            r#"{"type":"planned_change","change":{"resource":{"addr":"terraform_data.c"},"action":"update"}}"#,
             r#"{"type":"change_summary","changes":{"add":2,"change":0,"import":0,"remove":0,"operation":"plan"}}"#,
             r#"{"type":"apply_start","hook":{"resource":{"addr":"terraform_data.a"},"action":"create"}}"#,
             r#"{"type":"provision_start","hook":{"resource":{"addr":"terraform_data.a"}}}"#,
@@ -120,5 +132,6 @@ mod tests {
             ]
         );
         assert_eq!(progress.said(), "terraform_data.b: s: d");
+        assert_eq!(progress.wanted, Some(BTreeSet::from(["terraform_data.a".to_owned()])));
     }
 }

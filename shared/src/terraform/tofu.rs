@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{AccessFlags, Pid, access};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
@@ -22,6 +22,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(15);
 /// Runs tofu for one work.
 pub(super) struct Tofu<'a> {
     work: &'a Work,
+    module: PathBuf,
     data: PathBuf,
     stop: CancellationToken,
 }
@@ -44,7 +45,10 @@ impl<'a> Tofu<'a> {
             _ => {}
         }
         std::fs::create_dir_all(data).map_err(unusable)?;
-        Ok(Self { work, data: data.to_owned(), stop })
+        let module = workplace(Path::new(&work.module), data).map_err(|error| {
+            Failure::new(Code::Unusable, &format!("infrastructure.module '{}': {error}", work.module))
+        })?;
+        Ok(Self { work, module, data: data.to_owned(), stop })
     }
 
     /// Runs a command that must succeed, in the tenant's workspace; what it printed.
@@ -97,7 +101,7 @@ impl<'a> Tofu<'a> {
     ) -> Result<Ended, Failure> {
         let mut command = Command::new(&self.work.program);
         command
-            .arg(format!("-chdir={}", self.work.module))
+            .arg(format!("-chdir={}", self.module.display()))
             .args(arguments)
             .env_clear()
             .envs(environment::of(self.work, &self.data))
@@ -152,6 +156,31 @@ impl<'a> Tofu<'a> {
     }
 }
 
+/// The module's own folder, or a copy of it where nothing can be written to that, as in an image: tofu leaves the file of
+/// its providers' locks beside the module.
+fn workplace(module: &Path, data: &Path) -> std::io::Result<PathBuf> {
+    if access(module, AccessFlags::W_OK).is_ok() {
+        return Ok(module.to_owned());
+    }
+    let copy = data.join("module");
+    copy_folder(module, &copy)?;
+    Ok(copy)
+}
+
+fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
 fn stopped() -> Failure {
     Failure::new(Code::Stopped, "it was told to stop")
 }
@@ -161,5 +190,25 @@ fn interrupt(tofu: &Child) {
     if let Some(id) = tofu.id().and_then(|id| i32::try_from(id).ok()) {
         // It may have ended by itself just now.
         let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_that_can_be_written_to_is_worked_on_where_it_is_and_a_copy_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let module = folder.path().join("m");
+        std::fs::create_dir_all(module.join("files")).unwrap();
+        std::fs::write(module.join("main.tf"), "a").unwrap();
+        std::fs::write(module.join("files/b"), "b").unwrap();
+        assert_eq!(workplace(&module, folder.path()).unwrap(), module);
+        let copy = folder.path().join("copy");
+        copy_folder(&module, &copy).unwrap();
+        assert_eq!(std::fs::read_to_string(copy.join("main.tf")).unwrap(), "a");
+        assert_eq!(std::fs::read_to_string(copy.join("files/b")).unwrap(), "b");
+        assert!(workplace(&folder.path().join("none"), folder.path()).is_err());
     }
 }

@@ -59,6 +59,28 @@ async fn what_a_killed_apply_has_made_is_taken_away_though_its_state_does_not_kn
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_apply_may_have_made_is_not_given_up_when_it_cannot_be_looked_for() {
+    with_slow(|world: World| async move {
+        world.apply_to_the_middle().await;
+        for id in world.detached() {
+            let _ = kill(id, Signal::SIGKILL);
+        }
+        world.until_none_runs().await;
+        world.go_on();
+        world.refuse_plans(true);
+        let error = world.try_revert(Scope::Run).await.unwrap_err();
+        assert_eq!((error.kind, error.code), (Kind::Retryable, "terraform_unseen"));
+        assert!(error.message.contains("The test refuses any plan."), "{}", error.message);
+        assert_eq!(world.made(), ["first", "refuse"]);
+        assert!(world.stored().await.is_some(), "by its workspace the inventory knows of it");
+        world.refuse_plans(false);
+        world.revert(Scope::Run).await;
+        assert_eq!(world.left().await, [""; 0]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_instance_half_made_by_a_killed_apply_is_finished_by_the_next() {
     with_tenant(|world: World| async move {
         // Somewhere between initdb and the first answer of the server.

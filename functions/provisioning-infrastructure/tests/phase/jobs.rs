@@ -118,6 +118,11 @@ async fn a_job_is_waited_for_and_taken_away_with_its_secret() {
         world.end(&outcome.to_string()).await;
         let made = world.apply().await;
         assert_eq!((made.host.as_str(), made.port, made.cidrs.len()), ("10.0.0.4", 5432, 1));
+        assert_eq!(
+            world.by_name().await,
+            (true, false, 1),
+            "what it made is known, and no secret is kept for that"
+        );
         assert_eq!(world.apply().await, made);
 
         world.revert(Scope::Run).await;

@@ -59,6 +59,24 @@ async fn an_instance_of_the_tenants_own_is_made_once_and_taken_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_was_lost_is_made_anew_on_the_instance_too() {
+    with_tenant(|world: World| async move {
+        let made = world.apply().await;
+        let lost = world.password().await.unwrap();
+        let own = identifier(&mut admin(&made, &lost).await.unwrap()).await;
+        world.lose_password().await;
+        let later = world.later_run();
+        later.apply().await;
+        let password = world.password().await.unwrap();
+        assert_ne!(password, lost);
+        assert_eq!(identifier(&mut admin(&made, &password).await.unwrap()).await, own, "with the same data");
+        assert!(admin(&made, &lost).await.is_err());
+        secrets::nowhere_in_the_state(&world, &password).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn workspaces_are_made_at_the_same_moment() {
     let one = || {
         with_slow(|world: World| async move {

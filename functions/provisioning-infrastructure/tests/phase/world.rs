@@ -206,6 +206,13 @@ impl World {
         left
     }
 
+    /// The password's Secret goes, as if by hand.
+    pub async fn lose_password(&self) {
+        let secrets: Api<v1::Secret> = Api::namespaced(self.cluster.client(), "matih-system");
+        let name = format!("infrastructure-{}", self.tenant.id);
+        secrets.delete(&name, &kube::api::DeleteParams::default()).await.unwrap();
+    }
+
     async fn clean(&self) {
         self.go_on();
         self.revert(Scope::Tenant).await;
@@ -232,6 +239,12 @@ impl World {
         if let Some(folder) = self.infrastructure().variables.get("folder") {
             drop(std::fs::remove_file(Path::new(folder).join("hold")));
         }
+    }
+
+    /// Has the slow module plan nothing, or again.
+    pub fn refuse_plans(&self, refused: bool) {
+        let file = Path::new(&self.infrastructure().variables["folder"]).join("refuse");
+        if refused { std::fs::write(file, "").unwrap() } else { std::fs::remove_file(file).unwrap() }
     }
 
     /// Applies until the slow module's second step waits.

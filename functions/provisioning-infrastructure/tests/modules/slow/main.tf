@@ -16,6 +16,13 @@ variable "admin_password" {
 resource "terraform_data" "first" {
   input = { folder = var.folder }
 
+  lifecycle {
+    precondition {
+      condition     = !fileexists("${var.folder}/refuse")
+      error_message = "The test refuses any plan."
+    }
+  }
+
   provisioner "local-exec" {
     command     = "exec sh '${abspath(path.module)}/step.sh' first"
     environment = { FOLDER = self.input.folder }
