@@ -140,7 +140,7 @@ struct Applied {
     taken_over: Vec<String>,
     /// What is there under a wanted name, and is somebody else's.
     foreign: BTreeSet<String>,
-    /// What its last plan was to make; none where it came to no plan.
+    /// What its last round was to make; none where it came to no whole plan.
     wanted: Option<BTreeSet<String>>,
     /// Why it did not do it.
     failure: Option<Failure>,
@@ -261,7 +261,7 @@ impl Running<'_> {
         let mut applied = Applied::default();
         for _ in 0..ROUNDS {
             let (ok, progress) = self.tofu.follow(&APPLY, &|words| self.say(words)).await?;
-            applied.wanted.clone_from(&progress.wanted);
+            applied.wanted = progress.wanted().cloned();
             if ok {
                 return Ok(applied);
             }

@@ -11,8 +11,7 @@ pub(super) struct Progress {
     done: u64,
     now: Vec<String>,
     planned: BTreeSet<String>,
-    /// What it plans to make, once the plan is whole.
-    pub wanted: Option<BTreeSet<String>>,
+    begun: bool,
     /// Errors, with the resource they are of.
     pub errors: Vec<Diagnostic>,
 }
@@ -40,9 +39,9 @@ impl Progress {
                 let count = |what: &str| event["changes"][what].as_u64().unwrap_or_default();
                 // A destroy is announced like an apply, with removals only.
                 self.total = count("add") + count("change") + count("remove");
-                self.wanted = Some(self.planned.clone());
             }
             Some("apply_start") => {
+                self.begun = true;
                 let action = match event["hook"]["action"].as_str() {
                     Some("create") => "creating",
                     Some("delete") => "removing",
@@ -69,6 +68,11 @@ impl Progress {
             _ => return false,
         }
         true
+    }
+
+    /// What it was to make; none where it did not begin to. A plan that fails is summed up too, as far as it came.
+    pub fn wanted(&self) -> Option<&BTreeSet<String>> {
+        self.begun.then_some(&self.planned)
     }
 
     /// `3 of 5 resources, terraform_data.postgres creating`.
@@ -117,6 +121,9 @@ mod tests {
             r#"{"type":"diagnostic","diagnostic":{"severity":"error","summary":"s","detail":"d\n","address":"terraform_data.b"}}"#,
             "no JSON",
         ] {
+            if line.contains("apply_start") && told.len() == 1 {
+                assert_eq!(progress.wanted(), None, "a plan alone may be one that failed");
+            }
             if progress.take(line) {
                 told.push(progress.words());
             }
@@ -132,6 +139,6 @@ mod tests {
             ]
         );
         assert_eq!(progress.said(), "terraform_data.b: s: d");
-        assert_eq!(progress.wanted, Some(BTreeSet::from(["terraform_data.a".to_owned()])));
+        assert_eq!(progress.wanted(), Some(&BTreeSet::from(["terraform_data.a".to_owned()])));
     }
 }
