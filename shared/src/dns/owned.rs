@@ -218,6 +218,12 @@ impl Owned {
         Err(changing(&format!("DNS zone {zone}")))
     }
 
+    /// Whether the zone is there, and [`Owned::ensure_zone_deleted`] would delete it.
+    pub async fn may_delete_zone(&self, zone: &Name) -> Result<bool> {
+        let found = self.dns.child.zone(zone).await?;
+        Ok(found.is_some_and(|found| self.may_delete(found.mark.as_ref())))
+    }
+
     async fn holds_nobody_elses(&self, zone: &Zone) -> Result<()> {
         for set in self.dns.child.record_sets(&zone.name, &zone.name).await? {
             let made_with_it = set.name == zone.name && matches!(set.kind.as_str(), "SOA" | "NS");
