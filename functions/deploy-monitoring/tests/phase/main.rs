@@ -211,7 +211,8 @@ async fn prometheus_and_grafana_may_reach_the_api_server_where_it_is() {
     let service = Api::<Service>::namespaced(client.clone(), "default").get("kubernetes").await.unwrap();
     let slices: Api<EndpointSlice> = Api::namespaced(client, "default");
     let behind = ListParams::default().labels("kubernetes.io/service-name=kubernetes");
-    let mut wanted = Vec::new();
+    // What stands behind it is not shown where that is a loopback address, as in the local stack.
+    let mut wanted = vec![(service.spec.unwrap().cluster_ip.unwrap(), 443)];
     for slice in slices.list(&behind).await.unwrap() {
         let ports: Vec<i32> = slice.ports.iter().flatten().filter_map(|port| port.port).collect();
         let addresses = slice.endpoints.iter().flatten().flat_map(|endpoint| endpoint.addresses.clone());
@@ -219,8 +220,6 @@ async fn prometheus_and_grafana_may_reach_the_api_server_where_it_is() {
             addresses.flat_map(|ip| ports.iter().map(move |port| (ip.clone(), *port)).collect::<Vec<_>>()),
         );
     }
-    assert!(!wanted.is_empty(), "the API server has said where it is");
-    wanted.push((service.spec.unwrap().cluster_ip.unwrap(), 443));
     for name in ["allow-prometheus", "allow-grafana"] {
         let policy = world.api::<NetworkPolicy>().get(name).await.unwrap();
         let egress = serde_json::to_value(policy.spec.unwrap().egress).unwrap();
