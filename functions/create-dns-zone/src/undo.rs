@@ -28,7 +28,9 @@ pub(crate) async fn undo(dns: &Owned, plan: &Plan, step: &Step) -> Result<()> {
     delete_zone(dns, plan, step).await
 }
 
-/// Removes what the step may remove, and waits until no resolver may hold it. What was never there is not waited for.
+/// Removes what the step may remove, and waits until no resolver may hold it. Where neither the records nor what is known
+/// of them is left, a zone that is still to be deleted tells that they may have been there a moment ago: another run's undo
+/// was given up, or somebody has removed them by hand. Without such a zone there is nothing to wait for: it goes last.
 async fn withdraw(
     dns: &Owned,
     plan: &Plan,
@@ -38,13 +40,21 @@ async fn withdraw(
     sets: &[(Name, &str)],
 ) -> Result<()> {
     let kept = format!("{what} served");
-    let found = step.operation(&format!("look for {what}"), dns.longest_ttl(place, sets)).await?;
+    let known = step.recall::<Served>(&kept).await?;
+    let look = async {
+        let found = dns.longest_ttl(place, sets).await?;
+        let unknown = found.is_none() && known.is_none();
+        Ok((found, unknown && dns.may_delete_zone(&plan.zone).await?))
+    };
+    let (found, may_have_been) = step.operation(&format!("look for {what}"), look).await?;
     if let Some(ttl) = found {
         // Kept before the first removal: a worker that dies in between is followed by one that finds nothing, and must
         // wait all the same. Found again, it has been served until now, whatever was known before.
         let ttl = ttl.max(plan.ttl);
         step.keep(&kept, &Served { ttl, gone_since: None }).await?;
         step.operation(&format!("remove {what}"), dns.ensure_records_deleted(place, sets)).await?;
+    } else if may_have_been {
+        step.keep(&kept, &Served { ttl: plan.ttl, gone_since: Some(step.now()) }).await?;
     }
     let Some(served) = step.recall::<Served>(&kept).await? else { return Ok(()) };
     let gone_since = if let Some(since) = served.gone_since {

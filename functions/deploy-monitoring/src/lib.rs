@@ -14,7 +14,10 @@ mod prometheus;
 mod rules;
 mod shares;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{self, ConfigMap, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::ResourceExt as _;
@@ -26,12 +29,15 @@ use shared::helm::Helm;
 use shared::model::{Namespace, PhaseName, RunId, Slug, Tenant, TenantId, Tier};
 use shared::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
 use shared::platform::{Chart, ClusterMetrics, Mail, Platform, Seconds};
-use shared::secret::SecretRef;
+use shared::secret::{Secret, SecretRef};
 
 use kinds::{
     Alertmanager, AlertmanagerConfig, AlertmanagerKind, PodMonitor, Prometheus, PrometheusKind,
     PrometheusRule, ScrapeConfig, ServiceMonitor,
 };
+
+/// Between two looks for a secret of the tenant's own.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// The phase.
 #[derive(Debug)]
@@ -76,10 +82,21 @@ pub struct Plan {
     pub slack_webhook: Option<SecretRef>,
     /// Where the mail server is when it has no addresses of its own.
     pub control_plane_namespace: String,
-    /// The API server's addresses.
+    /// Addresses of the API server, where the platform says them.
     pub api_server_cidrs: Vec<String>,
     /// How long the phase may wait for readiness.
     pub ready_within: Seconds,
+    /// The ingress controller, as its measurements name it. None: the reference's, as plans of before have it.
+    #[serde(default)]
+    pub controller: Option<String>,
+    /// Labels that select the ingress controller's pods.
+    #[serde(default = "ingress_nginx")]
+    pub controller_pods: BTreeMap<String, String>,
+}
+
+/// What plans of before mean.
+fn ingress_nginx() -> BTreeMap<String, String> {
+    [("app.kubernetes.io/name".into(), "ingress-nginx".into())].into()
 }
 
 /// What is there.
@@ -108,13 +125,16 @@ impl Phase for DeployMonitoring {
 
     async fn apply(&self, plan: &Plan, step: &Step) -> Result<Progress<Checkpoint>> {
         let cluster = self.cluster.owned_by(step.owner(), &plan.label_prefix);
-        let policies = policies::all(plan)?;
-        step.operation("network policies", cluster.ensure_all(&policies)).await?;
+        step.operation("network policies", async {
+            let api_server = self.cluster.api_server(&plan.api_server_cidrs).await?;
+            cluster.ensure_all(&policies::all(plan, &api_server)?).await
+        })
+        .await?;
         step.operation("prometheus", Box::pin(prometheus_and_what_it_sees(&cluster, plan))).await?;
         let dashboards = dashboards::config_maps(plan)?;
         step.operation("dashboards", cluster.ensure_all(&dashboards)).await?;
         step.operation("alert rules", cluster.ensure(&prometheus::alert_rules(plan))).await?;
-        step.operation("notification channels", Box::pin(self.channels(&cluster, plan))).await?;
+        step.operation("notification channels", Box::pin(self.channels(&cluster, plan, step))).await?;
         let grafana = grafana::release(plan);
         let install = Box::pin(async {
             cluster.ensure_kept(&grafana::admin(plan)).await?;
@@ -141,10 +161,10 @@ impl Phase for DeployMonitoring {
 
 impl DeployMonitoring {
     /// The channels' secrets are read here, at the time they are needed, and go nowhere but into the tenant's Secret.
-    async fn channels(&self, cluster: &Owned, plan: &Plan) -> Result<()> {
+    async fn channels(&self, cluster: &Owned, plan: &Plan, step: &Step) -> Result<()> {
         let mut values = Vec::new();
         for (key, reference) in alerting::references(plan) {
-            values.push((key, self.cluster.resolve(reference).await?));
+            values.push((key, self.secret(plan, reference, step).await?));
         }
         if !values.is_empty() {
             cluster.ensure(&alerting::secret(plan, &values)?).await?;
@@ -152,6 +172,27 @@ impl DeployMonitoring {
         cluster.ensure(&alerting::routing(plan)).await?;
         cluster.ensure(&alerting::alertmanager(plan)).await?;
         Ok(())
+    }
+
+    /// What a reference names. One into the tenant's own namespace is read where that is, which need not be where the
+    /// platform's secrets are; and as the namespace is this very run's, what is not there yet is waited for.
+    async fn secret(&self, plan: &Plan, reference: &SecretRef, step: &Step) -> Result<Secret> {
+        let SecretRef::Kubernetes { namespace, name, key } = reference else {
+            return self.cluster.resolve(reference).await;
+        };
+        if namespace != plan.namespace.as_str() {
+            return self.cluster.resolve(reference).await;
+        }
+        let values = self.cluster.read_secret(namespace, name).await?;
+        if let Some(value) = values.and_then(|mut values| values.remove(key)) {
+            return Ok(value);
+        }
+        let missing = format!("{reference} is not there");
+        if step.waited() < plan.ready_within.duration() {
+            return Err(Error::parked(LOOK_AGAIN, missing));
+        }
+        Err(Error::retryable("secret_missing", format!("{missing} after {} s", plan.ready_within.0))
+            .next("Put the secret where the reference says, in the tenant's cluster; it is tried again."))
     }
 
     /// The operator says of its two that they run; of Grafana its Deployment does.
@@ -193,14 +234,13 @@ fn made(plan: &Plan) -> Result<Vec<(&'static str, Vec<Target>)>> {
     let within = Some(plan.namespace.as_str());
     let name = plan.slug.as_str();
     let config_maps = dashboards::config_maps(plan)?;
-    let policies = policies::all(plan)?;
     Ok(vec![
         (
             "notification channels",
             vec![
                 Target::of::<Alertmanager>(within, name),
                 Target::of::<AlertmanagerConfig>(within, alerting::ROUTING),
-                Target::of::<Secret>(within, alerting::SECRET),
+                Target::of::<v1::Secret>(within, alerting::SECRET),
             ],
         ),
         ("alert rules", vec![Target::of::<PrometheusRule>(within, prometheus::RULES)]),
@@ -209,7 +249,7 @@ fn made(plan: &Plan) -> Result<Vec<(&'static str, Vec<Target>)>> {
             config_maps
                 .iter()
                 .map(|map| Target::of::<ConfigMap>(within, &map.name_any()))
-                .chain([Target::of::<Secret>(within, grafana::ADMIN)])
+                .chain([Target::of::<v1::Secret>(within, grafana::ADMIN)])
                 .collect(),
         ),
         (
@@ -226,7 +266,7 @@ fn made(plan: &Plan) -> Result<Vec<(&'static str, Vec<Target>)>> {
         ),
         (
             "network policies",
-            policies.iter().map(|policy| Target::of::<NetworkPolicy>(within, &policy.name_any())).collect(),
+            policies::NAMES.iter().map(|name| Target::of::<NetworkPolicy>(within, name)).collect(),
         ),
     ])
 }
@@ -249,6 +289,10 @@ fn plan(tenant: &Tenant, platform: &Platform) -> Result<Plan> {
         return Err(Error::fatal("platform_incomplete", "charts.repository_url is empty")
             .next("Set charts.repository_url in the platform file, then retry."));
     }
+    let controller = platform.ingress.of(tenant, platform).map_err(|(key, why)| {
+        Error::fatal("platform_incomplete", format!("ingress.{key}: {why}"))
+            .next("Correct the platform file, then retry.")
+    })?;
     let slack_webhook = match &tenant.alerting.slack_webhook_ref {
         // Looked at again: the platform may have become stricter since the request.
         Some(own) if !monitoring.allows(own, &tenant.slug, &namespace) => {
@@ -279,6 +323,8 @@ fn plan(tenant: &Tenant, platform: &Platform) -> Result<Plan> {
         control_plane_namespace: platform.control_plane_namespace.clone(),
         api_server_cidrs: platform.api_server_cidrs.clone(),
         ready_within: monitoring.ready_within,
+        controller: Some(controller.controller),
+        controller_pods: controller.pods,
         namespace,
     })
 }

@@ -1,5 +1,7 @@
 use super::*;
+use kube::ResourceExt;
 use serde_json::json;
+use shared::cluster::Reach;
 use shared::model::{Alerting, DeploymentType};
 
 fn tenant(tier: Tier, alerting: Alerting) -> Tenant {
@@ -94,6 +96,41 @@ fn nothing_is_seen_beyond_the_namespace() {
     }
 }
 
+#[test]
+fn requests_are_counted_at_the_controller_that_the_platform_has() {
+    let seen = |plan: &Plan| {
+        let pods = prometheus::ingress(plan).spec["selector"]["matchLabels"].clone();
+        (pods, rules::Expressions::of(plan).requests())
+    };
+    let (pods, requests) = seen(&planned(Tier::Free));
+    assert_eq!(pods["app.kubernetes.io/instance"], "ingress-nginx-acme");
+    assert!(requests.contains("{controller_class=\"k8s.io/ingress-nginx-acme\"}"), "{requests}");
+
+    let mut platform = platform();
+    platform.ingress.controller = "example.com/front-{slug}".into();
+    platform.ingress.pods = [("app".to_owned(), "front-{slug}".to_owned())].into();
+    let (pods, requests) = seen(&plan(&tenant(Tier::Free, Alerting::default()), &platform).unwrap());
+    assert_eq!(pods, json!({ "app": "front-acme" }));
+    assert!(requests.contains("{controller_class=\"example.com/front-acme\"}"), "{requests}");
+    platform.ingress.controller = "{slugg}".into();
+    let wrong = plan(&tenant(Tier::Free, Alerting::default()), &platform).unwrap_err();
+    assert!(wrong.code == "platform_incomplete" && wrong.message.contains("ingress.controller"), "{wrong}");
+}
+
+#[test]
+fn a_plan_of_before_means_what_it_meant() {
+    let mut stored = serde_json::to_value(planned(Tier::Free)).unwrap();
+    for later in ["controller", "controller_pods"] {
+        assert!(stored.as_object_mut().unwrap().remove(later).is_some(), "{later}");
+    }
+    let plan: Plan = serde_json::from_value(stored).unwrap();
+    assert_eq!(
+        prometheus::ingress(&plan).spec["selector"],
+        json!({ "matchLabels": { "app.kubernetes.io/name": "ingress-nginx" } })
+    );
+    assert_eq!(rules::groups(&plan), rules::groups(&planned(Tier::Free)));
+}
+
 /// Free must hold everything: each pod is no larger than the share that is left for it.
 #[test]
 fn the_pods_share_the_free_tiers_quota_as_they_must() {
@@ -165,26 +202,32 @@ fn a_webhook_that_is_none_is_refused_unseen() {
 #[test]
 fn each_policy_opens_what_its_pod_needs_and_no_empty_list_opens_everything() {
     let mut platform = platform();
+    let reach = |cidr: &str, port| Reach { cidr: cidr.into(), port };
+    let api_server = [reach("10.96.0.1/32", 443), reach("20.1.2.3/32", 6443), reach("20.1.2.4/32", 6443)];
     let of = |platform: &Platform, wanted: &str| {
         let plan = plan(&tenant(Tier::Free, Alerting::default()), platform).unwrap();
-        let all = policies::all(&plan).unwrap();
+        let all = policies::all(&plan, &api_server).unwrap();
+        let names: Vec<String> = all.iter().map(ResourceExt::name_any).collect();
+        assert_eq!(names, policies::NAMES);
         let policy = all.into_iter().find(|policy| policy.name_any() == wanted).unwrap();
         serde_json::to_value(policy.spec.unwrap().egress.unwrap()).unwrap()
     };
-    assert_eq!(of(&platform, "allow-grafana"), json!([]), "no address, no path");
-    platform.api_server_cidrs = vec!["10.0.0.1/32".into()];
+    let only_mail = of(&platform, "allow-alertmanager");
+    assert_eq!(only_mail.as_array().unwrap().len(), 1, "nobody to reach, no path");
     platform.monitoring.slack_webhook = Some("env:PLATFORM_SLACK".parse().unwrap());
     let tcp = |port: u16| json!({ "protocol": "TCP", "port": port });
-    let api_server =
-        json!({ "to": [{ "ipBlock": { "cidr": "10.0.0.1/32" } }], "ports": [tcp(443), tcp(6443)] });
+    let block = |cidr: &str| json!({ "ipBlock": { "cidr": cidr } });
+    let service = json!({ "to": [block("10.96.0.1/32")], "ports": [tcp(443)] });
+    let behind = json!({ "to": [block("20.1.2.3/32"), block("20.1.2.4/32")], "ports": [tcp(6443)] });
     let named = |name: &str| json!([{ "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": name } } }]);
-    assert_eq!(of(&platform, "allow-grafana"), json!([api_server]));
+    assert_eq!(of(&platform, "allow-grafana"), json!([service, behind]));
     assert_eq!(
         of(&platform, "allow-prometheus"),
         json!([
             { "to": [{ "podSelector": {} }] },
             { "to": named("monitoring"), "ports": [tcp(9090)] },
-            api_server,
+            service,
+            behind,
         ])
     );
     let alertmanager = of(&platform, "allow-alertmanager");

@@ -76,7 +76,7 @@ pub(crate) fn ingress(plan: &Plan) -> PodMonitor {
         within(plan, INGRESS),
         json!({
             "namespaceSelector": { "matchNames": [plan.namespace] },
-            "selector": { "matchLabels": { "app.kubernetes.io/name": "ingress-nginx" } },
+            "selector": { "matchLabels": plan.controller_pods },
             "podMetricsEndpoints": [{ "port": "metrics" }],
         }),
     )

@@ -18,7 +18,8 @@ pub const KEY: &str = "relay";
 /// OTLP over HTTP.
 pub const PORT: u16 = 4318;
 
-/// The header by which Loki and Tempo tell tenants apart.
+/// The header by which Loki and Tempo tell tenants apart. Its value is the tenant's id and not its slug: history outlives
+/// the tenant, and the slug's next holder must not read it.
 pub const TENANT_HEADER: &str = "X-Scope-OrgID";
 
 /// The tenant's collector: whatever comes in by OTLP is stamped as the tenant's and handed on.
@@ -29,7 +30,7 @@ pub(crate) fn collector(plan: &Plan) -> Value {
     let exporter = |variable: &str, url: String| {
         json!({
             "endpoint": format!("${{env:{variable}:-{url}}}"),
-            "headers": { (TENANT_HEADER): plan.slug },
+            "headers": { (TENANT_HEADER): plan.tenant_id },
             "encoding": "${env:OTLP_ENCODING:-proto}",
             "compression": "${env:OTLP_COMPRESSION:-gzip}",
         })
@@ -94,7 +95,7 @@ pub(crate) fn node_logs(plan: &Plan) -> Value {
 
 /// Loki's settings for this tenant: how long its logs are kept, and by which labels they are found.
 fn loki(plan: &Plan) -> Value {
-    json!({ "overrides": { (plan.slug.as_str()): {
+    json!({ "overrides": { (plan.tenant_id.to_string()): {
         "retention_period": format!("{}h", plan.logs_kept),
         "otlp_config": { "resource_attributes": { "attributes_config": [
             { "action": "index_label", "attributes": ["namespace", "tenant_id", "service.name"] },
@@ -104,7 +105,7 @@ fn loki(plan: &Plan) -> Value {
 
 /// Tempo's settings for this tenant: how long its traces are kept.
 fn tempo(plan: &Plan) -> Value {
-    json!({ "overrides": { (plan.slug.as_str()): {
+    json!({ "overrides": { (plan.tenant_id.to_string()): {
         "compaction": { "block_retention": format!("{}h", plan.traces_kept) },
     }}})
 }
@@ -115,7 +116,7 @@ fn sources(plan: &Plan) -> Value {
         json!({
             "name": name, "uid": kind, "type": kind, "access": "proxy", "editable": false, "url": url,
             "jsonData": { "httpHeaderName1": TENANT_HEADER },
-            "secureJsonData": { "httpHeaderValue1": plan.slug },
+            "secureJsonData": { "httpHeaderValue1": plan.tenant_id },
         })
     };
     json!({ "apiVersion": 1, "datasources": [

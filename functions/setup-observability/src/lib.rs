@@ -38,9 +38,9 @@ pub struct SetupObservability {
 pub struct Plan {
     /// The tenant's namespace.
     pub namespace: Namespace,
-    /// The tenant, as Loki and Tempo know it.
+    /// The tenant, as its telemetry names it.
     pub slug: Slug,
-    /// The tenant.
+    /// The tenant, as Loki and Tempo know it.
     pub tenant_id: TenantId,
     /// Decides the collector's size.
     pub tier: Tier,
@@ -174,12 +174,12 @@ fn kept(plan: &Plan) -> Vec<Kept> {
     vec![
         Kept {
             system: "Loki".into(),
-            selector: format!("{{namespace=\"{}\"}} of tenant {}", plan.namespace, plan.slug),
+            selector: format!("{{namespace=\"{}\"}} of tenant {}", plan.namespace, plan.tenant_id),
             hours: plan.logs_kept,
         },
         Kept {
             system: "Tempo".into(),
-            selector: format!("tenant_id={} of tenant {}", plan.slug, plan.slug),
+            selector: format!("tenant_id={} of tenant {}", plan.slug, plan.tenant_id),
             hours: plan.traces_kept,
         },
     ]

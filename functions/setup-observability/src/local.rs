@@ -46,11 +46,12 @@ pub(crate) async fn try_out(cluster: &Cluster, plan: &Plan) -> Result<Progress<V
     let span = tempo.find(ARRIVES_WITHIN, |sent| marks.span_in(&sent.content).cloned()).await;
     let Some((span, attributes)) = span else { return Ok(missing("span", "Tempo")) };
     stamped(plan, "span", &attributes)?;
+    let tenant = plan.tenant_id.to_string();
     for (what, arrived) in [("log line", &line), ("span", &span)] {
-        if arrived.tenant != plan.slug.as_str() {
+        if arrived.tenant != tenant {
             return Err(Error::retryable(
                 "not_stamped",
-                format!("the {what} arrived as tenant '{}', not {}", arrived.tenant, plan.slug),
+                format!("the {what} arrived as tenant '{}', not {tenant}", arrived.tenant),
             )
             .next("Look at the collector's configuration in its ConfigMap: somebody may have changed it."));
         }

@@ -2,9 +2,15 @@ use super::*;
 use serde_json::json;
 use shared::model::{Alerting, DeploymentType};
 
-fn planned() -> Plan {
+const ID: &str = "550e8400-e29b-41d4-a716-446655440000";
+
+pub(crate) fn planned() -> Plan {
+    planned_for(ID)
+}
+
+fn planned_for(id: &str) -> Plan {
     let tenant = Tenant {
-        id: "550e8400-e29b-41d4-a716-446655440000".parse().unwrap(),
+        id: id.parse().unwrap(),
         slug: "acme".parse().unwrap(),
         name: "Acme".into(),
         tier: Tier::Free,
@@ -30,11 +36,7 @@ fn planned() -> Plan {
 fn everything_that_leaves_the_collector_says_whose_it_is() {
     let config = config::collector(&planned());
     let stamps = &config["processors"]["resource/tenant"]["attributes"];
-    for (key, value) in [
-        ("tenant_id", "acme"),
-        ("tenant_uuid", "550e8400-e29b-41d4-a716-446655440000"),
-        ("namespace", "matih-acme"),
-    ] {
+    for (key, value) in [("tenant_id", "acme"), ("tenant_uuid", ID), ("namespace", "matih-acme")] {
         let stamp = json!({ "key": key, "value": value, "action": "upsert" });
         assert!(stamps.as_array().unwrap().contains(&stamp), "{key}");
     }
@@ -42,7 +44,7 @@ fn everything_that_leaves_the_collector_says_whose_it_is() {
         assert!(pipeline["processors"].as_array().unwrap().contains(&json!("resource/tenant")), "{name}");
     }
     for (name, exporter) in config["exporters"].as_object().unwrap() {
-        assert_eq!(exporter["headers"]["X-Scope-OrgID"], "acme", "{name}");
+        assert_eq!(exporter["headers"]["X-Scope-OrgID"], ID, "{name}");
     }
 }
 
@@ -53,12 +55,43 @@ fn loki_and_tempo_are_told_how_long_to_keep_what_is_the_tenants() {
         let map = maps.iter().find(|map| map.name_any() == name).unwrap();
         serde_json::from_str(map.data.as_ref().unwrap().values().next().unwrap()).unwrap()
     };
-    assert_eq!(of("loki-overrides")["overrides"]["acme"]["retention_period"], "744h");
-    assert_eq!(of("tempo-overrides")["overrides"]["acme"]["compaction"]["block_retention"], "336h");
+    assert_eq!(of("loki-overrides")["overrides"][ID]["retention_period"], "744h");
+    assert_eq!(of("tempo-overrides")["overrides"][ID]["compaction"]["block_retention"], "336h");
     for source in of("datasource-observability")["datasources"].as_array().unwrap() {
         assert_eq!(source["jsonData"]["httpHeaderName1"], "X-Scope-OrgID");
-        assert_eq!(source["secureJsonData"]["httpHeaderValue1"], "acme");
+        assert_eq!(source["secureJsonData"]["httpHeaderValue1"], ID);
     }
+}
+
+/// History outlives its tenant, and the slug is soon free again.
+#[test]
+fn a_reused_slug_reads_and_writes_nothing_of_its_predecessors() {
+    const NEXT: &str = "0b0e5a3c-5f4e-4a5e-9d0c-2f1f4a7b8c9d";
+    let told = |id: &str| {
+        let maps = config::config_maps(&planned_for(id)).unwrap();
+        let texts = maps.into_iter().flat_map(|map| map.data.unwrap());
+        texts.map(|(_, text)| text).collect::<Vec<_>>()
+    };
+    for (before, after) in [(ID, NEXT), (NEXT, ID)] {
+        let scopes: Vec<String> = told(after).iter().flat_map(|text| scopes(text)).collect();
+        assert_eq!(scopes, [after; 6], "two exporters, two overrides, two data sources");
+        assert!(told(after).iter().all(|text| !text.contains(before)));
+    }
+    for kept in kept(&planned()) {
+        assert!(kept.selector.ends_with(&format!("of tenant {ID}")), "{}", kept.selector);
+    }
+}
+
+/// As whom Loki and Tempo are written to, told of and asked.
+fn scopes(text: &str) -> Vec<String> {
+    let told: Value = serde_json::from_str(text).unwrap();
+    let members = |of: &Value| of.as_object().cloned().unwrap_or_default().into_iter();
+    let written = members(&told["exporters"]).map(|(_, to)| to["headers"][TENANT_HEADER].clone());
+    let told_of = members(&told["overrides"]).map(|(tenant, _)| Value::from(tenant));
+    let sources = told["datasources"].as_array().cloned().unwrap_or_default().into_iter();
+    let asked = sources.map(|source| source["secureJsonData"]["httpHeaderValue1"].clone());
+    let all = written.chain(told_of).chain(asked);
+    all.filter_map(|scope| scope.as_str().map(str::to_owned)).collect()
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Trying the pipeline out in a cluster whose containers run: in through the collector's Service, out of Loki and Tempo.
 
+use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-use reqwest::Client;
+use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use shared::phase::{Error, Progress, Result};
 
@@ -22,13 +23,14 @@ pub(crate) async fn try_out(plan: &Plan) -> Result<Progress<Value>> {
     let collector = format!("http://{COLLECTOR}.{}.svc:{PORT}", plan.namespace);
     send(&collector, "logs", &marks.logs()).await?;
     send(&collector, "traces", &marks.traces()).await?;
+    let (loki, tempo) = (plan.loki.query_url(), plan.tempo.query_url());
     let began = Instant::now();
     loop {
-        let (line, span) = (has_line(plan, &marks).await?, has_span(plan, &marks).await?);
+        let (line, span) = (has_line(plan, &loki, &marks).await?, has_span(plan, &tempo, &marks).await?);
         if line && span {
             return Ok(Progress::Done(json!({
-                "logLine": { "mark": marks.word, "readBackFrom": plan.loki.query_url() },
-                "span": { "traceId": marks.trace_id, "readBackFrom": plan.tempo.query_url() },
+                "logLine": { "mark": marks.word, "readBackFrom": loki },
+                "span": { "traceId": marks.trace_id, "readBackFrom": tempo },
             })));
         }
         if began.elapsed() > LOOK_FOR {
@@ -53,33 +55,52 @@ pub(crate) async fn send(collector: &str, signal: &str, content: &Value) -> Resu
 }
 
 /// Loki, asked by the label that the log collection sets.
-async fn has_line(plan: &Plan, marks: &Marks) -> Result<bool> {
-    let url = format!("{}/loki/api/v1/query_range", plan.loki.query_url());
+async fn has_line(plan: &Plan, loki: &str, marks: &Marks) -> Result<bool> {
+    let url = format!("{loki}/loki/api/v1/query_range");
     let query = format!("{{namespace=\"{}\"}} |= \"{}\"", plan.namespace, marks.word);
     let request = client()?.get(&url).query(&[("query", query.as_str()), ("limit", "1")]);
-    let found = asked(plan, &url, request).await?;
+    let found = asked(plan, "loki", &url, request).await?;
     Ok(found.is_some_and(|found| found["data"]["result"].as_array().is_some_and(|all| !all.is_empty())))
 }
 
 /// Tempo, asked by the trace's id.
-async fn has_span(plan: &Plan, marks: &Marks) -> Result<bool> {
-    let url = format!("{}/api/traces/{}", plan.tempo.query_url(), marks.trace_id);
-    Ok(asked(plan, &url, client()?.get(&url)).await?.is_some())
+async fn has_span(plan: &Plan, tempo: &str, marks: &Marks) -> Result<bool> {
+    let url = format!("{tempo}/api/traces/{}", marks.trace_id);
+    Ok(asked(plan, "tempo", &url, client()?.get(&url)).await?.is_some())
 }
 
-/// None when there is no such thing.
-async fn asked(plan: &Plan, url: &str, request: reqwest::RequestBuilder) -> Result<Option<Value>> {
-    let request = request.header(TENANT_HEADER, plan.slug.as_str()).header("Accept", "application/json");
-    let answer = request.send().await.map_err(|error| unconnected(url, &error))?;
+/// None when there is no such thing. Both systems are shared by all tenants: one that is away or has too much to do is
+/// waited for and charged to nobody.
+async fn asked(
+    plan: &Plan,
+    system: &'static str,
+    url: &str,
+    request: reqwest::RequestBuilder,
+) -> Result<Option<Value>> {
+    let away = |why: &dyn Display| {
+        Error::unavailable(system, "query_unavailable", format!("GET {url}: {why}")).next(format!(
+            "Bring {system} back, or let the control plane through to it; the run goes on by itself."
+        ))
+    };
+    let request =
+        request.header(TENANT_HEADER, plan.tenant_id.to_string()).header("Accept", "application/json");
+    let answer = request.send().await.map_err(|error| away(&error))?;
     let status = answer.status();
-    if status == reqwest::StatusCode::NOT_FOUND {
+    if status == StatusCode::NOT_FOUND {
         return Ok(None);
     }
-    if !status.is_success() {
-        return Err(Error::retryable("query_refused", format!("GET {url}: {status}"))
-            .next("Look at the log of the system that refuses."));
+    if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
+        return Err(away(&status));
     }
-    answer.json().await.map(Some).map_err(|error| unconnected(url, &error))
+    let refused = |why: &dyn Display| {
+        Error::retryable("query_refused", format!("GET {url}: {why}"))
+            .next("Look at the log of the system that refuses.")
+    };
+    if !status.is_success() {
+        return Err(refused(&status));
+    }
+    let content = answer.bytes().await.map_err(|error| away(&error))?;
+    serde_json::from_slice(&content).map(Some).map_err(|error| refused(&error))
 }
 
 fn client() -> Result<Client> {
@@ -92,3 +113,7 @@ fn unconnected(url: &str, error: &reqwest::Error) -> Error {
     Error::retryable("not_connected", format!("{url}: {error}"))
         .next("Look whether the Service has pods and the network policies let the control plane through.")
 }
+
+#[cfg(test)]
+#[path = "remote_tests.rs"]
+mod tests;

@@ -25,9 +25,13 @@ async fn a_tenants_logs_and_traces_arrive_stamped_and_nothing_but_history_stays(
     // What was sent through a collector of the configuration that the API server has, came out stamped.
     let written: Value = last(&world);
     let tried = &operation(&written, "log and trace pipeline")["result"];
-    assert_eq!(tried["logLine"]["tenant"], world.tenant.slug.as_str());
+    assert_eq!(
+        tried["logLine"]["tenant"],
+        json!(world.tenant.id),
+        "not the slug, which is free again one day"
+    );
     assert_eq!(tried["logLine"]["arrivedAt"], "/otlp/v1/logs");
-    assert_eq!(tried["span"]["tenant"], world.tenant.slug.as_str());
+    assert_eq!(tried["span"]["tenant"], json!(world.tenant.id));
     assert_eq!(tried["span"]["arrivedAt"], "/v1/traces");
     assert!(tried["simulated"].as_str().unwrap().contains("receivers in memory for Loki and Tempo"));
     assert_eq!(collectors(), [0; 0], "no collector outlives the step");
@@ -41,6 +45,22 @@ async fn a_tenants_logs_and_traces_arrive_stamped_and_nothing_but_history_stays(
     checked(&["otelcol", "validate", "--config"], "collector.yaml", &texts[0]);
     checked(&["otelcol", "validate", "--config"], "node.yaml", &texts[1]);
     assert!(texts[0].contains(&format!("\"value\": \"{}\"", world.tenant.id)), "{}", texts[0]);
+
+    // As whom it is kept, and asked for by Grafana.
+    for (name, key, at) in [
+        ("loki-overrides", "overrides.yaml", format!("/overrides/{}/retention_period", world.tenant.id)),
+        ("tempo-overrides", "overrides.yaml", format!("/overrides/{}/compaction", world.tenant.id)),
+        (
+            "datasource-observability",
+            "observability.yaml",
+            "/datasources/0/secureJsonData/httpHeaderValue1".into(),
+        ),
+    ] {
+        let text = maps.get(name).await.unwrap().data.unwrap().remove(key).unwrap();
+        let told: Value = serde_json::from_str(&text).unwrap();
+        assert!(told.pointer(&at).is_some(), "{name}: {text}");
+        assert!(text.contains(&world.tenant.id.to_string()), "{name}: {text}");
+    }
 
     // One pod, within the quota, reached and reaching by the policies that choose it.
     let pods: Api<Pod> = world.api();

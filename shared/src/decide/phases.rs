@@ -51,6 +51,9 @@ const PODS: &[Reads] = &[Reads::Tier, Reads::Suspension];
 /// Of the phase that brings the tenant's own tenant-api.
 const TENANT_API: &[Reads] = &[Reads::Tier, Reads::Suspension, Reads::Container];
 
+/// What the phase that tries out logs and traces needs.
+const OBSERVABILITY: &[&str] = &["cluster", "chart-repository", "loki", "tempo"];
+
 /// Of the phase that issues the licence.
 const LICENSE: &[Reads] = &[Reads::Tier, Reads::Suspension, Reads::License];
 
@@ -74,7 +77,7 @@ pub static PHASES: [PhaseFacts; 14] = [
     // Its undo takes the challenges' records out of the zone.
     phase("CREATE_TENANT_INGRESS", (10, 30), true, true, &["cluster", "cert-manager"], &[]),
     phase("DEPLOY_MONITORING", (30, 60), true, false, &["cluster", "chart-repository"], PODS),
-    phase("SETUP_OBSERVABILITY", (10, 30), true, false, &["cluster", "chart-repository"], PODS),
+    phase("SETUP_OBSERVABILITY", (10, 30), true, false, OBSERVABILITY, PODS),
 ];
 
 /// Of enterprise tenants only.

@@ -187,8 +187,18 @@ impl DnsProvider for AzureDns {
         self.put(url, (IF_NONE_MATCH, "*"), wire::new_zone(mark, &self.prefix)).await
     }
 
-    async fn complete_zone(&self, _: &Name) -> Result<()> {
-        Ok(())
+    /// Azure gives a zone's own NS records two days, and takes no other TTL at the zone's creation. A resolver holds those
+    /// rather than the parent's, and would ask the servers of a zone that is gone.
+    async fn complete_zone(&self, zone: &Name, ttl: u32) -> Result<Written> {
+        let url = self.set_url(zone, "NS", zone);
+        let Some(found) = self.get::<wire::NameServers>(url.clone()).await? else {
+            return Ok(Written::Otherwise);
+        };
+        if found.properties.ttl == ttl {
+            return Ok(Written::Done);
+        }
+        let version = found.etag.clone().unwrap_or_default();
+        self.put(url, (IF_MATCH, &version), wire::remembered_for(found, ttl)).await
     }
 
     async fn delete_zone(&self, zone: &Zone) -> Result<Deletion> {

@@ -87,8 +87,17 @@ impl Owned {
                 }
                 found.mark.and_then(|mark| mark.run_id)
             };
-            server.complete_zone(zone).await?;
+            self.complete_zone(zone, ttl).await?;
             return Ok(Made { name: zone.clone(), created_by, created });
+        }
+        Err(changing(&format!("DNS zone {zone}")))
+    }
+
+    async fn complete_zone(&self, zone: &Name, ttl: u32) -> Result<()> {
+        for _ in 0..LOOKS {
+            if self.dns.child.complete_zone(zone, ttl).await? == Written::Done {
+                return Ok(());
+            }
         }
         Err(changing(&format!("DNS zone {zone}")))
     }
@@ -216,6 +225,12 @@ impl Owned {
             }
         }
         Err(changing(&format!("DNS zone {zone}")))
+    }
+
+    /// Whether the zone is there, and [`Owned::ensure_zone_deleted`] would delete it.
+    pub async fn may_delete_zone(&self, zone: &Name) -> Result<bool> {
+        let found = self.dns.child.zone(zone).await?;
+        Ok(found.is_some_and(|found| self.may_delete(found.mark.as_ref())))
     }
 
     async fn holds_nobody_elses(&self, zone: &Zone) -> Result<()> {

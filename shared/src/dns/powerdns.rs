@@ -146,12 +146,12 @@ impl DnsProvider for PowerDns {
         Ok(Written::Done)
     }
 
-    async fn complete_zone(&self, zone: &Name) -> Result<()> {
-        let Some(key) = &self.update_key else { return Ok(()) };
+    async fn complete_zone(&self, zone: &Name, _: u32) -> Result<Written> {
+        let Some(key) = &self.update_key else { return Ok(Written::Done) };
         let path = format!("{}/metadata/{UPDATES}", Self::zone_path(zone));
         let body = json!({ "kind": UPDATES, "metadata": [key] });
         let (doing, answer) = self.call(Method::PUT, &path, Some(body)).await?;
-        text(&doing, answer).await.map(drop)
+        text(&doing, answer).await.map(|_| Written::Done)
     }
 
     async fn delete_zone(&self, zone: &Zone) -> Result<Deletion> {

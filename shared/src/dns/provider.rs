@@ -74,8 +74,9 @@ pub trait DnsProvider: Debug + Send + Sync {
     /// Creates the zone; [`Written::Otherwise`] when there is one of that name.
     async fn create_zone(&self, zone: &Name, ttl: u32, mark: &Mark) -> Result<Written>;
 
-    /// Sets what a zone needs besides and cannot be given at its creation. Called again, it changes nothing.
-    async fn complete_zone(&self, zone: &Name) -> Result<()>;
+    /// Sets what a zone needs besides and cannot be given at its creation, such as the TTL of its own NS records. Called
+    /// again, it changes nothing. [`Written::Otherwise`] when somebody else works on it, or it is gone.
+    async fn complete_zone(&self, zone: &Name, ttl: u32) -> Result<Written>;
 
     /// Deletes the zone with all its records, if it is still the one that was looked at.
     async fn delete_zone(&self, zone: &Zone) -> Result<Deletion>;

@@ -116,6 +116,30 @@ impl Dns {
     pub fn parent(&self, domain: &str) -> String {
         self.parent_zone.clone().unwrap_or_else(|| domain.to_owned())
     }
+
+    /// Checks what types cannot: the key that is wrong, and why. A slug that is free again after `slug_rest` must be in no
+    /// resolver's memory any more.
+    pub(super) fn check(&self, slug_rest: Seconds) -> Result<(), (String, String)> {
+        if self.ttl == 0 {
+            let why =
+                "is 0 and must be at least 1: some resolvers keep such a record for as long as they like";
+            return Err(("ttl".into(), why.into()));
+        }
+        if slug_rest.0.is_nan() || slug_rest.0 < f64::from(self.ttl) {
+            let why = format!(
+                "is {} s, for which resolvers remember a deleted tenant's names, and slug_rest is {} s, after which \
+                 the slug is free again; make slug_rest at least as long",
+                self.ttl, slug_rest.0
+            );
+            return Err(("ttl".into(), why));
+        }
+        let propagation = self.propagation.0;
+        if !(propagation.is_finite() && propagation >= 0.0) {
+            let why = format!("is {propagation} and must be a number of seconds, or 0");
+            return Err(("propagation".into(), why));
+        }
+        Ok(())
+    }
 }
 
 impl Default for Dns {
@@ -143,4 +167,27 @@ fn resource_manager() -> String {
 
 fn authority() -> String {
     "https://login.microsoftonline.com".into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ttl_that_cannot_be_waited_out_is_named_with_its_key() {
+        let of = |ttl, propagation, rest| {
+            let dns = Dns { ttl, propagation: Seconds(propagation), ..Dns::default() };
+            dns.check(Seconds(rest)).err()
+        };
+        assert_eq!(Dns::default().check(Seconds(60.0)), Ok(()));
+        assert_eq!(of(1, 0.0, 1.0), None);
+        assert_eq!(of(0, 0.0, 60.0).unwrap().0, "ttl");
+        for rest in [59.0, f64::NAN] {
+            let (key, why) = of(60, 0.0, rest).unwrap();
+            assert!(key == "ttl" && why.contains("slug_rest"), "{why}");
+        }
+        for propagation in [-1.0, f64::INFINITY] {
+            assert_eq!(of(60, propagation, 60.0).unwrap().0, "propagation");
+        }
+    }
 }

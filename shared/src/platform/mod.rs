@@ -284,6 +284,7 @@ impl Platform {
         };
         platform.engine.check().map_err(|(key, why)| in_section("engine", (key.to_owned(), why)))?;
         platform.ingress.check().map_err(|wrong| in_section("ingress", wrong))?;
+        platform.dns.check(platform.slug_rest).map_err(|wrong| in_section("dns", wrong))?;
         platform.certificates.check().map_err(|wrong| in_section("certificates", wrong))?;
         platform.events.check().map_err(|wrong| in_section("events", wrong))?;
         platform.mail.check().map_err(|wrong| in_section("mail", wrong))?;

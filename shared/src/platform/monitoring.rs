@@ -36,7 +36,8 @@ pub struct Monitoring {
     /// names a reference is not the one whose environment, files and Secrets it is read from. As slugs may hold `-`, end
     /// `{slug}` with something else: `k8s:tenant-webhooks/{slug}.slack#url`.
     pub tenant_references: Vec<String>,
-    /// Seconds that the pods may take to become ready.
+    /// Seconds that a webhook's Secret in the tenant's own namespace may take to be there, which is made by the same run;
+    /// and then the pods to become ready.
     pub ready_within: Seconds,
 }
 

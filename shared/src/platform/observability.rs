@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Chart, Seconds};
 
-/// Settings of log collection and tracing. Loki and Tempo are the platform's; what is a tenant's carries its slug as
-/// their tenant (`X-Scope-OrgID`).
+/// Settings of log collection and tracing. Loki and Tempo are the platform's; what is a tenant's carries its id as their
+/// tenant (`X-Scope-OrgID`), because history outlives the tenant and its slug is soon somebody else's.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Observability {
@@ -17,9 +17,10 @@ pub struct Observability {
     pub collector: Chart,
     /// The collector's image.
     pub collector_image: String,
-    /// Hours that logs are kept, also those of a tenant that is gone.
+    /// Hours that logs are kept. Those of a tenant that is gone are kept for as long as Loki's own default says, which
+    /// should be the same: the tenant's overrides go with its namespace.
     pub logs_kept: u32,
-    /// Hours that traces are kept, also those of a tenant that is gone.
+    /// Hours that traces are kept; of a tenant that is gone as with the logs, by Tempo's own default.
     pub traces_kept: u32,
     /// Seconds that the collector may take to become ready, and then a marked log line and span to arrive.
     pub ready_within: Seconds,

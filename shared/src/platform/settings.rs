@@ -61,7 +61,7 @@ pub struct Engine {
     /// Steps in flight in one dispatcher, per phase (by name).
     pub in_flight_per_phase: BTreeMap<String, usize>,
     /// Steps in flight in one dispatcher, per outside system that a phase needs (`cluster`, `tenant-api`,
-    /// `chart-repository`).
+    /// `chart-repository`, `loki`).
     pub in_flight_per_dependency: BTreeMap<String, usize>,
     /// How long a message waits for a free place before it goes to a delay queue.
     pub place_within: Seconds,

@@ -72,11 +72,21 @@ fn looked_at() -> Zone {
     Zone { name: zone(), name_servers: Vec::new(), mark: None, version: Some("zone-1".into()) }
 }
 
+/// The NS records that Azure gives a new zone.
+fn own_servers(ttl: u32) -> Reply {
+    let records = json!([{ "nsdname": "ns1-01.azure-dns.com." }, { "nsdname": "ns2-01.azure-dns.net." }]);
+    let properties = json!({ "TTL": ttl, "fqdn": "acme.matih.ai.", "NSRecords": records });
+    let kind = "Microsoft.Network/dnszones/NS";
+    Reply::of(200, json!({ "name": "@", "type": kind, "etag": "set-1", "properties": properties }))
+}
+
 /// The test's operations by our client; it may ask more than the SDK is told to.
 async fn ours(recorder: &Recorder, mark: &Mark) {
     let (own, above) = (client(recorder, "tenants"), client(recorder, "platform"));
     let (zone, parent) = (zone(), Name::new("matih.ai"));
     own.create_zone(&zone, 60, mark).await.unwrap();
+    recorder.answer([own_servers(172_800)]);
+    own.complete_zone(&zone, 60).await.unwrap();
     own.zone(&zone).await.unwrap();
     let servers = set(&zone, "NS", &["ns1-01.azure-dns.com", "ns2-01.azure-dns.net"], mark);
     above.write(&parent, &servers, None).await.unwrap();
@@ -115,7 +125,7 @@ async fn our_requests_are_the_official_sdks() {
     assert_eq!(tags["matih.ai-tenant-id"], json!(mark.tenant_id));
     theirs(&recorder, &tags).await;
     let theirs = recorder.take();
-    assert_eq!(theirs.len(), 11);
+    assert_eq!(theirs.len(), 13);
     for request in &theirs {
         assert!(ours.contains(request), "not among ours: {request:#?}\nours: {ours:#?}");
     }
@@ -140,6 +150,34 @@ async fn a_throttled_call_rests_for_as_long_as_it_is_told() {
     );
     let untold = dns.zone(&zone()).await.unwrap_err();
     assert_eq!(untold.kind, Kind::Unavailable { dependency: "dns".into() });
+}
+
+/// Azure's own default is two days, in which a slug has its next tenant.
+#[tokio::test]
+async fn a_zones_own_name_servers_are_remembered_for_as_long_as_the_plan_says() {
+    let recorder = Recorder::start().await;
+    let dns = client(&recorder, "tenants");
+    recorder.answer([own_servers(172_800)]);
+    assert_eq!(dns.complete_zone(&zone(), 60).await.unwrap(), Written::Done);
+    let [looked, written] = recorder.take().try_into().unwrap();
+    assert_eq!((looked.method.as_str(), &looked.path), ("GET", &written.path));
+    assert!(written.path.ends_with("/acme.matih.ai/NS/@"), "{}", written.path);
+    assert_eq!((written.method.as_str(), written.headers["if-match"].as_str()), ("PUT", "set-1"));
+    let records = json!([{ "nsdname": "ns1-01.azure-dns.com." }, { "nsdname": "ns2-01.azure-dns.net." }]);
+    assert_eq!(written.body, json!({ "properties": { "TTL": 60, "NSRecords": records } }));
+
+    // Once they are so, nothing is written; and nothing over somebody else's change.
+    recorder.answer([
+        own_servers(60),
+        own_servers(172_800),
+        Reply::of(412, json!({})),
+        Reply::of(404, json!({})),
+    ]);
+    assert_eq!(dns.complete_zone(&zone(), 60).await.unwrap(), Written::Done);
+    assert_eq!(recorder.take().len(), 1);
+    for _ in 0..2 {
+        assert_eq!(dns.complete_zone(&zone(), 60).await.unwrap(), Written::Otherwise);
+    }
 }
 
 #[tokio::test]

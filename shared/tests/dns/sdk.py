@@ -20,9 +20,12 @@ client = DnsManagementClient(object(), "sub", base_url=url, authentication_polic
                              polling_interval=0)
 zones, sets = client.zones, client.record_sets
 servers = [NsRecord(nsdname="ns1-01.azure-dns.com"), NsRecord(nsdname="ns2-01.azure-dns.net")]
+own_servers = [NsRecord(nsdname="ns1-01.azure-dns.com."), NsRecord(nsdname="ns2-01.azure-dns.net.")]
 addresses = [ARecord(ipv4_address="20.85.123.45")]
 
 zones.create_or_update("tenants", "acme.matih.ai", Zone(location="global", tags=tags), if_none_match="*")
+sets.get("tenants", "acme.matih.ai", "@", "NS")
+sets.create_or_update("tenants", "acme.matih.ai", "@", "NS", RecordSet(ttl=60, ns_records=own_servers), if_match="set-1")
 zones.get("tenants", "acme.matih.ai")
 sets.create_or_update("platform", "matih.ai", "acme", "NS", RecordSet(ttl=60, metadata=tags, ns_records=servers),
                       if_none_match="*")

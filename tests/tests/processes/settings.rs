@@ -69,6 +69,10 @@ async fn a_wrong_setting_is_named_in_one_line() {
         let lease = config.replace(line, "lease = 0.1");
         assert_ne!(lease, config);
         let bad_value = written("lease.toml", &lease);
+        let line = config.lines().find(|line| line.starts_with("slug_rest = ")).unwrap();
+        let remembered = config.replace(line, "slug_rest = 0.5");
+        assert_ne!(remembered, config);
+        let remembered = written("remembered.toml", &remembered);
         let line = config.lines().find(|line| line.starts_with("operators = ")).unwrap();
         let nobody = written("nobody.toml", &config.replace(line, "operators = []"));
         let nowhere = folder.join("nowhere.toml").display().to_string();
@@ -90,6 +94,7 @@ async fn a_wrong_setting_is_named_in_one_line() {
                 case(program, "TENANTRY_CONFIG", Some(&unknown_key), "no_such_key"),
                 case(program, "TENANTRY_CONFIG", Some(&no_toml), "broken.toml"),
                 case(program, "TENANTRY_CONFIG", Some(&bad_value), "engine.lease"),
+                case(program, "TENANTRY_CONFIG", Some(&remembered), "dns.ttl"),
             ]);
         }
         for program in ["dispatcher", "create-namespace", "setup-database"] {

@@ -243,6 +243,13 @@ impl World {
         parent(Method::PATCH, "zones/matih.ai.", Some(change)).await;
     }
 
+    /// Takes the addresses out of the zone.
+    pub async fn take_addresses(&self) {
+        let names = ["", "api.", "bi.", "*."].map(|host| format!("{host}{}.", self.zone()));
+        let gone = names.map(|name| json!({ "name": name, "type": "A", "changetype": "DELETE" }));
+        child(Method::PATCH, &format!("zones/{}.", self.zone()), Some(json!({ "rrsets": gone }))).await;
+    }
+
     /// Takes the zone away.
     pub async fn take_zone(&self) {
         child(Method::DELETE, &format!("zones/{}.", self.zone()), None).await;

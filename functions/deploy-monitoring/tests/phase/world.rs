@@ -19,7 +19,8 @@ use shared::phase::{
     Checkpoints, Error, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Result, Scope, Step,
     StepParts,
 };
-use shared::platform::{Charts, Platform};
+use shared::platform::{Charts, Platform, RegionCluster};
+use shared::secret::SecretRef;
 use tokio_util::sync::CancellationToken;
 
 /// Longest wait for anything.
@@ -44,6 +45,7 @@ pub struct World<P> {
     phase: P,
     run: RunId,
     client: Client,
+    kubeconfig: String,
     written: Arc<Written>,
 }
 
@@ -54,11 +56,18 @@ fn variable(name: &str) -> String {
 
 impl<P: Phase> World<P> {
     pub async fn new(tier: Tier) -> Self {
-        variable("KUBECONFIG");
+        // Where the tenant's region has a cluster of its own, and the process's is another.
+        let region = std::env::var("REGION_KUBECONFIG").ok();
+        let cluster = region.clone().map(|kubeconfig| RegionCluster {
+            region: "eastus".into(),
+            kubeconfig: SecretRef::File(kubeconfig),
+        });
+        let kubeconfig = region.unwrap_or_else(|| variable("KUBECONFIG"));
         let id = TenantId::generate();
         let platform = Platform {
             charts: Charts { repository_url: variable("CHART_REPOSITORY_URL"), ..Charts::default() },
             simulated_nodes: true,
+            cluster,
             ..Platform::default()
         };
         let tenant = Tenant {
@@ -79,10 +88,10 @@ impl<P: Phase> World<P> {
             created_at: "2026-02-12T10:00:00Z".parse().unwrap(),
         };
         let namespace = platform.namespace(&tenant.slug).to_string();
-        let client = Cluster::connect().await.unwrap().client();
+        let client = Cluster::of(&platform).await.unwrap().client();
         let phase = P::connect(&platform).await.unwrap();
         let (run, written) = (RunId::generate(), Arc::default());
-        let world = Self { tenant, namespace, platform, phase, run, client, written };
+        let world = Self { tenant, namespace, platform, phase, run, client, kubeconfig, written };
         // Another run's, so that the rollbacks below leave it.
         let run = RunId::generate();
         let phase = CreateNamespace::connect(&world.platform).await.unwrap();
@@ -163,10 +172,12 @@ impl<P: Phase> World<P> {
 
     /// Everything in the namespace, by kind, name and uid, but what tells of events and leases.
     pub fn listing(&self) -> BTreeSet<String> {
-        let kinds = kubectl(&["api-resources", "--verbs=list", "--namespaced", "--output=name"]);
+        let kinds =
+            kubectl(&self.kubeconfig, &["api-resources", "--verbs=list", "--namespaced", "--output=name"]);
         let kinds: Vec<&str> = kinds.lines().filter(|kind| !kind.starts_with("events")).collect();
         let kinds = kinds.join(",");
-        let all = kubectl(&["get", &kinds, "--namespace", &self.namespace, "--output=json"]);
+        let listed = ["get", &kinds, "--namespace", &self.namespace, "--output=json"];
+        let all = kubectl(&self.kubeconfig, &listed);
         let all: Value = serde_json::from_str(&all).unwrap();
         let all = all["items"].as_array().unwrap().iter();
         all.map(|it| format!("{} {} {}", it["kind"], it["metadata"]["name"], it["metadata"]["uid"])).collect()
@@ -217,8 +228,8 @@ async fn until_done<T>(call: impl AsyncFn() -> Result<Progress<T>>) -> T {
     }
 }
 
-fn kubectl(arguments: &[&str]) -> String {
-    let done = Command::new("kubectl").args(arguments).output().unwrap();
+fn kubectl(kubeconfig: &str, arguments: &[&str]) -> String {
+    let done = Command::new("kubectl").env("KUBECONFIG", kubeconfig).args(arguments).output().unwrap();
     assert!(done.status.success(), "kubectl {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
     String::from_utf8(done.stdout).unwrap()
 }
@@ -226,6 +237,6 @@ fn kubectl(arguments: &[&str]) -> String {
 impl<P> Drop for World<P> {
     fn drop(&mut self) {
         let arguments = ["delete", "namespace", &self.namespace, "--wait=false", "--ignore-not-found"];
-        drop(Command::new("kubectl").args(arguments).output());
+        drop(Command::new("kubectl").env("KUBECONFIG", &self.kubeconfig).args(arguments).output());
     }
 }

@@ -79,7 +79,8 @@ pub fn view(owner: &TenantRow, row: &DeploymentRow, seen: Seen) -> DeploymentVie
         logs: Logs {
             kubectl: format!("kubectl logs --namespace {namespace} deployment/{name} --all-pods --prefix"),
             loki: Loki {
-                tenant: owner.slug.clone(),
+                // Not the slug, which is somebody else's one day.
+                tenant: owner.id.to_string(),
                 query: format!(r#"{{namespace="{namespace}"}} | k8s_container_name="{name}""#),
             },
         },

@@ -120,7 +120,7 @@ async fn a_deployment_is_shown_as_recorded_and_as_the_cluster_sees_it() {
         assert!(times.is_sorted_by(|one, other| one >= other), "the newest first: {times:?}");
         let kubectl_logs = ready["logs"]["kubectl"].as_str().unwrap();
         assert!(kubectl_logs.contains(&namespace.0) && kubectl_logs.contains("deployment/tenant-api"));
-        assert_eq!(ready["logs"]["loki"]["tenant"], "acme");
+        assert_eq!(ready["logs"]["loki"]["tenant"], json!(tenant));
         let query = ready["logs"]["loki"]["query"].as_str().unwrap();
         assert!(query.contains(&format!("namespace=\"{}\"", namespace.0)), "{query}");
 

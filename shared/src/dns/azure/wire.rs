@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::dns::{Mark, Name, RecordSet};
@@ -70,6 +70,24 @@ struct Server {
     nsdname: String,
 }
 
+/// A zone's own NS records, which can be written only as Azure has them.
+#[derive(Debug, Deserialize)]
+pub(super) struct NameServers {
+    pub(super) etag: Option<String>,
+    #[serde(default)]
+    pub(super) properties: NameServersProperties,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub(super) struct NameServersProperties {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<Value>,
+    #[serde(rename = "TTL", default)]
+    pub(super) ttl: u32,
+    #[serde(rename = "NSRecords", default)]
+    records: Value,
+}
+
 /// How a long-running operation goes.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -102,6 +120,11 @@ impl Set {
 
 pub(super) fn new_zone(mark: &Mark, prefix: &str) -> Value {
     json!({ "location": "global", "tags": mark.pairs(prefix, JOIN), "properties": { "zoneType": "Public" } })
+}
+
+/// The same records with another TTL.
+pub(super) fn remembered_for(set: NameServers, ttl: u32) -> Value {
+    json!({ "properties": NameServersProperties { ttl, ..set.properties } })
 }
 
 pub(super) fn new_set(set: &RecordSet, prefix: &str) -> Value {
