@@ -71,10 +71,14 @@ impl World {
         let ended = futures::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(test(&mut world))).await;
         pool.close().await;
         store.close();
-        sqlx::query(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)")))
-            .execute(&mut admin)
-            .await
-            .unwrap();
+        // Postgres's own vacuum may be in it for a moment, whom only a superuser may send away.
+        for _ in 0..20 {
+            let gone = sqlx::query(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)")));
+            if gone.execute(&mut admin).await.is_ok() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
         if let Err(panic) = ended {
             std::panic::resume_unwind(panic);
         }
