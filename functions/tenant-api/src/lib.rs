@@ -36,6 +36,7 @@ mod initialize;
 mod inventory;
 mod license;
 mod measure;
+mod mounted;
 mod ownership;
 mod problem;
 mod ready;

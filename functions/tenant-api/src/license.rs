@@ -4,8 +4,12 @@
 //! where `LICENSE_DIR` is set, in a file of its own, which is checked like any other licence when the process starts. A
 //! tenant's database is no place for it: its credentials are known during a call only, and what a tenant can write is no
 //! authority over it. Where the folder is lost, the control plane tells all of them again (`dispatcher license announce`).
+//!
+//! A tenant's own instance has no such folder: each of its pods also reads the tenant's Secret, which the control plane alone
+//! may write, from `LICENSE_SECRET_DIR`. Of what was told and what is there, the newest holds.
 
 use crate::measure::Measures;
+use crate::mounted::Mounted;
 use crate::problem::Problem;
 use crate::request;
 use axum::Json;
@@ -33,6 +37,7 @@ struct Kept {
     keys: PublicKeys,
     pinned: Option<TenantId>,
     folder: Option<PathBuf>,
+    mounted: Option<Mounted>,
     held: Mutex<HashMap<TenantId, Claims>>,
 }
 
@@ -55,16 +60,38 @@ struct Holds {
 
 impl Licenses {
     /// Accepts what `keys` have signed; with `pinned`, only that tenant's. Reads what `folder` holds, made if it is not
-    /// there; a file of it that is no valid licence is logged and left out.
-    pub fn open(keys: PublicKeys, pinned: Option<TenantId>, folder: Option<PathBuf>) -> io::Result<Self> {
-        let licenses = Self(Arc::new(Kept { keys, pinned, folder, held: Mutex::default() }));
+    /// there; a file of it that is no valid licence is logged and left out. With `mounted`, the pinned tenant's licence is
+    /// read there too, now and whenever it is asked for; the folder may be empty.
+    pub fn open(
+        keys: PublicKeys,
+        pinned: Option<TenantId>,
+        folder: Option<PathBuf>,
+        mounted: Option<PathBuf>,
+    ) -> io::Result<Self> {
+        let mounted = mounted.map(|folder| Mounted::at(&folder));
+        let licenses = Self(Arc::new(Kept { keys, pinned, folder, mounted, held: Mutex::default() }));
         if let Some(folder) = &licenses.0.folder {
             fs::create_dir_all(folder)?;
             for entry in fs::read_dir(folder)? {
                 licenses.load(&entry?.path())?;
             }
         }
+        licenses.look();
         Ok(licenses)
+    }
+
+    /// Takes what the pinned tenant's Secret holds now, unless a newer one is held.
+    fn look(&self) {
+        let (Some(tenant), Some(mounted)) = (self.0.pinned, &self.0.mounted) else { return };
+        mounted.look(|license| {
+            let claims = self.accepted(tenant, license)?;
+            let mut held = self.held();
+            if held.get(&tenant).is_none_or(|known| claims.newer_than(known)) {
+                tracing::info!(tenant.id = %tenant, license.id = %claims.id, "holds, as mounted");
+                held.insert(tenant, claims);
+            }
+            Ok(())
+        });
     }
 
     fn load(&self, path: &path::Path) -> io::Result<()> {
@@ -120,6 +147,7 @@ impl Licenses {
 
     /// What the tenant's licence says, until it expires. One that is suspended grants nothing.
     pub fn of(&self, tenant: TenantId) -> Option<Claims> {
+        self.look();
         self.held().get(&tenant).filter(|claims| claims.expires > now()).cloned()
     }
 

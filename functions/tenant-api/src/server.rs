@@ -106,6 +106,7 @@ impl FromRef<App> for Tables {
 /// `DATABASE_CREDENTIALS_DIR` (where the login to the one tenant's database appears: not ready before), `LISTEN`
 /// (`127.0.0.1:8090`), `LICENSE_PUBLIC_KEYS` (`id=BASE64,id=BASE64`; without it no licence is accepted), `LICENSE_DIR` (where
 /// licences outlast the process; without it they are told again), `TENANT_ID` (the one tenant that this instance serves),
+/// `LICENSE_SECRET_DIR` (of such an instance: where the Secret with its licence is mounted; looked at again while it runs),
 /// `QUEUE_PREFIX`, `STORAGE_DIR`, and `JOBS_AMQP_URL` or `JOBS_CREDENTIALS_DIR` with a file `AMQP_URL` (background jobs: their
 /// queues, their files, their broker; without them there are none), `STORAGE_PREFIX` (below the folder; of a pinned instance
 /// its tenant's id), `RUST_LOG` (`info`). A bad one is named in one line on standard error, with exit code 1.
@@ -147,9 +148,16 @@ fn start() -> Result<(), String> {
     let pinned = set("TENANT_ID")
         .map(|id| id.parse().map_err(|_| format!("TENANT_ID is '{id}', which is no uuid")))
         .transpose()?;
+    let mounted = set("LICENSE_SECRET_DIR").map(PathBuf::from);
+    if mounted.is_some() && pinned.is_none() {
+        return Err(
+            "LICENSE_SECRET_DIR is set without TENANT_ID, which says whose licence is there".to_owned()
+        );
+    }
     log_to_stdout();
     let folder = set("LICENSE_DIR").map(PathBuf::from);
-    let licenses = Licenses::open(keys, pinned, folder).map_err(|error| format!("LICENSE_DIR: {error}"))?;
+    let licenses =
+        Licenses::open(keys, pinned, folder, mounted).map_err(|error| format!("LICENSE_DIR: {error}"))?;
     let named = |name: &str| set(name).map(|_| SecretRef::Env(name.to_owned()));
     let login = match pinned {
         Some(_) => named("DATABASE_URL").or_else(|| credentials.map(|folder| in_folder(&folder))),

@@ -2,10 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -52,11 +52,47 @@ struct Instance {
     http: reqwest::Client,
 }
 
+/// A folder as the kubelet mounts a Secret: the file is a link into another folder, and all are replaced by one rename.
+struct Mount(tempfile::TempDir);
+
+impl Mount {
+    fn empty() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn of(license: &str) -> Self {
+        let mount = Self::empty();
+        mount.put(license);
+        mount
+    }
+
+    fn put(&self, license: &str) {
+        let folder = self.0.path();
+        let data = format!("..{}", uuid::Uuid::new_v4());
+        std::fs::create_dir(folder.join(&data)).unwrap();
+        std::fs::write(folder.join(&data).join("license"), license).unwrap();
+        symlink(&data, folder.join("..data_tmp")).unwrap();
+        std::fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
+        if !folder.join("license").is_symlink() {
+            symlink("..data/license", folder.join("license")).unwrap();
+        }
+    }
+}
+
 impl Instance {
     async fn start(keys: PublicKeys, pinned: Option<TenantId>, folder: Option<&Path>) -> Self {
+        Self::serve(Licenses::open(keys, pinned, folder.map(Path::to_owned), None).unwrap()).await
+    }
+
+    /// A pod of the tenant's own instance.
+    async fn pod(key: &Signer, tenant: TenantId, mount: &Mount) -> Self {
+        let mounted = Some(mount.0.path().to_owned());
+        Self::serve(Licenses::open(public(&[key]), Some(tenant), None, mounted).unwrap()).await
+    }
+
+    async fn serve(licenses: Licenses) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let licenses = Licenses::open(keys, pinned, folder.map(Path::to_owned)).unwrap();
         let secrets = InternalSecrets::new([SECRET.to_owned()]).unwrap();
         let config = Config { licenses, ..Config::new(secrets) };
         tokio::spawn(tenant_api::serve(listener, config, std::future::pending()));
@@ -91,6 +127,30 @@ impl Instance {
         let body: Value = answer.json().await.unwrap();
         assert!(found || body["code"] == "license_missing", "{body}");
         found.then_some(body)
+    }
+
+    async fn holds_id(&self, signed: &Signed) -> bool {
+        self.holds(signed.claims.tenant)
+            .await
+            .is_some_and(|holds| holds["licenseId"] == json!(signed.claims.id))
+    }
+
+    /// Asks until it goes by this licence.
+    async fn comes_to(&self, signed: &Signed) {
+        let began = Instant::now();
+        while !self.holds_id(signed).await {
+            assert!(began.elapsed() < Duration::from_secs(30), "the file is not looked at again");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Asks for longer than it takes to look again: each time, it goes by this licence.
+    async fn stays_with(&self, signed: &Signed) {
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(3) {
+            assert!(self.holds_id(signed).await);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 }
 
@@ -208,6 +268,72 @@ async fn a_restart_forgets_no_licence_and_believes_no_file() {
 }
 
 #[tokio::test]
+async fn a_pod_that_nobody_has_told_goes_by_the_mounted_licence_and_sees_another_without_a_restart() {
+    let (key, tenant) = (key("s1", 1), TenantId::generate());
+    let [first, second, third] = [-3, -2, -1].map(|from_now| issue(&key, tenant, from_now));
+    // The Secret comes after the pod: the folder is empty until then.
+    let mount = Mount::empty();
+    let early = Instance::pod(&key, tenant, &mount).await;
+    assert_eq!(early.holds(tenant).await, None);
+    mount.put(&first.text);
+    early.comes_to(&first).await;
+    let late = Instance::pod(&key, tenant, &mount).await;
+    assert!(late.holds_id(&first).await);
+    mount.put(&second.text);
+    for pod in [&early, &late] {
+        pod.comes_to(&second).await;
+    }
+    // What is told holds at once, where it is told.
+    early.takes(&third).await;
+    assert!(early.holds_id(&third).await);
+    mount.put(&third.text);
+    late.comes_to(&third).await;
+}
+
+#[tokio::test]
+async fn an_older_mounted_licence_takes_the_place_of_no_newer_one() {
+    let (key, tenant) = (key("s1", 1), TenantId::generate());
+    let [oldest, old, new] = [-3, -2, -1].map(|from_now| issue(&key, tenant, from_now));
+    let mount = Mount::of(&old.text);
+    let pod = Instance::pod(&key, tenant, &mount).await;
+    pod.takes(&new).await;
+    pod.stays_with(&new).await;
+    mount.put(&oldest.text);
+    pod.stays_with(&new).await;
+    // Nor does what is told, of what is mounted.
+    let mount = Mount::of(&new.text);
+    let pod = Instance::pod(&key, tenant, &mount).await;
+    assert_eq!(pod.takes(&old).await, json!(new.claims.id));
+    assert!(pod.holds_id(&new).await);
+}
+
+#[tokio::test]
+async fn a_foreign_or_altered_mounted_licence_is_left_out() {
+    let (key, tenant) = (key("s1", 1), TenantId::generate());
+    let foreign = issue(&key, TenantId::generate(), 0).text.to_string();
+    let altered = issue(&self::key("s1", 2), tenant, 0).text.to_string();
+    let expired = issue(&key, tenant, -61).text.to_string();
+    let good = issue(&key, tenant, -1);
+    let mut pods = Vec::new();
+    for bad in [foreign.as_str(), &altered, &expired, "no licence at all", ""] {
+        let mount = Mount::of(bad);
+        let pod = Instance::pod(&key, tenant, &mount).await;
+        assert_eq!(pod.holds(tenant).await, None, "{bad}");
+        mount.put(&good.text);
+        pods.push((pod, mount));
+    }
+    for (pod, _mount) in &pods {
+        pod.comes_to(&good).await;
+    }
+    let mount = Mount::of(&good.text);
+    let pod = Instance::pod(&key, tenant, &mount).await;
+    for bad in [&foreign, &altered] {
+        mount.put(bad);
+        pod.stays_with(&good).await;
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_kept_is_not_acknowledged() {
     let (key, tenant) = (key("s1", 1), TenantId::generate());
     let folder = tempfile::tempdir().unwrap();
@@ -246,6 +372,8 @@ fn a_wrong_setting_is_named_in_one_line() {
         ("LICENSE_PUBLIC_KEYS", "nonsense"),
         ("TENANT_ID", "acme"),
         ("LICENSE_DIR", &no_folder),
+        // Without TENANT_ID.
+        ("LICENSE_SECRET_DIR", "/run/license"),
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_tenant-api"))
             .env("TENANT_API_INTERNAL_SECRET", SECRET)
