@@ -1,12 +1,17 @@
-//! ISSUE_LICENSE: the tenant's licence, signed, sealed and stored, and the notice that tells the data plane of it.
+//! ISSUE_LICENSE: the tenant's licence, signed, sealed and stored, the notice that tells the data plane of it, and the Secret
+//! that the pods of a tenant's own instance read it from.
 //!
 //! In: the tenant's tier, the platform's keys. Out: which licence holds, until when. Fails with `license_key` when a key is
 //! missing or wrong (nothing is stored then), `license_unreadable` when what was stored does not open or is not what was
-//! signed. A valid licence of the tenant that is there is kept until it ends soon. Rollback: deletes the licence that this run made; one that
-//! it has taken the place of is current again.
+//! signed, `foreign_object` when somebody else's Secret has the name. A valid licence of the tenant that is there is kept until
+//! it ends soon. Rollback: deletes the licence that this run made; one that it has taken the place of is current again, and in
+//! the Secret; without one the Secret goes.
+
+mod secret;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use shared::cluster::{Cluster, Ensured};
 use shared::license::{self, Claims, KeyError, Signer, Terms};
 use shared::model::{PhaseName, RunId, Tenant, TenantId, Tier};
 use shared::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
@@ -15,12 +20,17 @@ use shared::seal::{Purpose, Seals};
 use shared::store::{LicenseStored, Sealed, Store, StoreError, StoredLicense};
 use uuid::Uuid;
 
+pub use secret::{KEY, Place, SECRET};
+
 /// The phase.
 #[derive(Debug)]
 pub struct IssueLicense {
     store: Store,
+    cluster: Cluster,
     /// Read anew for every step: keys may change while a plan waits.
     settings: License,
+    /// For plans that do not say.
+    label_prefix: String,
 }
 
 /// What will be issued.
@@ -41,6 +51,9 @@ pub struct Plan {
     /// One that ends within this many seconds is issued anew.
     #[serde(default)]
     pub renew_before: Seconds,
+    /// Where the Secret goes; none without a Secret, for a tenant of the pooled tenant-api, and in plans of before there was one.
+    #[serde(default)]
+    pub secret: Option<Place>,
 }
 
 /// The licence that holds, without what it opens with.
@@ -80,7 +93,12 @@ impl Phase for IssueLicense {
     }
 
     async fn connect_beside(platform: &Platform, store: &Store) -> Result<Self> {
-        Ok(Self { store: store.clone(), settings: platform.license.clone() })
+        Ok(Self {
+            store: store.clone(),
+            cluster: Cluster::of(platform).await?,
+            settings: platform.license.clone(),
+            label_prefix: platform.label_prefix.clone(),
+        })
     }
 
     fn plan(&self, tenant: &Tenant, platform: &Platform, _: &Checkpoints) -> Result<Plan> {
@@ -91,21 +109,33 @@ impl Phase for IssueLicense {
             suspended: tenant.suspended,
             validity: platform.license.validity,
             renew_before: platform.license.renew_before,
+            secret: Place::of(tenant, platform),
         })
     }
 
     async fn apply(&self, plan: &Plan, step: &Step) -> Result<Progress<Checkpoint>> {
         let held = step.operation("issue license", Box::pin(self.issue(plan, step))).await?;
-        step.operation("verify license", Box::pin(self.check(plan, step))).await?;
+        step.operation("verify license", Box::pin(self.check(step))).await?;
+        if let Some(place) = self.place(plan, step).await? {
+            step.operation("license secret", Box::pin(self.publish(&place, step))).await?;
+        }
         Ok(Progress::Done(held))
     }
 
-    async fn revert(&self, _: &Plan, _: Option<&Checkpoint>, step: &Step) -> Result<Progress<()>> {
+    async fn revert(&self, plan: &Plan, _: Option<&Checkpoint>, step: &Step) -> Result<Progress<()>> {
         let removed = Box::pin(async {
             let removed = self.store.remove_license(step.owner()).await.map_err(of_store)?;
             removed.ok_or_else(overtaken)
         });
         step.operation("delete license", removed).await?;
+        if let Some(place) = self.place(plan, step).await? {
+            if self.current(step).await?.is_some() {
+                step.operation("license secret", Box::pin(self.publish(&place, step))).await?;
+            } else {
+                let cleared = Box::pin(place.clear(&self.cluster, step));
+                step.wait_for("delete license secret", cleared).await?;
+            }
+        }
         Ok(Progress::Done(()))
     }
 }
@@ -143,17 +173,33 @@ impl IssueLicense {
     }
 
     /// Reads back what is stored: a licence that does not open is none.
-    async fn check(&self, plan: &Plan, step: &Step) -> Result<Claims> {
+    async fn check(&self, step: &Step) -> Result<Claims> {
         let keys = self.keys().await?;
-        let found = self.store.license(plan.tenant_id).await.map_err(of_store)?.ok_or_else(|| {
-            Error::retryable("license_missing", "the licence that was stored is not there")
-                .next("It was removed by hand; retry makes a new one.")
-        })?;
-        keys.open(&found, step.now()).map_err(|why| {
-            Error::retryable("license_unreadable", format!("licence {}: {why}", found.id)).next(
-                "See that the keys under [license] are the ones it was made with; retry makes a new one.",
-            )
-        })
+        let found = self.current(step).await?.ok_or_else(missing)?;
+        keys.open(&found, step.now()).map_err(|why| unreadable(&found, &why))
+    }
+
+    async fn current(&self, step: &Step) -> Result<Option<StoredLicense>> {
+        self.store.license(step.owner().tenant_id).await.map_err(of_store)
+    }
+
+    /// Where the Secret goes, if there is to be one. A plan of before there were any does not say, and is done again to take
+    /// a change back: without it the Secret would stay with the licence of the change.
+    async fn place(&self, plan: &Plan, step: &Step) -> Result<Option<Place>> {
+        if plan.secret.is_some() {
+            return Ok(plan.secret.clone());
+        }
+        let own = self.store.deployment(step.owner().tenant_id).await.map_err(of_store)?;
+        Ok(own.map(|own| Place { namespace: own.namespace, label_prefix: self.label_prefix.clone() }))
+    }
+
+    /// Brings the Secret to the licence that is current now.
+    async fn publish(&self, place: &Place, step: &Step) -> Result<Option<Ensured>> {
+        let found = self.current(step).await?.ok_or_else(missing)?;
+        let seals = license::read_seals(&self.settings).await.map_err(KeyError::into_failure)?;
+        let text = seals.open(Purpose::License, found.tenant_id, &Sealed::from(&found));
+        let text = text.map_err(|why| unreadable(&found, &why.to_string()))?;
+        place.put(&self.cluster, step, &text).await
     }
 
     async fn keys(&self) -> Result<Keys> {
@@ -225,6 +271,16 @@ fn checkpoint(license: &StoredLicense, instead_of: Option<Uuid>) -> Checkpoint {
 fn of_store(error: impl Into<StoreError>) -> Error {
     Error::retryable("license_store", error.into().to_string())
         .next("See that the control plane's database is up; it is tried again.")
+}
+
+fn missing() -> Error {
+    Error::retryable("license_missing", "the licence that was stored is not there")
+        .next("It was removed by hand; retry makes a new one.")
+}
+
+fn unreadable(license: &StoredLicense, why: &str) -> Error {
+    Error::retryable("license_unreadable", format!("licence {}: {why}", license.id))
+        .next("See that the keys under [license] are the ones it was made with; retry makes a new one.")
 }
 
 fn overtaken() -> Error {

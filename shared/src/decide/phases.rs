@@ -61,7 +61,7 @@ pub static PHASES: [PhaseFacts; 14] = [
     // The database's undo needs nothing of the namespace, but everything else lives in it.
     phase("CREATE_NAMESPACE", (5, 30), false, true, &["cluster"], &[Reads::Tier]),
     phase("PROVISION_DEPLOYMENT", (5, 60), false, false, &["cluster", "job-broker"], TENANT_API),
-    phase("ISSUE_LICENSE", (1, 5), false, false, &[], LICENSE),
+    phase("ISSUE_LICENSE", (1, 5), false, false, &["cluster"], LICENSE),
     phase("SETUP_DATABASE", (30, 120), false, true, &["cluster", "tenant-api"], &[Reads::Tier]),
     phase("CREATE_BOOTSTRAP_USER", (1, 5), false, false, &["tenant-api"], &[]),
     phase("DEPLOY_CORE_SERVICES", (60, 300), false, false, &["cluster", "chart-repository"], PODS),

@@ -1,18 +1,20 @@
-//! A control plane's database with a tenant, and a platform with licence keys.
+//! A control plane's database with a tenant, a platform with licence keys, and the cluster as its operator sees it.
 
 use std::io::Write as _;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use create_namespace::CreateNamespace;
 use issue_license::{Checkpoint, IssueLicense, Plan};
-use serde_json::json;
+use serde_json::{Value, json};
 use shared::license::{self, Claims};
-use shared::model::{RunId, Tenant, TenantId};
+use shared::model::{DeploymentType, RunId, Tenant, TenantId};
 use shared::phase::{
-    Checkpoints, Error, Fence, Interrupt, Operation, Owner, Phase, Progress, Scope, Step, StepParts,
+    Checkpoints, Error, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Scope, Step, StepParts,
 };
 use shared::platform::{Platform, Seconds};
 use shared::seal::{Purpose, Sealed};
@@ -30,6 +32,17 @@ impl Fence for Open {
     }
 }
 
+/// Longest wait for anything.
+const WITHIN: Duration = Duration::from_mins(1);
+
+/// What kubectl prints. It must succeed.
+pub fn kubectl(arguments: &[&str]) -> String {
+    let done = Command::new("kubectl").args(arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "kubectl {arguments:?}: {said}");
+    String::from_utf8(done.stdout).unwrap()
+}
+
 /// The database goes with the test, the keys with the folder.
 pub struct World {
     pub store: Store,
@@ -41,6 +54,7 @@ pub struct World {
 impl World {
     pub async fn run(test: impl AsyncFnOnce(&mut Self)) {
         let url = std::env::var("DATABASE_URL").expect("DATABASE_URL: run this test by `make test`");
+        std::env::var("KUBECONFIG").expect("KUBECONFIG: run this test by `make test`");
         let name = format!("license_{}", uuid::Uuid::new_v4().simple());
         let mut admin = PgConnection::connect(&url).await.unwrap();
         sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut admin).await.unwrap();
@@ -57,10 +71,14 @@ impl World {
         let ended = futures::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(test(&mut world))).await;
         pool.close().await;
         store.close();
-        sqlx::query(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)")))
-            .execute(&mut admin)
-            .await
-            .unwrap();
+        // Postgres's own vacuum may be in it for a moment, whom only a superuser may send away.
+        for _ in 0..20 {
+            let gone = sqlx::query(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)")));
+            if gone.execute(&mut admin).await.is_ok() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
         if let Err(panic) = ended {
             std::panic::resume_unwind(panic);
         }
@@ -87,8 +105,21 @@ impl World {
         self.platform.license.seal_with = id.into();
     }
 
-    /// A free tenant with a run that nobody works on.
+    /// A free tenant of the pooled instance with a run that nobody works on.
     pub async fn tenant(&self) -> Life {
+        self.tenant_of(DeploymentType::Shared).await
+    }
+
+    /// A free tenant with a namespace made by CREATE_NAMESPACE.
+    pub async fn own_tenant(&self) -> Life {
+        let life = self.tenant_of(DeploymentType::ContainerPerTenant).await;
+        let phase = CreateNamespace::connect(&self.platform).await.unwrap();
+        let plan = phase.plan(&life.tenant, &self.platform, &Checkpoints::default()).unwrap();
+        phase.apply(&plan, &step(&life, life.run, false, Scope::Run)).await.unwrap();
+        life
+    }
+
+    async fn tenant_of(&self, deployment_type: DeploymentType) -> Life {
         let slug = format!("t-{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
         let new = shared::store::NewTenant {
             slug: slug.parse().unwrap(),
@@ -100,7 +131,7 @@ impl World {
             compliance_required: false,
             member_count: 0,
             monthly_api_calls: 0,
-            deployment_type: shared::model::DeploymentType::Shared,
+            deployment_type,
             deployment_reason: "test".into(),
             has_dedicated_database: false,
             cost_center: None,
@@ -119,7 +150,7 @@ impl World {
         let id: TenantId = made.await.unwrap().body["id"].as_str().unwrap().parse().unwrap();
         let tenant = serde_json::from_value(json!({
             "id": id, "slug": slug, "name": "Test", "tier": "free", "region": "eastus",
-            "admin_email": "a@example.com", "deployment_type": "shared", "has_dedicated_database": false,
+            "admin_email": "a@example.com", "deployment_type": deployment_type, "has_dedicated_database": false,
             "created_by": "tester", "created_at": "2026-02-12T10:00:00Z",
         }))
         .unwrap();
@@ -151,16 +182,25 @@ impl World {
         let phase = IssueLicense::connect_beside(platform, &self.store).await?;
         let plan = phase.plan(&life.tenant, platform, &Checkpoints::default())?;
         let step = step(life, run, false, Scope::Run).after(Vec::new(), chrono::Utc::now() + later);
-        match phase.apply(&plan, &step).await? {
-            Progress::Done(done) => Ok(done),
-            Progress::Wait(wait) => panic!("{wait:?}"),
-        }
+        until(async || phase.apply(&plan, &step).await).await
+    }
+
+    /// What is planned for the tenant now.
+    pub async fn plan(&self, life: &Life) -> Plan {
+        let phase = IssueLicense::connect_beside(&self.platform, &self.store).await.unwrap();
+        phase.plan(&life.tenant, &self.platform, &Checkpoints::default()).unwrap()
+    }
+
+    /// Makes what was so before a change again, as the change's undo does.
+    pub async fn take_back(&self, life: &Life, before: &Plan, run: RunId) -> Checkpoint {
+        let phase = IssueLicense::connect_beside(&self.platform, &self.store).await.unwrap();
+        let step = step(life, run, true, Scope::Run);
+        until(async || phase.apply(before, &step).await).await.unwrap()
     }
 
     /// Undoes the phase.
     pub async fn revert(&self, life: &Life, run: RunId, scope: Scope) {
-        let done = self.revert_in(life, run, scope).await.unwrap();
-        assert_eq!(done, Progress::Done(()));
+        until(async || self.revert_in(life, run, scope).await).await.unwrap();
     }
 
     /// Undoes the phase as this run's rollback does.
@@ -168,9 +208,12 @@ impl World {
         self.revert_in(life, life.run, Scope::Run).await
     }
 
-    /// No key is needed for that, so there is none.
+    /// No key is needed for that, so there is none; but for a Secret that a former licence comes back into.
     async fn revert_in(&self, life: &Life, run: RunId, scope: Scope) -> Result<Progress<()>, Error> {
-        let phase = IssueLicense::connect_beside(&Platform::default(), &self.store).await?;
+        let none = Platform::default();
+        let shared = life.tenant.deployment_type == DeploymentType::Shared;
+        let phase =
+            IssueLicense::connect_beside(if shared { &none } else { &self.platform }, &self.store).await?;
         let plan: Plan = phase.plan(&life.tenant, &self.platform, &Checkpoints::default())?;
         phase.revert(&plan, None, &step(life, run, true, scope)).await
     }
@@ -201,21 +244,94 @@ impl World {
     }
 }
 
-/// A tenant and its run.
+/// A tenant and its run. Its namespace goes with it.
 pub struct Life {
     pub tenant: Tenant,
     pub run: RunId,
 }
 
+impl Life {
+    /// Whoever works on its run.
+    pub fn owner(&self) -> Owner {
+        owner(self, self.run, Scope::Run)
+    }
+
+    pub fn namespace(&self) -> String {
+        Platform::default().namespace(&self.tenant.slug).to_string()
+    }
+
+    /// The Secret's only value, as a pod reads it; none without the Secret.
+    pub fn mounted(&self) -> Option<String> {
+        let data = self.secret()?["data"].clone();
+        let data = data.as_object().unwrap();
+        assert_eq!(data.keys().collect::<Vec<_>>(), ["license"]);
+        Some(String::from_utf8(STANDARD.decode(data["license"].as_str().unwrap()).unwrap()).unwrap())
+    }
+
+    /// The Secret with the licence; none when it is not there.
+    pub fn secret(&self) -> Option<Value> {
+        let namespace = self.namespace();
+        let name = ["get", "secret", "tenant-api-license", "--namespace", &namespace];
+        let found = kubectl(&[&name[..], &["--ignore-not-found", "-o=json"]].concat());
+        (!found.trim().is_empty()).then(|| serde_json::from_str(&found).unwrap())
+    }
+
+    /// A Secret of that name that somebody else has made.
+    pub fn foreign_secret(&self) -> Value {
+        let object = json!({
+            "apiVersion": "v1", "kind": "Secret", "stringData": { "license": "theirs" },
+            "metadata": { "name": "tenant-api-license", "namespace": self.namespace() },
+        });
+        let mut child = Command::new("kubectl")
+            .args(["create", "--filename=-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(object.to_string().as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success(), "{object}");
+        self.secret().unwrap()
+    }
+
+    /// Everything in the cluster that is marked as the tenant's, of the kinds that anybody makes for one.
+    pub fn objects(&self) -> String {
+        let ours = format!("--selector=matih.ai/tenant-id={}", self.tenant.id);
+        let kinds = "namespaces,secrets,configmaps,serviceaccounts,deployments";
+        kubectl(&["get", kinds, "--all-namespaces", &ours, "-o=name"])
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        if self.tenant.deployment_type == DeploymentType::ContainerPerTenant {
+            let namespace = self.namespace();
+            let arguments = ["delete", "namespace", &namespace, "--wait=false", "--ignore-not-found"];
+            drop(Command::new("kubectl").args(arguments).output());
+        }
+    }
+}
+
+/// Tries until it no longer waits, as the engine would.
+async fn until<T>(attempt: impl AsyncFn() -> Result<Progress<T>, Error>) -> Result<T, Error> {
+    let began = Instant::now();
+    loop {
+        let wait = match attempt().await {
+            Ok(Progress::Done(value)) => return Ok(value),
+            Ok(Progress::Wait(wait)) | Err(Error { kind: Kind::Parked(wait), .. }) => wait,
+            Err(error) => return Err(error),
+        };
+        assert!(began.elapsed() < WITHIN, "still waits: {}", wait.on);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+fn owner(life: &Life, run_id: RunId, scope: Scope) -> Owner {
+    Owner { tenant_id: life.tenant.id, slug: life.tenant.slug.clone(), run_id, epoch: 1, scope }
+}
+
 fn step(life: &Life, run: RunId, backward: bool, scope: Scope) -> Step {
     Step::new(StepParts {
-        owner: Owner {
-            tenant_id: life.tenant.id,
-            slug: life.tenant.slug.clone(),
-            run_id: run,
-            epoch: 1,
-            scope,
-        },
+        owner: owner(life, run, scope),
         phase: IssueLicense::NAME,
         backward,
         failures: 0,
