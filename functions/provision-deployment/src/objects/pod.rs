@@ -21,8 +21,11 @@ pub(crate) const DATABASE_FOLDER: &str = "/var/run/tenantry/database";
 pub(crate) const INTERNAL_FOLDER: &str = "/var/run/tenantry/internal";
 /// Where it finds the login to its job broker; empty where it has none.
 pub(crate) const JOBS_FOLDER: &str = "/var/run/tenantry/jobs";
-/// Where it keeps its licence; told again when it is lost.
-pub(crate) const LICENSE_FOLDER: &str = "/var/lib/tenant-api/licenses";
+/// Where it finds its licence.
+const LICENSE_FOLDER: &str = "/var/run/tenantry/license";
+
+/// The Secret that ISSUE_LICENSE writes.
+const LICENSE_SECRET: &str = "tenant-api-license";
 
 /// Where it writes exports. They go with the pod, and so with the tenant; another is made when it is asked for.
 pub(crate) const STORAGE_FOLDER: &str = "/var/lib/tenant-api/storage";
@@ -60,7 +63,8 @@ pub(super) fn template(plan: &Plan) -> PodTemplateSpec {
                 secret_volume("database", &plan.database_secret, true),
                 secret_volume("internal", INTERNAL_SECRET, false),
                 secret_volume("jobs", JOBS_SECRET, plan.jobs.is_none()),
-                scratch_volume("licenses", "16Mi"),
+                // Written by ISSUE_LICENSE, after the pod has started, and again with every licence.
+                secret_volume("license", LICENSE_SECRET, true),
                 scratch_volume("storage", "2Gi"),
             ]),
             ..PodSpec::default()
@@ -70,9 +74,12 @@ pub(super) fn template(plan: &Plan) -> PodTemplateSpec {
 
 fn container(plan: &Plan) -> Container {
     let size = &plan.size;
-    let environment = plan.environment.iter().map(|(name, value)| EnvVar {
-        name: name.clone(),
-        value: Some(value.clone()),
+    // Plans of before name a folder that is no longer there, and not the one that took its place.
+    let planned = plan.environment.iter().filter(|(name, _)| *name != "LICENSE_DIR");
+    let planned = planned.map(|(name, value)| (name.as_str(), value.as_str()));
+    let environment = planned.chain([("LICENSE_SECRET_DIR", LICENSE_FOLDER)]).map(|(name, value)| EnvVar {
+        name: name.to_owned(),
+        value: Some(value.to_owned()),
         ..EnvVar::default()
     });
     let mount = |name: &str, path: &str, read_only| VolumeMount {
@@ -109,7 +116,7 @@ fn container(plan: &Plan) -> Container {
             mount("database", DATABASE_FOLDER, true),
             mount("internal", INTERNAL_FOLDER, true),
             mount("jobs", JOBS_FOLDER, true),
-            mount("licenses", LICENSE_FOLDER, false),
+            mount("license", LICENSE_FOLDER, true),
             mount("storage", STORAGE_FOLDER, false),
         ]),
         // Its last words are then the pod's, and so the phase's.
@@ -159,4 +166,38 @@ fn secret_volume(name: &str, secret: &str, optional: bool) -> Volume {
 fn amounts(cpu: &str, memory: &str) -> BTreeMap<String, Quantity> {
     let amount = |name: &str, amount: &str| (name.to_owned(), Quantity(amount.to_owned()));
     BTreeMap::from([amount("cpu", cpu), amount("memory", memory)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::tests::{planned, platform, tenant};
+    use serde_json::{Value, json};
+    use shared::model::Tier;
+
+    #[test]
+    fn every_pod_reads_the_licence_from_the_secret_also_by_a_plan_of_before() {
+        let plan = planned(&tenant(Tier::Free), &platform()).unwrap();
+        let mut before = plan.clone();
+        before.environment.insert("LICENSE_DIR".into(), "/var/lib/tenant-api/licenses".into());
+        for plan in [plan, before] {
+            let pod = serde_json::to_value(template(&plan)).unwrap();
+            let container = &pod["spec"]["containers"][0];
+            let of = |list: &Value, key: &str, name: &str| {
+                let mut found = list.as_array().unwrap().iter().filter(|one| one[key] == name);
+                (found.next().cloned(), found.count())
+            };
+            let folder = json!({ "name": "LICENSE_SECRET_DIR", "value": "/var/run/tenantry/license" });
+            assert_eq!(of(&container["env"], "name", "LICENSE_SECRET_DIR"), (Some(folder), 0));
+            let mount =
+                json!({ "name": "license", "mountPath": "/var/run/tenantry/license", "readOnly": true });
+            assert_eq!(of(&container["volumeMounts"], "name", "license"), (Some(mount), 0));
+            let volume = json!({ "name": "license", "secret": {
+                "secretName": "tenant-api-license", "optional": true, "defaultMode": 0o440,
+            } });
+            assert_eq!(of(&pod["spec"]["volumes"], "name", "license"), (Some(volume), 0));
+            // Its file system is read-only: nothing is kept where nothing is mounted.
+            assert_eq!(of(&container["env"], "name", "LICENSE_DIR"), (None, 0));
+        }
+    }
 }
