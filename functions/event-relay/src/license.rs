@@ -33,6 +33,15 @@ impl Licenses {
     }
 }
 
+impl Licenses {
+    /// Of a tenant with an instance of its own: that is scaled to nothing, as a suspended one's is. Nobody could be told until
+    /// it is resumed, which issues another licence.
+    async fn nothing_runs(&self, tenant: TenantId) -> Result<bool, Failure> {
+        let own = self.store.deployment(tenant).await.map_err(later)?;
+        Ok(own.is_some_and(|own| own.replicas == 0))
+    }
+}
+
 #[async_trait]
 impl Deliver for Licenses {
     async fn deliver(&self, row: &Outgoing) -> Result<Option<String>, Failure> {
@@ -42,6 +51,10 @@ impl Deliver for Licenses {
         };
         let region = row.payload["region"].as_str().unwrap_or_default();
         let (server, internal_secret) = serving(&self.regions, &self.store, region, row.tenant_id).await?;
+        if server.own.is_some() && self.nothing_runs(row.tenant_id).await? {
+            let why = "nothing of the tenant runs: its pods read the licence from its Secret when they start";
+            return Ok(Some(why.into()));
+        }
         let license = {
             let seals = read_seals(&self.platform.license).await.map_err(later)?;
             let text = seals.open(Purpose::License, row.tenant_id, &Sealed::from(&stored));

@@ -49,14 +49,7 @@ fn with_region(platform: &mut Platform, address: &str) {
 
 /// Stores a licence as the phase does.
 async fn issue(station: &Station, platform: &Platform, tenant: TenantId) -> Uuid {
-    let row = station.world.status(tenant).await;
-    let owner = Owner {
-        tenant_id: tenant,
-        slug: row.tenant.slug.parse().unwrap(),
-        run_id: RunId(row.run.id),
-        epoch: 1,
-        scope: Scope::Run,
-    };
+    let owner = owner(station, tenant).await;
     let now = chrono::Utc::now();
     let terms = Terms { plan: Tier::Free, limits: Limits::default(), suspended: false };
     let expires_at = now + chrono::Duration::days(1);
@@ -80,6 +73,35 @@ async fn issue(station: &Station, platform: &Platform, tenant: TenantId) -> Uuid
     let done = station.world.store.store_license(&owner, &stored, current).await.unwrap();
     assert_eq!(done, LicenseStored::Current);
     signed.claims.id
+}
+
+/// Who works for the tenant.
+async fn owner(station: &Station, tenant: TenantId) -> Owner {
+    let row = station.world.status(tenant).await;
+    Owner {
+        tenant_id: tenant,
+        slug: row.tenant.slug.parse().unwrap(),
+        run_id: RunId(row.run.id),
+        epoch: 1,
+        scope: Scope::Run,
+    }
+}
+
+/// Records an instance of the tenant's own as the phase does.
+async fn record(station: &Station, tenant: TenantId, address: &str, replicas: i32) {
+    let made = NewDeployment {
+        container_id: "uid".into(),
+        namespace: "matih-own".into(),
+        name: "tenant-api".into(),
+        endpoint: format!("http://{address}"),
+        url: "https://api.own.matih.ai".into(),
+        image: "ip4x/tenant-api:1".into(),
+        size: "small".into(),
+        resources: json!({}),
+        replicas,
+    };
+    let owner = owner(station, tenant).await;
+    assert!(station.world.store.record_deployment(&owner, &made).await.unwrap());
 }
 
 /// Starts a tenant-api that accepts these keys.
@@ -214,26 +236,7 @@ async fn a_tenants_own_instance_is_told_by_its_own_secret() {
     Box::pin(run(|station, platform, _| async move {
         let tenant = station.world.tenant(&fresh_slug("own"), &["ONE"]).await;
         let address = format!("127.0.0.1:{}", free_port());
-        let row = station.world.status(tenant).await;
-        let owner = Owner {
-            tenant_id: tenant,
-            slug: row.tenant.slug.parse().unwrap(),
-            run_id: RunId(row.run.id),
-            epoch: 1,
-            scope: Scope::Run,
-        };
-        let made = NewDeployment {
-            container_id: "uid".into(),
-            namespace: "matih-own".into(),
-            name: "tenant-api".into(),
-            endpoint: format!("http://{address}"),
-            url: "https://api.own.matih.ai".into(),
-            image: "ip4x/tenant-api:1".into(),
-            size: "small".into(),
-            resources: json!({}),
-            replicas: 1,
-        };
-        assert!(station.world.store.record_deployment(&owner, &made).await.unwrap());
+        record(&station, tenant, &address, 1).await;
         let secret = own_secret(&Secret::new(required("TENANT_API_INTERNAL_SECRET")), tenant);
         let _own =
             letting_in(&station, &address, &required("LICENSE_PUBLIC_KEYS"), secret.expose().to_owned())
@@ -242,6 +245,41 @@ async fn a_tenants_own_instance_is_told_by_its_own_secret() {
         let relay = station.relay().await;
         relay.until_drained("license").await;
         assert_eq!(held(&address, tenant, secret.expose()).await, Some(json!(current)));
+    }))
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_notice_of_a_suspended_tenant_is_no_backlog_and_its_resumed_instance_is_told() {
+    // Nobody is at the region's address.
+    Box::pin(run(|station, platform, _| async move {
+        let tenant = station.world.tenant(&fresh_slug("asleep"), &["ONE"]).await;
+        let address = format!("127.0.0.1:{}", free_port());
+        // Issued while the instance is on its way out, and refused until that is recorded.
+        record(&station, tenant, &address, 1).await;
+        issue(&station, &platform, tenant).await;
+        let relay = station.relay().await;
+        relay.until("tenantry_relay_failures_total", "license", 1).await;
+        record(&station, tenant, &address, 0).await;
+        relay.until_drained("license").await;
+        for measure in ["tenantry_outbox_failing", "tenantry_outbox_set_aside"] {
+            assert_eq!(relay.measure(measure, "license").await, 0, "{measure}");
+        }
+        let note: Option<String> =
+            sqlx::query_scalar("SELECT last_error FROM outbox WHERE sink = 'license' AND tenant_id = $1")
+                .bind(tenant.0)
+                .fetch_one(&station.world.pool)
+                .await
+                .unwrap();
+        assert!(note.as_deref().is_some_and(|note| note.contains("nothing of the tenant runs")), "{note:?}");
+
+        record(&station, tenant, &address, 1).await;
+        let secret = own_secret(&Secret::new(required("TENANT_API_INTERNAL_SECRET")), tenant);
+        let keys = required("LICENSE_PUBLIC_KEYS");
+        let _own = letting_in(&station, &address, &keys, secret.expose().to_owned()).await;
+        let resumed = issue(&station, &platform, tenant).await;
+        relay.until_drained("license").await;
+        assert_eq!(held(&address, tenant, secret.expose()).await, Some(json!(resumed)));
     }))
     .await;
 }
