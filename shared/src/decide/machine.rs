@@ -129,6 +129,8 @@ pub struct PhaseChange {
     pub waiting_on: Option<String>,
     /// A wait in a row.
     pub waits: bool,
+    /// See [`Wait::fixed`]: the time until the next look is no part of how long the phase has waited.
+    pub waits_out: bool,
     /// The dependency is down, since now or since before.
     pub unavailable: bool,
     /// Its error; none clears it only when the phase is done or reverted.
@@ -197,6 +199,7 @@ pub fn next(run: &Run, event: &Event, engine: &Engine, chance: f64) -> Transitio
                 failures: run.failures,
                 waiting_on: Some(wait.on.clone()),
                 waits: true,
+                waits_out: wait.fixed,
                 ..PhaseChange::default()
             };
             to.audit.push(of_phase("PHASE_WAITING", json!({ "on": wait.on })));

@@ -183,6 +183,7 @@ async fn write(
     let actions: Vec<String> = to.audit.iter().map(|audit| audit.action.to_owned()).collect();
     let of_phase: Vec<bool> = to.audit.iter().map(|audit| audit.of_phase).collect();
     let details: Vec<Value> = to.audit.iter().map(|audit| audit.detail.clone()).collect();
+    let uncounted = if phase.waits_out { to.delay.as_secs_f64() } else { 0.0 };
     let sweep_after = if hand_over { 0.0 } else { engine.sweep.0 };
     let row = sqlx::query!(
         r#"WITH run AS (
@@ -202,7 +203,8 @@ async fn write(
                SET state = COALESCE($16, p.state), failures = $17, total_failures = p.total_failures + $18::int,
                    lost = CASE WHEN $35 THEN 0 ELSE p.lost END,
                    waits = CASE WHEN $19 THEN p.waits + 1 ELSE 0 END,
-                   wait_since = CASE WHEN $19 THEN COALESCE(p.wait_since, clock_timestamp()) END,
+                   -- Moved on by what is not counted, from now at the latest. LEAST passes over a NULL.
+                   wait_since = CASE WHEN $19 THEN LEAST(p.wait_since, clock_timestamp()) + make_interval(secs => $37) END,
                    waiting_on = $20,
                    unavailable_since = CASE WHEN $21 THEN COALESCE(p.unavailable_since, clock_timestamp()) END,
                    error = CASE WHEN $22 THEN NULL ELSE COALESCE($23, p.error) END,
@@ -281,6 +283,7 @@ async fn write(
         cause.actor,
         phase.forgets_lost,
         cause.kind == RunKind::Provision,
+        uncounted,
     )
     .fetch_optional(connection)
     .await?;

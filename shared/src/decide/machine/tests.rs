@@ -152,7 +152,7 @@ fn what_is_done_is_not_skipped_and_haste_does_not_bring_the_inventory_forward() 
 
 #[test]
 fn a_retry_asked_for_during_a_wait_begins_the_wait_anew() {
-    let wait = Event::Wait(Wait { after: Duration::from_secs(5), on: "an address".into() });
+    let wait = Event::Wait(Wait { after: Duration::from_secs(5), on: "an address".into(), fixed: false });
     assert!(go(&run(), &wait).phase.waits);
     let to = go(&Run { request: ask(Verb::Retry), ..run() }, &wait);
     assert_eq!((to.phase.waits, to.delay, to.status), (false, Duration::ZERO, RunStatus::Running));
