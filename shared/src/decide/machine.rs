@@ -185,6 +185,13 @@ impl Transition {
     pub fn finished(&self) -> bool {
         self.status.finished()
     }
+
+    /// Why the run waits for an operator from now on, unless one has asked for that: without being told, nobody would come.
+    /// A run leaves that state by its next transition, so that each time it comes there is one of these.
+    pub fn halted_by(&self) -> Option<&ErrorRecord> {
+        let halted = matches!(self.status, RunStatus::Paused | RunStatus::Stuck);
+        self.pause_reason.as_ref().filter(|reason| halted && reason.code != requests::PAUSED)
+    }
 }
 
 /// What `event` makes of `run`. `chance` in `[0, 1)` spreads backoffs (full jitter).

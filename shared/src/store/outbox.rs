@@ -5,11 +5,16 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Sealed, Store, StoreResult};
-use crate::model::TenantId;
+use super::transition::{Cause, about};
+use super::{Sealed, Store, StoreError, StoreResult};
+use crate::decide::machine::Transition;
+use crate::decide::verbs::{self, Situation};
+use crate::model::{PhaseName, RunId, TenantId};
+use crate::phase::ErrorRecord;
 use crate::platform::Seconds;
 
 crate::model::names!(
@@ -269,4 +274,45 @@ impl Store {
         .await?;
         Ok(done.rows_affected())
     }
+}
+
+/// Tells the operators that a run waits for one of them, since an error has stopped it. Nobody else: other programs and the
+/// tenant's administrator are told how it ends.
+pub(super) async fn tell_halted(
+    connection: &mut PgConnection,
+    run_id: RunId,
+    seq: i64,
+    cause: &Cause<'_>,
+    to: &Transition,
+    error: &ErrorRecord,
+) -> StoreResult<()> {
+    let at = sqlx::query!(
+        r#"SELECT p.name, t.status FROM provisioning_phases p, tenants t
+           WHERE p.run_id = $1 AND p.position = $2 AND t.id = $3"#,
+        run_id.0,
+        to.cursor,
+        cause.tenant.id.0
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    let phase = PhaseName::from(at.name);
+    let tenant = at.status.parse().map_err(StoreError::unreadable)?;
+    let situation = Situation::of(tenant, Some((cause.kind, to.direction, to.status)));
+    let mut payload = about(cause.tenant);
+    payload["error"] = json!(error);
+    payload["runId"] = json!(run_id);
+    payload["seq"] = json!(seq);
+    payload["phase"] = json!(phase);
+    payload["runStatus"] = json!(to.status);
+    payload["situation"] = json!(situation.to_string());
+    payload["allowedActions"] = json!(verbs::allowed(situation, to.direction, to.cursor, &phase));
+    sqlx::query!(
+        "INSERT INTO outbox (id, tenant_id, sink, type, payload) VALUES ($1, $2, 'operators', 'tenant.run_waiting', $3)",
+        Uuid::now_v7(),
+        cause.tenant.id.0,
+        payload
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }

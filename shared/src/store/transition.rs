@@ -1,5 +1,5 @@
-//! Writing a transition: run, phase, what holds for the tenant and audit log in one statement; at the end of a run, in the
-//! same transaction, the outbox too.
+//! Writing a transition: run, phase, what holds for the tenant and audit log in one statement; at the end of a run, and where
+//! one waits for an operator, in the same transaction, the outbox too.
 
 use serde_json::{Value, json};
 use sqlx::types::Json;
@@ -64,8 +64,8 @@ impl Store {
     ) -> StoreResult<Applied> {
         let mut connection = self.pool.get().await?;
         // A step in the middle of a run is one statement, and so one exchange with the server; the end of a run is more, and
-        // a change of a living tenant happens seldom.
-        let written = if to.finished() || cause.kind == RunKind::Change {
+        // a run that halts or changes a living tenant is seldom.
+        let written = if to.finished() || to.halted_by().is_some() || cause.kind == RunKind::Change {
             let mut transaction = connection.begin().await?;
             let written = write_in(&mut transaction, hold, cause, to, left, engine, hand_over).await?;
             let committed = transaction.commit().await;
@@ -113,6 +113,9 @@ pub(super) async fn write_in(
     }
     if written.is_some() && to.finished() {
         finish(&mut *connection, hold.run_id, cause, to).await?;
+    }
+    if let (Some(seq), Some(error)) = (written, to.halted_by()) {
+        super::outbox::tell_halted(&mut *connection, hold.run_id, seq, cause, to, error).await?;
     }
     if written.is_some() && to.deprovision_next {
         super::create::insert_deprovisioning(connection, cause.tenant.id, cause.actor).await?;
@@ -310,20 +313,28 @@ fn events(cause: &Cause<'_>, to: &Transition) -> Events {
         // Those who use the tenant notice nothing of it; those who asked for the change do.
         None if cause.kind == RunKind::Change => ("tenant.change_failed", &["kafka", "operators"]),
         Some(TenantStatus::Active) => ("tenant.provisioned", &["kafka", "email"]),
+        // Who uses a tenant that was to go has nothing to do about what is left of it.
+        Some(TenantStatus::Failed) if cause.kind == RunKind::Deprovision => {
+            ("tenant.deprovisioning_failed", &["kafka", "operators"])
+        }
         Some(TenantStatus::Failed) => ("tenant.provisioning_failed", &["kafka", "email", "operators"]),
         Some(TenantStatus::Deleted) => ("tenant.deprovisioned", &["kafka"]),
         _ => return Events::default(),
     };
-    let tenant = cause.tenant;
     let mut events = Events::default();
     for sink in sinks {
         events.ids.push(Uuid::now_v7());
         events.sinks.push((*sink).to_owned());
         events.types.push(kind.to_owned());
-        events.payloads.push(json!({
-            "tenantId": tenant.id, "slug": tenant.slug, "name": tenant.name, "tier": tenant.tier,
-            "region": tenant.region, "adminEmail": tenant.admin_email,
-        }));
+        events.payloads.push(about(cause.tenant));
     }
     events
+}
+
+/// What every row of the outbox about a run says of its tenant.
+pub(super) fn about(tenant: &Tenant) -> Value {
+    json!({
+        "tenantId": tenant.id, "slug": tenant.slug, "name": tenant.name, "tier": tenant.tier,
+        "region": tenant.region, "adminEmail": tenant.admin_email,
+    })
 }
