@@ -72,7 +72,7 @@ async fn withdraw(
         }
         let on =
             format!("{}: resolvers may remember the {what} for another {} s", plan.zone, rest.as_secs() + 1);
-        Ok(Progress::wait(rest, on))
+        Ok(Progress::wait_out(rest, on))
     })
     .await
 }

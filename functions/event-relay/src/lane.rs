@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use shared::platform::{Delivery, Seconds};
-use shared::store::{Outgoing, Sink, Store, StoreResult, Undelivered};
+use shared::store::{GivenBack, Outgoing, Patience, Sink, Store, StoreResult, Undelivered};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -170,17 +170,18 @@ impl Lane {
             Err(failure) => failure,
         };
         let refused = matches!(failure, Failure::Refused(_));
-        let set_aside = refused && self.refusals.is_some_and(|limit| row.refusals + 1 >= limit);
+        let over = self.settings.refused_for;
+        let patience = self.refusals.map(|refusals| Patience { refusals, over });
         let error: String = failure.text().chars().take(ERROR_LENGTH).collect();
         let after = backoff(&self.settings, row.attempts, rand::random());
-        let why = Undelivered { error: &error, refused, after, set_aside };
-        let written = self.store.outbox_undelivered(row, &why).await?;
-        if written && set_aside {
+        let why = Undelivered { error: &error, refused, after, patience };
+        let given_back = self.store.outbox_undelivered(row, &why).await?;
+        if given_back == GivenBack::SetAside {
             self.counts.set_aside.fetch_add(1, Ordering::Relaxed);
             tracing::error!(sink = %self.sink, event.id = %row.id, tenant.id = %row.tenant_id, error = error.as_str(),
                 "set aside: it was refused too often; `event-relay refused` lists and replays such rows");
         }
-        Ok(written)
+        Ok(given_back != GivenBack::Lost)
     }
 }
 

@@ -29,6 +29,19 @@ struct Told {
     region: String,
     admin_email: String,
     error: Option<ErrorRecord>,
+    /// Of letters about a run that waits for an operator.
+    #[serde(flatten)]
+    halted: Option<Halted>,
+}
+
+/// Where a run waits for an operator, and what they may do.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Halted {
+    situation: String,
+    phase: String,
+    seq: i64,
+    allowed_actions: Vec<String>,
 }
 
 /// A part of a letter. All values are plain text.
@@ -48,6 +61,11 @@ pub(crate) fn letter(sink: Sink, row: &Outgoing, domain: &str) -> Result<Letter,
         (Sink::Email, "tenant.provisioned") => ready(&told, &name, domain),
         (Sink::Email, "tenant.provisioning_failed") => not_ready(&told, &name, row),
         (Sink::Operators, "tenant.provisioning_failed") => failed(&told, &name, row, "Provisioning"),
+        (Sink::Operators, "tenant.deprovisioning_failed") => failed(&told, &name, row, "Deprovisioning"),
+        (Sink::Operators, "tenant.run_waiting") => {
+            let halted = told.halted.as_ref().ok_or("the payload does not say where the run waits")?;
+            waiting(&told, &name, row, halted)
+        }
         // It was taken back, or abandoned: either way the tenant lives on, and its administrator has nothing to do.
         (Sink::Operators, "tenant.change_failed") => failed(&told, &name, row, "A change"),
         (sink, kind) => return Err(format!("there is no letter to {sink} about {kind}")),
@@ -109,6 +127,37 @@ fn not_ready(told: &Told, name: &str, row: &Outgoing) -> (String, Vec<Block>) {
 }
 
 fn failed(told: &Told, name: &str, row: &Outgoing, what: &str) -> (String, Vec<Block>) {
+    let (code, cause) = cause(told);
+    let blocks = vec![
+        Block::Paragraph(format!("{what} of {name} ({}) has failed.", told.slug)),
+        cause,
+        Block::Facts(particulars(told, row)),
+    ];
+    let what = what.to_lowercase();
+    (format!("{} ({name}): {what} has failed: {code}", told.slug), blocks)
+}
+
+/// Nothing goes on by itself here: whoever reads it is the one that is waited for.
+fn waiting(told: &Told, name: &str, row: &Outgoing, halted: &Halted) -> (String, Vec<Block>) {
+    let (code, cause) = cause(told);
+    let mut facts = particulars(told, row);
+    let tenant = format!("/api/v1/tenants/{}", row.tenant_id);
+    let verb = format!("POST {tenant}/provisioning/<verb> {{\"seq\": {}, \"reason\": \"…\"}}", halted.seq);
+    facts.push(("Verbs", format!("{verb}; for delete, DELETE {tenant}")));
+    let blocks = vec![
+        Block::Paragraph(format!(
+            "{name} ({}) is {}, at {}. It does not go on by itself: it waits for an operator.",
+            told.slug, halted.situation, halted.phase
+        )),
+        cause,
+        Block::Facts(vec![("You can", halted.allowed_actions.join(", "))]),
+        Block::Facts(facts),
+    ];
+    (format!("{} ({name}): {}: {code}", told.slug, halted.situation), blocks)
+}
+
+/// The error's code, for a subject, and what operators read of it.
+fn cause(told: &Told) -> (String, Block) {
     let unknown = ErrorRecord {
         code: "unknown".into(),
         message: "no cause was recorded".into(),
@@ -117,22 +166,19 @@ fn failed(told: &Told, name: &str, row: &Outgoing, what: &str) -> (String, Vec<B
     };
     let error = told.error.as_ref().unwrap_or(&unknown);
     let next = if error.next_action.is_empty() { &unknown.next_action } else { &error.next_action };
-    let blocks = vec![
-        Block::Paragraph(format!("{what} of {name} ({}) has failed.", told.slug)),
-        Block::Facts(vec![
-            ("Cause", format!("{}: {}", error.code, error.message)),
-            ("Next action", next.clone()),
-        ]),
-        Block::Facts(vec![
-            ("Tenant", row.tenant_id.to_string()),
-            ("Plan", told.tier.clone()),
-            ("Region", told.region.clone()),
-            ("Administrator", told.admin_email.clone()),
-            ("Status", format!("GET /api/v1/tenants/{}/provisioning/status", row.tenant_id)),
-        ]),
-    ];
-    let what = what.to_lowercase();
-    (format!("{} ({name}): {what} has failed: {}", told.slug, plain(&error.code)), blocks)
+    let facts = vec![("Cause", format!("{}: {}", error.code, error.message)), ("Next action", next.clone())];
+    (plain(&error.code), Block::Facts(facts))
+}
+
+/// Which tenant it is, for operators.
+fn particulars(told: &Told, row: &Outgoing) -> Vec<(&'static str, String)> {
+    vec![
+        ("Tenant", row.tenant_id.to_string()),
+        ("Plan", told.tier.clone()),
+        ("Region", told.region.clone()),
+        ("Administrator", told.admin_email.clone()),
+        ("Status", format!("GET /api/v1/tenants/{}/provisioning/status", row.tenant_id)),
+    ]
 }
 
 /// One line, whatever was typed: a name stands in a subject too.
@@ -277,6 +323,36 @@ mod tests {
         let operators = letter(Sink::Operators, &change, "matih.ai").unwrap();
         assert_eq!(operators.subject, "acme (Acme): a change has failed: chart_missing");
         assert!(letter(Sink::Email, &change, "matih.ai").is_err(), "the administrator notices nothing of it");
+        let going = self::row("tenant.deprovisioning_failed", "Acme", &cause());
+        let operators = letter(Sink::Operators, &going, "matih.ai").unwrap();
+        assert_eq!(operators.subject, "acme (Acme): deprovisioning has failed: chart_missing");
+        assert!(letter(Sink::Email, &going, "matih.ai").is_err(), "it was set up, and is not said to be not");
+    }
+
+    #[test]
+    fn a_run_that_waits_says_where_why_and_what_can_be_done() {
+        let mut row = row("tenant.run_waiting", "Acme", &cause());
+        row.payload["runId"] = json!(Uuid::from_u128(9));
+        row.payload["seq"] = json!(12);
+        row.payload["phase"] = json!("CREATE_DNS_ZONE");
+        row.payload["runStatus"] = json!("stuck");
+        row.payload["situation"] = json!("stuck while rolling back");
+        row.payload["allowedActions"] = json!(["retry", "skip", "abandon", "delete"]);
+        let written = letter(Sink::Operators, &row, "matih.ai").unwrap();
+        assert_eq!(written.subject, "acme (Acme): stuck while rolling back: chart_missing");
+        for line in [
+            "Acme (acme) is stuck while rolling back, at CREATE_DNS_ZONE. It does not go on by itself: it waits for an operator.\n",
+            "\nCause: chart_missing: no chart at <repository>\n",
+            "\nNext action: Publish the chart.\n",
+            "\nYou can: retry, skip, abandon, delete\n",
+            "/provisioning/<verb> {\"seq\": 12, \"reason\": \"…\"}; for delete, DELETE /api/v1/tenants/",
+        ] {
+            assert!(written.text.contains(line), "{line} in {}", written.text);
+        }
+        assert!(written.html.contains("no chart at &lt;repository&gt;"), "{}", written.html);
+        assert!(letter(Sink::Email, &row, "matih.ai").is_err(), "nobody else is waited for");
+        row.payload["allowedActions"] = Value::Null;
+        assert!(letter(Sink::Operators, &row, "matih.ai").is_err(), "a row that lacks it says so");
     }
 
     #[test]

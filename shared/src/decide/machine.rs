@@ -129,6 +129,8 @@ pub struct PhaseChange {
     pub waiting_on: Option<String>,
     /// A wait in a row.
     pub waits: bool,
+    /// See [`Wait::fixed`]: the time until the next look is no part of how long the phase has waited.
+    pub waits_out: bool,
     /// The dependency is down, since now or since before.
     pub unavailable: bool,
     /// Its error; none clears it only when the phase is done or reverted.
@@ -183,6 +185,13 @@ impl Transition {
     pub fn finished(&self) -> bool {
         self.status.finished()
     }
+
+    /// Why the run waits for an operator from now on, unless one has asked for that: without being told, nobody would come.
+    /// A run leaves that state by its next transition, so that each time it comes there is one of these.
+    pub fn halted_by(&self) -> Option<&ErrorRecord> {
+        let halted = matches!(self.status, RunStatus::Paused | RunStatus::Stuck);
+        self.pause_reason.as_ref().filter(|reason| halted && reason.code != requests::PAUSED)
+    }
 }
 
 /// What `event` makes of `run`. `chance` in `[0, 1)` spreads backoffs (full jitter).
@@ -197,6 +206,7 @@ pub fn next(run: &Run, event: &Event, engine: &Engine, chance: f64) -> Transitio
                 failures: run.failures,
                 waiting_on: Some(wait.on.clone()),
                 waits: true,
+                waits_out: wait.fixed,
                 ..PhaseChange::default()
             };
             to.audit.push(of_phase("PHASE_WAITING", json!({ "on": wait.on })));

@@ -1,5 +1,7 @@
 //! The plan of phases: which phases a tenant's run has, in which order. Adding a phase adds one line to `PHASES`.
 
+use std::collections::BTreeSet;
+
 use crate::model::{DeploymentType, PhaseName, Tier};
 
 /// What the engine knows of a phase without linking it.
@@ -108,6 +110,17 @@ pub fn later(reads: Reads) -> impl Iterator<Item = PhaseName> {
 /// What is known of a phase; nothing for one that this version does not know (a run frozen by another version).
 pub fn facts(name: &PhaseName) -> Option<&'static PhaseFacts> {
     PHASES.iter().chain(&LATER).find(|phase| &phase.name == name)
+}
+
+/// The names of everything that a step may be of.
+pub fn names() -> BTreeSet<&'static str> {
+    let phases = PHASES.iter().chain(&LATER).map(|phase| phase.name.as_str());
+    phases.chain(["TAKE_INVENTORY"]).collect()
+}
+
+/// The outside systems that any phase needs.
+pub fn dependencies() -> BTreeSet<&'static str> {
+    PHASES.iter().chain(&LATER).flat_map(|phase| phase.depends).copied().collect()
 }
 
 #[cfg(test)]

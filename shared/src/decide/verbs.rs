@@ -4,8 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::machine::{Direction, RunKind, RunStatus};
-use crate::model::TenantStatus;
+use super::machine::{Direction, INVENTORY, RunKind, RunStatus};
+use super::phases;
+use crate::model::{PhaseName, TenantStatus};
 
 crate::model::names!(
     /// What an operator can ask of a run.
@@ -16,6 +17,10 @@ crate::model::names!(
 );
 
 impl Verb {
+    /// Every verb.
+    pub const ALL: [Self; 7] =
+        [Self::Retry, Self::Rollback, Self::Pause, Self::Resume, Self::Skip, Self::Abandon, Self::Delete];
+
     /// Must say why: it gives something up that the run would have seen to.
     pub fn needs_reason(self) -> bool {
         matches!(self, Self::Skip | Self::Abandon)
@@ -197,6 +202,23 @@ pub fn effect(verb: Verb, situation: Situation) -> Option<Effect> {
     }
 }
 
+/// The verbs that are taken in this situation, with `phase` at the cursor and nothing asked for yet. As the store decides it,
+/// but for `force`, which an operator can add.
+pub fn allowed(situation: Situation, direction: Direction, cursor: i32, phase: &PhaseName) -> Vec<Verb> {
+    let skippable = match direction {
+        Direction::Forward => phases::facts(phase).is_some_and(|facts| facts.skippable),
+        Direction::Backward => cursor != INVENTORY,
+    };
+    Verb::ALL
+        .into_iter()
+        .filter(|verb| match effect(*verb, situation) {
+            Some(Effect::Record) => *verb != Verb::Skip || skippable,
+            Some(Effect::NewRun | Effect::NewDeprovisioning) => true,
+            Some(Effect::Already) | None => false,
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,10 +246,8 @@ mod tests {
 
     #[test]
     fn every_verb_in_every_situation_is_as_the_table_says() {
-        let verbs =
-            [Verb::Retry, Verb::Rollback, Verb::Pause, Verb::Resume, Verb::Skip, Verb::Abandon, Verb::Delete];
         for (situation, row) in Situation::ALL.into_iter().zip(TABLE) {
-            for (verb, cell) in verbs.into_iter().zip(row.chars()) {
+            for (verb, cell) in Verb::ALL.into_iter().zip(row.chars()) {
                 let expected = match cell {
                     'r' => Some(Effect::Record),
                     'n' => Some(Effect::NewRun),

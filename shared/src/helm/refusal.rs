@@ -180,7 +180,7 @@ mod tests {
             ),
             (
                 "Error: INSTALLATION FAILED: create: failed to create: secrets \"a\" is forbidden: unable to create new content in namespace b because it is being terminated",
-                Kind::Parked(crate::phase::Wait { after: TERMINATING, on: String::new() }),
+                Kind::Parked(crate::phase::Wait { after: TERMINATING, on: String::new(), fixed: false }),
                 "waiting",
             ),
             (

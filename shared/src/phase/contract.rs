@@ -74,14 +74,19 @@ pub enum Progress<T> {
 impl<T> Progress<T> {
     /// A wait of `after`, on what the operator reads.
     pub fn wait(after: Duration, on: impl Into<String>) -> Self {
-        Self::Wait(Wait { after, on: on.into() })
+        Self::Wait(Wait { after, on: on.into(), fixed: false })
+    }
+
+    /// A wait that is over after just so long (a TTL, say), however long that is: it counts towards no bound on waiting.
+    pub fn wait_out(length: Duration, on: impl Into<String>) -> Self {
+        Self::Wait(Wait { after: length, on: on.into(), fixed: true })
     }
 
     /// The result, or a parked error that leaves the phase by `?`.
     pub fn or_park(self) -> Result<T> {
         match self {
             Self::Done(value) => Ok(value),
-            Self::Wait(wait) => Err(Error::parked(wait.after, wait.on)),
+            Self::Wait(wait) => Err(Error::parked_on(wait)),
         }
     }
 }
@@ -93,6 +98,8 @@ pub struct Wait {
     pub after: Duration,
     /// What is waited for.
     pub on: String,
+    /// Its length is known and it comes to an end by itself, so that it is not counted with what a phase may wait.
+    pub fixed: bool,
 }
 
 /// What the earlier phases of the run (or of the tenant, in a deprovisioning) left for later ones.

@@ -67,7 +67,10 @@ impl Error {
 
     /// Something must be waited for before the phase can go on.
     pub fn parked(after: Duration, on: impl Into<String>) -> Self {
-        let wait = Wait { after, on: on.into() };
+        Self::parked_on(Wait { after, on: on.into(), fixed: false })
+    }
+
+    pub(super) fn parked_on(wait: Wait) -> Self {
         let message = wait.on.clone();
         Self::new(Kind::Parked(wait), "waiting", message)
     }

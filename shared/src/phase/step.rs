@@ -180,7 +180,7 @@ impl Step {
         self.parts.failures
     }
 
-    /// How long the phase has been parked without a break, in its present direction.
+    /// How long the phase has been parked without a break, in its present direction; waits of a fixed length not counted.
     pub fn waited(&self) -> Duration {
         self.parts.waited
     }

@@ -22,7 +22,8 @@ pub struct License {
     pub validity: Seconds,
     /// How long before its end a licence is issued anew, in seconds; less than `validity`.
     pub renew_before: Seconds,
-    /// How often a tenant-api may refuse a licence for good before the notice is set aside.
+    /// How often a tenant-api may refuse a licence for good, over at least `delivery.refused_for`, before the notice is set
+    /// aside.
     pub refusals: i32,
     /// Ed25519 keys by id. One whose licences are still to be accepted stays.
     pub signing_keys: BTreeMap<String, SecretRef>,

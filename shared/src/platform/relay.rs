@@ -34,8 +34,9 @@ pub struct Letters {
     pub from: String,
     /// Addresses of the platform's operators, who are told of every failure. The relay needs at least one.
     pub operators: Vec<String>,
-    /// How often a letter may be refused for good (a 5xx answer for its recipients or its content) before it is set aside,
-    /// so that the tenant's next ones are sent. Other failures are tried for ever.
+    /// How often a letter may be refused for good (a 5xx answer for its recipients or its content), over at least
+    /// `delivery.refused_for`, before it is set aside, so that the tenant's next ones are sent. Other failures are tried for
+    /// ever.
     pub refusals: i32,
     /// How they are delivered.
     pub delivery: Delivery,
@@ -57,6 +58,9 @@ pub struct Delivery {
     pub backoff_cap: Seconds,
     /// How often new rows are looked for.
     pub poll: Seconds,
+    /// How long a row is refused, counted from the first time, before it is set aside; the longest that a misconfigured sink
+    /// may refuse what it would take, without anybody having to replay it. Kafka refuses nothing.
+    pub refused_for: Seconds,
 }
 
 impl Default for Events {
@@ -91,6 +95,7 @@ impl Default for Delivery {
             backoff: Seconds(1.0),
             backoff_cap: Seconds(60.0),
             poll: Seconds(1.0),
+            refused_for: Seconds(3600.0),
         }
     }
 }
@@ -145,6 +150,10 @@ impl Delivery {
                 return Err((format!("delivery.{key}"), why));
             }
         }
+        if !(self.refused_for.0.is_finite() && self.refused_for.0 >= 0.0) {
+            let why = format!("is {} and must be a number of seconds, 0 or more", self.refused_for.0);
+            return Err(("delivery.refused_for".into(), why));
+        }
         if self.in_flight < 1 {
             return Err(("delivery.in_flight".into(), "is 0 and must be at least 1".into()));
         }
@@ -176,6 +185,7 @@ mod tests {
         assert_eq!(key(Letters { refusals: 0, ..Letters::default() }.check()), "refusals");
         for (delivery, wrong) in [
             (Delivery { poll: Seconds(0.0), ..Delivery::default() }, "delivery.poll"),
+            (Delivery { refused_for: Seconds(-1.0), ..Delivery::default() }, "delivery.refused_for"),
             (Delivery { in_flight: 0, ..Delivery::default() }, "delivery.in_flight"),
             (Delivery { claim: Seconds(20.0), ..Delivery::default() }, "delivery.claim"),
         ] {

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::decide::phases;
+
 /// A span of time, in seconds, fractions allowed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -139,8 +141,36 @@ impl Engine {
                     .into(),
             ));
         }
-        if self.failures < 1 || self.lost < 1 || self.in_flight < 1 || self.sweep_batch < 1 {
-            return Err(("failures", "failures, lost, in_flight and sweep_batch must be at least 1".into()));
+        for (key, least) in [
+            ("failures", self.failures < 1),
+            ("lost", self.lost < 1),
+            ("in_flight", self.in_flight < 1),
+            ("sweep_batch", self.sweep_batch < 1),
+        ] {
+            if least {
+                return Err((key, "must be at least 1".into()));
+            }
+        }
+        self.check_places()
+    }
+
+    /// A limit of nothing would leave its phases waiting for ever, and one for a name that nobody has would limit nothing.
+    fn check_places(&self) -> Result<(), (&'static str, String)> {
+        for (key, limits, known) in [
+            ("in_flight_per_phase", &self.in_flight_per_phase, phases::names()),
+            ("in_flight_per_dependency", &self.in_flight_per_dependency, phases::dependencies()),
+        ] {
+            for (name, places) in limits {
+                if !known.contains(name.as_str()) {
+                    let known = known.iter().copied().collect::<Vec<_>>().join(", ");
+                    return Err((key, format!("names '{name}', which there is not; use one of {known}")));
+                }
+                if *places < 1 {
+                    let why =
+                        format!("says 0 for {name}, which would then wait for ever; it must be at least 1");
+                    return Err((key, why));
+                }
+            }
         }
         Ok(())
     }
@@ -159,5 +189,33 @@ mod tests {
         assert_eq!(never.check().unwrap_err().0, "sweep_tick");
         let ladder = Engine { invoke_timeout: Seconds(60.0), ..Engine::default() };
         assert_eq!(ladder.check().unwrap_err().0, "step_timeout");
+        let none = Engine { in_flight: 0, ..Engine::default() };
+        assert_eq!(none.check().unwrap_err().0, "in_flight");
+    }
+
+    #[test]
+    fn a_limit_that_would_stop_a_phase_or_limits_nothing_is_refused_by_its_key() {
+        let phase = |name: &str, places| Engine {
+            in_flight_per_phase: [(name.to_owned(), places)].into(),
+            ..Engine::default()
+        };
+        let dependency = |name: &str, places| Engine {
+            in_flight_per_dependency: [(name.to_owned(), places)].into(),
+            ..Engine::default()
+        };
+        assert_eq!(phase("CREATE_DNS_ZONE", 1).check(), Ok(()));
+        assert_eq!(phase("TAKE_INVENTORY", 1).check(), Ok(()));
+        assert_eq!(phase("SERVE_DOMAINS", 1).check(), Ok(()));
+        assert_eq!(dependency("tenant-api", 1).check(), Ok(()));
+        for (engine, key, name) in [
+            (phase("CREATE_DNS_ZONE", 0), "in_flight_per_phase", "CREATE_DNS_ZONE"),
+            (phase("CREATE_DNS", 4), "in_flight_per_phase", "CREATE_DNS"),
+            (dependency("cluster", 0), "in_flight_per_dependency", "cluster"),
+            (dependency("clutser", 4), "in_flight_per_dependency", "clutser"),
+        ] {
+            let (wrong, why) = engine.check().unwrap_err();
+            assert_eq!(wrong, key);
+            assert!(why.contains(name), "{why}");
+        }
     }
 }

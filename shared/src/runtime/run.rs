@@ -288,9 +288,10 @@ impl Outcome {
 }
 
 /// A wait that has lasted too long is a failure, so that an undo that something holds for ever ends up before an operator.
+/// One of a fixed length ends by itself.
 fn bounded_wait(event: Event, waited: Duration, within: Duration) -> Event {
     match event {
-        Event::Wait(wait) if waited > within => {
+        Event::Wait(wait) if waited > within && !wait.fixed => {
             let message = format!("waited {} s: {}", waited.as_secs(), wait.on);
             let error = Error::retryable("waited_too_long", message)
                 .next("Remove what holds it, then retry; or raise engine.wait_within.");
@@ -349,6 +350,46 @@ fn log(to: &Transition) {
                 tracing::warn!(action = audit.action, detail = %audit.detail, "transition");
             }
             _ => tracing::info!(action = audit.action, detail = %audit.detail, "transition"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_never_end_is_bounded_and_what_ends_by_itself_is_not() {
+        let within = Duration::from_mins(15);
+        let look = |progress: Progress<()>, waited| match progress {
+            Progress::Wait(wait) => bounded_wait(Event::Wait(wait), waited, within),
+            Progress::Done(()) => Event::Done,
+        };
+        let (an_hour, long) = (Duration::from_hours(1), Duration::from_hours(2));
+        for (progress, waited, charged) in [
+            (Progress::wait(Duration::from_secs(5), "an address"), within, false),
+            (Progress::wait(Duration::from_secs(5), "an address"), long, true),
+            (Progress::wait_out(an_hour, "a TTL"), within, false),
+            (Progress::wait_out(an_hour, "a TTL"), long, false),
+        ] {
+            let event = look(progress.clone(), waited);
+            assert_eq!(
+                matches!(event, Event::Retryable(_)),
+                charged,
+                "{progress:?} after {waited:?}: {event:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_wait_keeps_its_kind_on_the_way_out_of_a_phase() {
+        for (progress, fixed) in [
+            (Progress::<()>::wait(Duration::from_secs(5), "an address"), false),
+            (Progress::wait_out(Duration::from_secs(5), "a TTL"), true),
+        ] {
+            let parked = progress.or_park().map(|()| None).map(Progress::Done);
+            let Outcome::Event(Event::Wait(wait), None) = Outcome::of(parked) else { panic!("no wait") };
+            assert_eq!(wait.fixed, fixed);
         }
     }
 }

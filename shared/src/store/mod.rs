@@ -31,7 +31,7 @@ pub use idempotency::{KeyState, KeyUse, StoredResponse};
 pub use invitation::{InvitationStored, InviteError, SealedRow, StoredInvitation};
 pub use license::{LicenseStored, StoredLicense};
 pub use operate::{Asked, OperateError, Operated, RunView};
-pub use outbox::{Backlog, Outgoing, SetAside, Sink, Undelivered};
+pub use outbox::{Backlog, GivenBack, Outgoing, Patience, SetAside, Sink, Undelivered};
 pub use read::{AuditRow, PhaseRow, RunRow, StatusRow, TenantFilter, TenantRow, Typical};
 pub use regions::{NotChanged, RegionRow};
 pub use sweep::Swept;

@@ -5,11 +5,16 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Sealed, Store, StoreResult};
-use crate::model::TenantId;
+use super::transition::{Cause, about};
+use super::{Sealed, Store, StoreError, StoreResult};
+use crate::decide::machine::Transition;
+use crate::decide::verbs::{self, Situation};
+use crate::model::{PhaseName, RunId, TenantId};
+use crate::phase::ErrorRecord;
 use crate::platform::Seconds;
 
 crate::model::names!(
@@ -62,8 +67,29 @@ pub struct Undelivered<'a> {
     pub refused: bool,
     /// When it is tried again, counted from now.
     pub after: Seconds,
-    /// It is tried no more by itself, and the tenant's next one becomes the head.
-    pub set_aside: bool,
+    /// After so many refusals it is tried no more by itself, and the tenant's next one becomes the head; none: never.
+    pub patience: Option<Patience>,
+}
+
+/// How much refusing a row is tried through. What only looks like a refusal (a mail server that is being deployed and denies
+/// everybody) shall not set a backlog aside: it has to last as well.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Patience {
+    /// At least so many refusals.
+    pub refusals: i32,
+    /// The first of them at least so long ago.
+    pub over: Seconds,
+}
+
+/// What became of a row that was given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GivenBack {
+    /// It is tried again.
+    Waits,
+    /// It was refused too often.
+    SetAside,
+    /// The claim was no longer the caller's; nothing is written.
+    Lost,
 }
 
 /// What waits at a sink.
@@ -162,24 +188,34 @@ impl Store {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Writes that the row was not delivered, and gives it back. False when the claim is no longer the caller's.
-    pub async fn outbox_undelivered(&self, row: &Outgoing, why: &Undelivered<'_>) -> StoreResult<bool> {
-        let done = sqlx::query!(
+    /// Writes that the row was not delivered, and gives it back.
+    pub async fn outbox_undelivered(&self, row: &Outgoing, why: &Undelivered<'_>) -> StoreResult<GivenBack> {
+        let set_aside = sqlx::query_scalar!(
             r#"UPDATE outbox
-               SET claim = NULL, claimed_until = NULL, last_error = $3, refusals = refusals + $4::int,
+               SET claim = NULL, claimed_until = NULL, last_error = $3, refusals = refusals + $4::bool::int,
+                   refused_since = CASE WHEN $4 THEN COALESCE(refused_since, clock_timestamp()) ELSE refused_since END,
                    next_attempt_at = clock_timestamp() + make_interval(secs => $5),
-                   set_aside_at = CASE WHEN $6 THEN clock_timestamp() END
-               WHERE id = $1 AND claim = $2 AND delivered_at IS NULL"#,
+                   set_aside_at = CASE
+                       WHEN $4 AND refusals + 1 >= $6::int
+                            AND COALESCE(refused_since, clock_timestamp()) + make_interval(secs => $7) <= clock_timestamp()
+                       THEN clock_timestamp() END
+               WHERE id = $1 AND claim = $2 AND delivered_at IS NULL
+               RETURNING set_aside_at IS NOT NULL AS "set_aside!""#,
             row.id,
             row.claim,
             why.error,
-            i32::from(why.refused),
+            why.refused,
             why.after.0,
-            why.set_aside
+            why.patience.map(|patience| patience.refusals),
+            why.patience.map_or(0.0, |patience| patience.over.0)
         )
-        .execute(&mut *self.pool.get().await?)
+        .fetch_optional(&mut *self.pool.get().await?)
         .await?;
-        Ok(done.rows_affected() == 1)
+        Ok(match set_aside {
+            Some(true) => GivenBack::SetAside,
+            Some(false) => GivenBack::Waits,
+            None => GivenBack::Lost,
+        })
     }
 
     /// What waits at each sink, a sink without anything included. Invitations of tenants that are not ACTIVE are not due.
@@ -229,7 +265,8 @@ impl Store {
     /// delivered in the meantime.
     pub async fn outbox_replay(&self, id: Option<Uuid>) -> StoreResult<u64> {
         let done = sqlx::query!(
-            r#"UPDATE outbox SET set_aside_at = NULL, refusals = 0, next_attempt_at = clock_timestamp()
+            r#"UPDATE outbox SET set_aside_at = NULL, refusals = 0, refused_since = NULL,
+                      next_attempt_at = clock_timestamp()
                WHERE delivered_at IS NULL AND set_aside_at IS NOT NULL AND ($1::uuid IS NULL OR id = $1)"#,
             id as Option<Uuid>
         )
@@ -237,4 +274,45 @@ impl Store {
         .await?;
         Ok(done.rows_affected())
     }
+}
+
+/// Tells the operators that a run waits for one of them, since an error has stopped it. Nobody else: other programs and the
+/// tenant's administrator are told how it ends.
+pub(super) async fn tell_halted(
+    connection: &mut PgConnection,
+    run_id: RunId,
+    seq: i64,
+    cause: &Cause<'_>,
+    to: &Transition,
+    error: &ErrorRecord,
+) -> StoreResult<()> {
+    let at = sqlx::query!(
+        r#"SELECT p.name, t.status FROM provisioning_phases p, tenants t
+           WHERE p.run_id = $1 AND p.position = $2 AND t.id = $3"#,
+        run_id.0,
+        to.cursor,
+        cause.tenant.id.0
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    let phase = PhaseName::from(at.name);
+    let tenant = at.status.parse().map_err(StoreError::unreadable)?;
+    let situation = Situation::of(tenant, Some((cause.kind, to.direction, to.status)));
+    let mut payload = about(cause.tenant);
+    payload["error"] = json!(error);
+    payload["runId"] = json!(run_id);
+    payload["seq"] = json!(seq);
+    payload["phase"] = json!(phase);
+    payload["runStatus"] = json!(to.status);
+    payload["situation"] = json!(situation.to_string());
+    payload["allowedActions"] = json!(verbs::allowed(situation, to.direction, to.cursor, &phase));
+    sqlx::query!(
+        "INSERT INTO outbox (id, tenant_id, sink, type, payload) VALUES ($1, $2, 'operators', 'tenant.run_waiting', $3)",
+        Uuid::now_v7(),
+        cause.tenant.id.0,
+        payload
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }

@@ -1,5 +1,5 @@
-//! Writing a transition: run, phase, what holds for the tenant and audit log in one statement; at the end of a run, in the
-//! same transaction, the outbox too.
+//! Writing a transition: run, phase, what holds for the tenant and audit log in one statement; at the end of a run, and where
+//! one waits for an operator, in the same transaction, the outbox too.
 
 use serde_json::{Value, json};
 use sqlx::types::Json;
@@ -64,8 +64,8 @@ impl Store {
     ) -> StoreResult<Applied> {
         let mut connection = self.pool.get().await?;
         // A step in the middle of a run is one statement, and so one exchange with the server; the end of a run is more, and
-        // a change of a living tenant happens seldom.
-        let written = if to.finished() || cause.kind == RunKind::Change {
+        // a run that halts or changes a living tenant is seldom.
+        let written = if to.finished() || to.halted_by().is_some() || cause.kind == RunKind::Change {
             let mut transaction = connection.begin().await?;
             let written = write_in(&mut transaction, hold, cause, to, left, engine, hand_over).await?;
             let committed = transaction.commit().await;
@@ -113,6 +113,9 @@ pub(super) async fn write_in(
     }
     if written.is_some() && to.finished() {
         finish(&mut *connection, hold.run_id, cause, to).await?;
+    }
+    if let (Some(seq), Some(error)) = (written, to.halted_by()) {
+        super::outbox::tell_halted(&mut *connection, hold.run_id, seq, cause, to, error).await?;
     }
     if written.is_some() && to.deprovision_next {
         super::create::insert_deprovisioning(connection, cause.tenant.id, cause.actor).await?;
@@ -183,6 +186,7 @@ async fn write(
     let actions: Vec<String> = to.audit.iter().map(|audit| audit.action.to_owned()).collect();
     let of_phase: Vec<bool> = to.audit.iter().map(|audit| audit.of_phase).collect();
     let details: Vec<Value> = to.audit.iter().map(|audit| audit.detail.clone()).collect();
+    let uncounted = if phase.waits_out { to.delay.as_secs_f64() } else { 0.0 };
     let sweep_after = if hand_over { 0.0 } else { engine.sweep.0 };
     let row = sqlx::query!(
         r#"WITH run AS (
@@ -202,7 +206,8 @@ async fn write(
                SET state = COALESCE($16, p.state), failures = $17, total_failures = p.total_failures + $18::int,
                    lost = CASE WHEN $35 THEN 0 ELSE p.lost END,
                    waits = CASE WHEN $19 THEN p.waits + 1 ELSE 0 END,
-                   wait_since = CASE WHEN $19 THEN COALESCE(p.wait_since, clock_timestamp()) END,
+                   -- Moved on by what is not counted, from now at the latest. LEAST passes over a NULL.
+                   wait_since = CASE WHEN $19 THEN LEAST(p.wait_since, clock_timestamp()) + make_interval(secs => $37) END,
                    waiting_on = $20,
                    unavailable_since = CASE WHEN $21 THEN COALESCE(p.unavailable_since, clock_timestamp()) END,
                    error = CASE WHEN $22 THEN NULL ELSE COALESCE($23, p.error) END,
@@ -281,6 +286,7 @@ async fn write(
         cause.actor,
         phase.forgets_lost,
         cause.kind == RunKind::Provision,
+        uncounted,
     )
     .fetch_optional(connection)
     .await?;
@@ -307,20 +313,28 @@ fn events(cause: &Cause<'_>, to: &Transition) -> Events {
         // Those who use the tenant notice nothing of it; those who asked for the change do.
         None if cause.kind == RunKind::Change => ("tenant.change_failed", &["kafka", "operators"]),
         Some(TenantStatus::Active) => ("tenant.provisioned", &["kafka", "email"]),
+        // Who uses a tenant that was to go has nothing to do about what is left of it.
+        Some(TenantStatus::Failed) if cause.kind == RunKind::Deprovision => {
+            ("tenant.deprovisioning_failed", &["kafka", "operators"])
+        }
         Some(TenantStatus::Failed) => ("tenant.provisioning_failed", &["kafka", "email", "operators"]),
         Some(TenantStatus::Deleted) => ("tenant.deprovisioned", &["kafka"]),
         _ => return Events::default(),
     };
-    let tenant = cause.tenant;
     let mut events = Events::default();
     for sink in sinks {
         events.ids.push(Uuid::now_v7());
         events.sinks.push((*sink).to_owned());
         events.types.push(kind.to_owned());
-        events.payloads.push(json!({
-            "tenantId": tenant.id, "slug": tenant.slug, "name": tenant.name, "tier": tenant.tier,
-            "region": tenant.region, "adminEmail": tenant.admin_email,
-        }));
+        events.payloads.push(about(cause.tenant));
     }
     events
+}
+
+/// What every row of the outbox about a run says of its tenant.
+pub(super) fn about(tenant: &Tenant) -> Value {
+    json!({
+        "tenantId": tenant.id, "slug": tenant.slug, "name": tenant.name, "tier": tenant.tier,
+        "region": tenant.region, "adminEmail": tenant.admin_email,
+    })
 }

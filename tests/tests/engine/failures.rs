@@ -15,6 +15,8 @@ use shared::store::StatusRow;
 use tests::{Inventory, World, seconds};
 use tokio::sync::Notify;
 
+use crate::telling::told;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retryable_failure_backs_off_with_jitter_through_the_delay_queues() {
     World::run(|mut world| async move {
@@ -135,6 +137,9 @@ async fn an_outage_that_lasts_too_long_pauses_the_run_until_it_is_resumed() {
         let row = world.until_row(tenant, "paused", |row| row.run.status == "paused").await;
         assert_eq!(row.run.pause_reason.unwrap()["code"], "cluster_down");
         assert_eq!(row.tenant.status, "PROVISIONING", "nothing was rolled back");
+        let told = told(&world, tenant).await;
+        assert_eq!(told.len(), 1, "the operators, once: {told:?}");
+        assert_eq!(told[0]["error"]["code"], "cluster_down");
         up.store(true, Ordering::SeqCst);
         world.ask(tenant, Verb::Resume).await.unwrap();
         let row = world.until(tenant, "ACTIVE").await;
@@ -234,6 +239,9 @@ async fn workers_that_die_again_and_again_pause_the_run_and_burn_no_failure() {
         let again = |row: &StatusRow| row.run.status == "paused" && row.run.seq > paused_at;
         let row = world.until_row(tenant, "paused again", again).await;
         assert_eq!(row.phases[1].lost, 3, "not one more loss");
+        let told = told(&world, tenant).await;
+        let codes: Vec<_> = told.iter().map(|told| &told["error"]["code"]).collect();
+        assert_eq!(codes, ["worker_lost"; 2], "the operators, each time it waits for them");
         deadly.store(false, Ordering::SeqCst);
         world.ask(tenant, Verb::Retry).await.unwrap();
         let row = world.until(tenant, "ACTIVE").await;

@@ -13,6 +13,7 @@ mod migrations;
 mod names;
 mod side_by_side;
 mod stale_worker;
+mod telling;
 mod transitions;
 mod upkeep;
 mod verbs;

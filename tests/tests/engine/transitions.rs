@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use shared::decide::verbs::Verb;
 use shared::phase::{Error, Progress};
-use tests::{World, eventually};
+use tests::{World, eventually, seconds};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_goes_through_its_phases_once_and_its_queue_goes_with_it() {
@@ -77,6 +77,35 @@ async fn a_wait_parks_the_run_and_is_charged_to_nobody() {
         let row = world.until(tenant, "ACTIVE").await;
         assert_eq!((row.phases[1].failures, row.phases[1].total_failures, row.phases[1].lost), (0, 0, 0));
         assert_eq!(world.effects("waiting").await, ["ONE apply"]);
+        dispatcher.stop().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_of_a_known_length_is_charged_to_nobody_and_the_waits_after_it_are_bounded_as_ever() {
+    World::run(|mut world| async move {
+        world.platform.engine.wait_within = seconds(3.0);
+        let dispatcher = world.dispatch(vec![
+            world
+                .phase("ONE")
+                .on_apply(|attempt| async move {
+                    Ok(match (attempt.slug.as_str(), attempt.entered) {
+                        (_, 1) => Progress::wait_out(Duration::from_secs(5), "a TTL"),
+                        ("patient", 2) | ("endless", _) => {
+                            Progress::wait(Duration::from_millis(500), "a zone")
+                        }
+                        _ => Progress::Done(()),
+                    })
+                })
+                .arc(),
+        ]);
+        let patient = world.tenant("patient", &["ONE"]).await;
+        let endless = world.tenant("endless", &["ONE"]).await;
+        let row = world.until(patient, "ACTIVE").await;
+        assert_eq!((row.phases[1].failures, row.phases[1].total_failures), (0, 0));
+        let row = world.until_row(endless, "charged", |row| row.phases[1].total_failures > 0).await;
+        assert_eq!(row.phases[1].error.as_ref().unwrap()["code"], "waited_too_long");
         dispatcher.stop().await.unwrap();
     })
     .await;

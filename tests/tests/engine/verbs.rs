@@ -354,6 +354,26 @@ async fn an_abandoned_run_lists_what_is_left_and_delete_then_removes_it() {
         let row = world.until(tenant, "FAILED").await;
         assert_eq!(row.run.status, "abandoned");
         assert_eq!(row.run.leftovers, Some(serde_json::json!([HELD, "ONE"])));
+        // It was set up, and its administrator is told nothing else.
+        let told: Vec<(String, String, Option<String>)> = sqlx::query_as(
+            "SELECT sink, type, payload->'error'->>'code' FROM outbox WHERE tenant_id = $1 ORDER BY number",
+        )
+        .bind(tenant.0)
+        .fetch_all(&world.pool)
+        .await
+        .unwrap();
+        let row =
+            |sink: &str, kind: &str, code: Option<&str>| (sink.into(), kind.into(), code.map(Into::into));
+        assert_eq!(
+            told,
+            [
+                row("kafka", "tenant.provisioned", None),
+                row("email", "tenant.provisioned", None),
+                row("operators", "tenant.run_waiting", Some("refused")),
+                row("kafka", "tenant.deprovisioning_failed", Some("abandoned_by_operator")),
+                row("operators", "tenant.deprovisioning_failed", Some("abandoned_by_operator")),
+            ]
+        );
 
         script.set("leftover", Does::Succeeds, Does::Succeeds);
         world.ask(tenant, Verb::Delete).await.unwrap();

@@ -50,7 +50,7 @@ where
             Ok(Progress::Wait(wait)) | Err(Error { kind: Kind::Parked(wait), .. }) => wait,
             // As the engine has it: nobody's failure.
             Err(Error { kind: Kind::Unavailable { .. }, message, .. }) => {
-                Wait { after: Duration::from_millis(500), on: message }
+                Wait { after: Duration::from_millis(500), on: message, fixed: false }
             }
             Err(error) => panic!("{error}"),
         };

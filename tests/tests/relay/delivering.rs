@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use shared::decide::verbs::Verb;
+use shared::model::OnFailure;
+use shared::store::NewTenant;
 use tests::{fresh_slug, required};
 
 use crate::station::{Station, letters, mailbox};
@@ -106,6 +108,48 @@ async fn a_failure_is_told_to_the_operators_with_its_cause_and_what_to_do() {
                 "the cause is the operators' to read: {letter}"
             );
             no_secret(&["subject", "text", "html"].map(|key| text(&letter, key)).concat());
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_waits_for_an_operator_is_told_to_the_operators_alone() {
+    Station::run(
+        |_| {},
+        |station| async move {
+            let slug = fresh_slug("waits");
+            let pauses = |new: &mut NewTenant| new.on_failure = OnFailure::Pause;
+            let tenant = station.world.tenant_as(&slug, &["ONE"], pauses).await;
+            let dispatcher = station.world.dispatch(vec![station.fails()]);
+            let row = station.world.until_row(tenant, "paused", |row| row.run.status == "paused").await;
+            dispatcher.stop().await.unwrap();
+            station.command(&["once"]).await;
+
+            let letter = letters(&station.operators(), 1).await.remove(0);
+            let id = station.ids(tenant, "operators").await.remove(0);
+            assert_eq!(message_id(&letter), format!("{id}@matih.ai"));
+            assert_eq!(
+                letter["subject"],
+                format!("{slug} ({slug}): paused while being provisioned: no_chart")
+            );
+            let plain = text(&letter, "text");
+            for part in [
+                "is paused while being provisioned, at ONE.",
+                "Cause: no_chart: no chart <ingress> & no other",
+                "Next action: Publish the chart.",
+                "You can: retry, rollback, resume, abandon, delete",
+                &format!("POST /api/v1/tenants/{tenant}/provisioning/<verb> {{\"seq\": {},", row.run.seq),
+            ] {
+                assert!(plain.contains(part), "{part} in {plain}");
+            }
+            let html = text(&letter, "html");
+            assert!(html.contains("no chart &lt;ingress&gt; &amp; no other"), "{html}");
+            no_secret(&["subject", "text", "html"].map(|key| text(&letter, key)).concat());
+            // One pass has told all there is to tell.
+            assert_eq!(mailbox(&station.operators()).await.len(), 1);
+            assert_eq!(mailbox(&format!("admin@{slug}.example")).await.len(), 0);
+            assert_eq!(station.ids(tenant, "kafka").await, [""; 0]);
         },
     )
     .await;

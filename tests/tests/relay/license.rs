@@ -43,6 +43,7 @@ fn with_region(platform: &mut Platform, address: &str) {
         backoff: Seconds(0.2),
         backoff_cap: Seconds(1.0),
         poll: Seconds(0.2),
+        refused_for: Seconds(1.0),
         ..Delivery::default()
     };
 }

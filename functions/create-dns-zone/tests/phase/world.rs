@@ -187,6 +187,10 @@ impl World {
             match self.try_revert(scope).await {
                 Ok(()) => return Ok(waits),
                 Err(Error { kind: Kind::Parked(wait), .. }) => {
+                    assert!(
+                        wait.fixed,
+                        "a TTL counts towards no bound on waiting, however long it is: {wait:?}"
+                    );
                     tokio::time::sleep(wait.after).await;
                     waits.push(wait.on);
                 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use shared::decide::machine::{Direction, INVENTORY, PhaseState};
 use shared::decide::phases::{self, PhaseFacts};
-use shared::decide::verbs::{Effect, Situation, Verb, effect};
+use shared::decide::verbs::{self, Effect, Situation, Verb, effect};
 use shared::model::PhaseName;
 use shared::store::{PhaseRow, Typical};
 
@@ -148,24 +148,10 @@ pub fn remaining(course: Course, paces: &[Pace]) -> Option<f64> {
 
 /// The verbs that would be accepted now.
 pub fn allowed(situation: Situation, course: Course, phase: &PhaseName, pending: bool) -> Vec<Verb> {
-    let all =
-        [Verb::Retry, Verb::Rollback, Verb::Pause, Verb::Resume, Verb::Skip, Verb::Abandon, Verb::Delete];
-    all.into_iter()
-        .filter(|verb| match effect(*verb, situation) {
-            // One request at a time.
-            Some(Effect::Record) => !pending && (*verb != Verb::Skip || skippable(course, phase)),
-            Some(Effect::NewRun | Effect::NewDeprovisioning) => true,
-            Some(Effect::Already) | None => false,
-        })
-        .collect()
-}
-
-/// As the store decides it, but for `force`, which an operator can add.
-fn skippable(course: Course, phase: &PhaseName) -> bool {
-    match course.direction {
-        Direction::Forward => phases::facts(phase).is_some_and(|facts| facts.skippable),
-        Direction::Backward => course.cursor != INVENTORY,
-    }
+    let mut all = verbs::allowed(situation, course.direction, course.cursor, phase);
+    // One request at a time.
+    all.retain(|verb| !(pending && effect(*verb, situation) == Some(Effect::Record)));
+    all
 }
 
 #[cfg(test)]

@@ -75,7 +75,7 @@ async fn the_status_follows_the_run_to_its_end() {
         assert_eq!(status["phases"][0]["operations"][0]["state"], "done");
 
         let on = "Service matih-acme/x has no external IP, attempt 3/60";
-        let wait = Wait { after: std::time::Duration::ZERO, on: on.into() };
+        let wait = Wait { after: std::time::Duration::ZERO, on: on.into(), fixed: false };
         world.end(&claimed, &Event::Wait(wait)).await;
         let status = world.status("acme").await;
         assert_eq!(

@@ -10,6 +10,9 @@ use super::{
 use crate::decide::verbs::{Request, Verb};
 use crate::phase::ErrorRecord;
 
+/// Why a run is paused that an operator has paused.
+pub(super) const PAUSED: &str = "paused_by_operator";
+
 /// Lets a request take effect on top of what the event has already made of the run.
 pub(super) fn take_effect(run: &Run, request: &Request, to: &mut Transition) {
     if to.finished() {
@@ -27,7 +30,7 @@ pub(super) fn take_effect(run: &Run, request: &Request, to: &mut Transition) {
         Verb::Pause => {
             to.status = RunStatus::Paused;
             to.pause_reason = Some(ErrorRecord {
-                code: "paused_by_operator".into(),
+                code: PAUSED.into(),
                 message: format!("paused by {}", request.actor),
                 next_action: "Resume it when you are ready.".into(),
                 kind: "paused".into(),

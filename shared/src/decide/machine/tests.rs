@@ -89,6 +89,32 @@ fn an_outage_is_charged_to_nobody_and_pauses_in_the_end() {
 }
 
 #[test]
+fn what_an_error_stops_is_told_and_what_an_operator_stops_is_not() {
+    let back = Run { direction: Direction::Backward, failures: 4, ..run() };
+    let pausing = Run { on_failure: OnFailure::Pause, ..run() };
+    let long = Run { unavailable_for: Duration::from_hours(1), ..run() };
+    let asked = |run: &Run, verb| Run { request: ask(verb), ..run.clone() };
+    for (run, event, told) in [
+        (back.clone(), Event::Retryable(error()), true),
+        (Run { cursor: INVENTORY, ..back.clone() }, Event::Fatal(error()), true),
+        (pausing.clone(), Event::Fatal(error()), true),
+        (long.clone(), Event::Unavailable(error()), true),
+        (run(), Event::LostTooOften(error()), true),
+        (run(), Event::Unavailable(error()), false),
+        (run(), Event::Fatal(error()), false),
+        (run(), Event::Done, false),
+        (asked(&run(), Verb::Pause), Event::Requested, false),
+        // An operator is at it already, and what stopped it comes again if it is resumed.
+        (asked(&back, Verb::Pause), Event::Fatal(error()), false),
+        (asked(&pausing, Verb::Retry), Event::Fatal(error()), false),
+        (Run { status: RunStatus::Stuck, ..asked(&back, Verb::Retry) }, Event::Requested, false),
+    ] {
+        let to = go(&run, &event);
+        assert_eq!(to.halted_by().is_some(), told, "{event:?} in {run:?}");
+    }
+}
+
+#[test]
 fn a_request_takes_effect_at_the_next_transition() {
     for (verb, event, cursor, direction, status) in [
         (Verb::Pause, Event::Done, 2, Direction::Forward, RunStatus::Paused),
@@ -152,7 +178,7 @@ fn what_is_done_is_not_skipped_and_haste_does_not_bring_the_inventory_forward() 
 
 #[test]
 fn a_retry_asked_for_during_a_wait_begins_the_wait_anew() {
-    let wait = Event::Wait(Wait { after: Duration::from_secs(5), on: "an address".into() });
+    let wait = Event::Wait(Wait { after: Duration::from_secs(5), on: "an address".into(), fixed: false });
     assert!(go(&run(), &wait).phase.waits);
     let to = go(&Run { request: ask(Verb::Retry), ..run() }, &wait);
     assert_eq!((to.phase.waits, to.delay, to.status), (false, Duration::ZERO, RunStatus::Running));
