@@ -30,10 +30,19 @@ pub enum InvalidSlug {
     Reserved(String),
 }
 
-/// Slugs that mean something else in the platform's DNS zone or in Kubernetes; `ns*` and `kube-*` besides.
+/// Slugs that mean something else in the platform's DNS zone or in Kubernetes; `kube-*` and `ns*` besides.
 const RESERVED: [&str; 7] = ["api", "bi", "www", "admin", "mail", "default", "system"];
 
 impl Slug {
+    /// A slug that a new tenant may have. Every one that begins with `ns` is left to name servers; where tenants have got one
+    /// in which no number follows, it is still read.
+    pub fn of_new(text: &str) -> Result<Self, InvalidSlug> {
+        if text.starts_with("ns") {
+            return Err(InvalidSlug::Reserved(text.to_owned()));
+        }
+        text.parse()
+    }
+
     /// The slug as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -173,8 +182,17 @@ mod tests {
             ("550e8400-e29b-41d4-a716-446655440000", InvalidSlug::Uuid),
             ("550e8400e29b41d4a716446655440000", InvalidSlug::Uuid),
         ] {
-            assert_eq!(bad.parse::<Slug>(), Err(why), "{bad}");
+            assert_eq!(bad.parse::<Slug>(), Err(why.clone()), "{bad}");
+            assert_eq!(Slug::of_new(bad), Err(why), "{bad}");
         }
+    }
+
+    #[test]
+    fn no_new_tenant_is_named_as_a_name_server_is() {
+        for name in ["ns", "ns12", "nsa", "nsx1", "ns-acme"] {
+            assert_eq!(Slug::of_new(name), Err(InvalidSlug::Reserved(name.into())));
+        }
+        assert_eq!(Slug::of_new("ans"), "ans".parse());
     }
 
     #[test]

@@ -221,6 +221,8 @@ pub(super) async fn hold(
         )
         .execute(&mut *connection)
         .await?;
+    } else if to.finished() {
+        super::domains::not_served(connection, cause.tenant.id, run_id).await?;
     }
     Ok(())
 }

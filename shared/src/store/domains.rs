@@ -5,13 +5,13 @@ use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
 
 use super::{Store, StoreError, StoreResult, create};
-use crate::model::{OwnDomain, TenantId};
+use crate::model::{OwnDomain, RunId, TenantId};
 use crate::platform::Domains;
 
 /// A tenant's domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DomainRow {
-    /// Its own among the tenant's, for ever.
+    /// Its own among the tenant's, for ever: a domain given up takes its number with it.
     pub number: i32,
     /// In ASCII and lower case.
     pub domain: String,
@@ -73,10 +73,7 @@ impl Store {
     ) -> Result<DomainRow, ClaimError> {
         let mut connection = self.pool.get().await?;
         let mut transaction = connection.begin().await?;
-        // The tenant's row is locked: its domains are counted and its end begins one after the other.
-        let status = sqlx::query_scalar!("SELECT status FROM tenants WHERE id = $1 FOR UPDATE", tenant.0)
-            .fetch_one(&mut *transaction)
-            .await?;
+        let status = lock(&mut transaction, tenant).await?;
         if matches!(status.as_str(), "DEPROVISIONING" | "DELETED") {
             return Err(ClaimError::Leaving(status));
         }
@@ -111,6 +108,7 @@ impl Store {
     ) -> StoreResult<Option<DomainRow>> {
         let mut connection = self.pool.get().await?;
         let mut transaction = connection.begin().await?;
+        lock(&mut transaction, tenant).await?;
         let done = sqlx::query!(
             r#"UPDATE tenant_domains SET verified_at = clock_timestamp()
                WHERE tenant_id = $1 AND domain = $2 AND verified_at IS NULL"#,
@@ -122,6 +120,7 @@ impl Store {
         if done.rows_affected() == 1 {
             let detail = json!({ "domain": domain });
             create::audit(&mut transaction, tenant, None, "DOMAIN_VERIFIED", actor, &detail).await?;
+            stand(&mut transaction, tenant).await?;
         }
         let row = one(&mut transaction, tenant, domain).await?;
         if row.is_some() {
@@ -136,6 +135,7 @@ impl Store {
     pub async fn give_up_domain(&self, tenant: TenantId, domain: &str, actor: &str) -> StoreResult<bool> {
         let mut connection = self.pool.get().await?;
         let mut transaction = connection.begin().await?;
+        lock(&mut transaction, tenant).await?;
         let done =
             sqlx::query!("DELETE FROM tenant_domains WHERE tenant_id = $1 AND domain = $2", tenant.0, domain)
                 .execute(&mut *transaction)
@@ -144,12 +144,50 @@ impl Store {
         if given_up {
             let detail = json!({ "domain": domain });
             create::audit(&mut transaction, tenant, None, "DOMAIN_GIVEN_UP", actor, &detail).await?;
+            stand(&mut transaction, tenant).await?;
             serve_anew(&mut transaction, tenant).await?;
         }
         let committed = transaction.commit().await;
         connection.ended(committed)?;
         Ok(given_up)
     }
+
+    /// Those of these domains that a living tenant holds; a claim that has run out holds nothing.
+    pub async fn claimed_domains(&self, domains: &[&str], rules: &Domains) -> StoreResult<Vec<String>> {
+        Ok(sqlx::query_scalar!(
+            r#"SELECT d.domain FROM tenant_domains d JOIN tenants t ON t.id = d.tenant_id
+               WHERE d.domain = ANY($1) AND t.deleted_at IS NULL
+                 AND (d.verified_at IS NOT NULL OR d.created_at + make_interval(secs => $2) >= clock_timestamp())"#,
+            domains as _,
+            rules.claim_within.0
+        )
+        .fetch_all(&mut *self.pool.get().await?)
+        .await?)
+    }
+}
+
+/// Locks the tenant's row and reads its status: its domains are claimed, verified and given up, and its end begins, one after
+/// the other.
+async fn lock(connection: &mut PgConnection, tenant: TenantId) -> sqlx::Result<String> {
+    sqlx::query_scalar!("SELECT status FROM tenants WHERE id = $1 FOR UPDATE", tenant.0)
+        .fetch_one(connection)
+        .await
+}
+
+/// Where none of the tenant's domains stands for it (its row is locked), the first that was verified does, and where none is,
+/// the first that was claimed.
+async fn stand(connection: &mut PgConnection, tenant: TenantId) -> StoreResult<()> {
+    sqlx::query!(
+        r#"UPDATE tenant_domains SET is_primary = true
+           WHERE tenant_id = $1
+             AND domain = (SELECT domain FROM tenant_domains WHERE tenant_id = $1
+                           ORDER BY verified_at NULLS LAST, number LIMIT 1)
+             AND NOT EXISTS (SELECT FROM tenant_domains WHERE tenant_id = $1 AND is_primary)"#,
+        tenant.0
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Claims a domain that is free, the tenant's first as its primary one: true when this call did it, false when the tenant
@@ -171,11 +209,20 @@ pub(super) async fn claim(
     )
     .execute(&mut *connection)
     .await?;
-    // The index on the domain decides between two that claim it at once.
+    // Its primary one may have been another tenant's to take.
+    stand(connection, tenant).await?;
+    // The index on the domain decides between two that claim it at once. A number is given once: what was made for a domain
+    // that is given up bears it until a change has taken that away.
     let claimed = sqlx::query!(
-        r#"INSERT INTO tenant_domains (tenant_id, domain, number, is_primary)
-           VALUES ($1, $2, (SELECT COALESCE(max(number), 0) + 1 FROM tenant_domains WHERE tenant_id = $1),
-                   NOT EXISTS (SELECT FROM tenant_domains WHERE tenant_id = $1 AND is_primary))
+        r#"WITH numbered AS (
+               UPDATE tenants
+               SET domain_number = 1 + GREATEST(domain_number,
+                                                (SELECT max(number) FROM tenant_domains WHERE tenant_id = $1))
+               WHERE id = $1 AND NOT EXISTS (SELECT FROM tenant_domains WHERE domain = $2)
+               RETURNING domain_number
+           )
+           INSERT INTO tenant_domains (tenant_id, domain, number, is_primary)
+           SELECT $1, $2, domain_number, NOT EXISTS (SELECT FROM tenant_domains WHERE tenant_id = $1) FROM numbered
            ON CONFLICT DO NOTHING"#,
         tenant.0,
         domain
@@ -197,6 +244,24 @@ async fn serve_anew(connection: &mut PgConnection, tenant: TenantId) -> StoreRes
     sqlx::query!(
         "UPDATE tenants SET domains_changed = true WHERE id = $1 AND deployment_strategy = 'container_per_tenant'",
         tenant.0
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// A change of the tenant has ended, and not as it was to: if it was to serve what the tenant's domains were, that is still to be
+/// done. When it is begun again, `lifecycle.again_after` says.
+pub(super) async fn not_served(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    run: RunId,
+) -> StoreResult<()> {
+    sqlx::query!(
+        r#"UPDATE tenants t SET domains_changed = true FROM provisioning_runs r
+           WHERE t.id = $1 AND r.id = $2 AND r.change ? 'domains'"#,
+        tenant.0,
+        run.0
     )
     .execute(connection)
     .await?;

@@ -1,7 +1,7 @@
 //! Idempotency keys: the same key and body get the first answer again.
 
 use serde_json::Value;
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 
 use super::{Store, StoreResult};
 use crate::platform::Seconds;
@@ -100,6 +100,16 @@ pub(super) async fn keep(
 }
 
 impl Store {
+    /// What the key stands for at this moment. It is not taken.
+    pub async fn key_state(&self, key: &KeyUse<'_>) -> StoreResult<KeyState> {
+        let mut connection = self.pool.get().await?;
+        let mut transaction = connection.begin().await?;
+        let state = take(&mut transaction, key).await?;
+        let ended = transaction.rollback().await;
+        connection.ended(ended)?;
+        Ok(state)
+    }
+
     /// Forgets keys whose time has passed; returns how many.
     pub async fn forget_keys(&self, kept: Seconds) -> StoreResult<u64> {
         let done = sqlx::query!(

@@ -83,6 +83,17 @@ impl Store {
         Ok(rows.into_iter().map(|row| (row.region, row.tenants)).collect())
     }
 
+    /// The living tenants that have one of these slugs, each with its region.
+    pub async fn living_tenants(&self, slugs: &[&str]) -> StoreResult<Vec<(String, String)>> {
+        let rows = sqlx::query!(
+            "SELECT slug, region FROM tenants WHERE deleted_at IS NULL AND slug = ANY($1)",
+            slugs as _
+        )
+        .fetch_all(&mut *self.pool.get().await?)
+        .await?;
+        Ok(rows.into_iter().map(|row| (row.slug, row.region)).collect())
+    }
+
     /// Makes a region, unless there is one of that key. True if it was made now.
     pub async fn make_region(&self, key: &str, region: &Region, actor: &str) -> StoreResult<bool> {
         let made = sqlx::query!(

@@ -1,5 +1,6 @@
 //! Upgrades of a control plane's database that holds something already.
 
+use shared::model::TenantId;
 use sqlx::{AssertSqlSafe, PgPool};
 use tests::World;
 use uuid::Uuid;
@@ -89,6 +90,57 @@ async fn audit_rows_go_on_from_the_number_that_they_had() {
             .await
             .unwrap();
         assert_eq!(numbers, [(id, 41)]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn domains_are_numbered_on_from_the_highest_ever_and_those_that_failed_are_served_anew() {
+    World::run(|world| async move {
+        let (pool, later) = at(&world, "upkeep").await;
+        let mut wanted = Vec::new();
+        // How many it has; those that a change was to serve; how that ended; the next one's number.
+        for (slug, claimed, served, status, next) in [
+            ("none", 0, None, "failed", 1),
+            ("two", 2, None, "succeeded", 3),
+            ("fewer", 1, Some(r#"{"domains": [{"number": 4, "domain": "d.example"}]}"#), "failed", 5),
+            ("all", 0, Some(r#"{"domains": []}"#), "succeeded", 1),
+            ("other", 1, Some(r#"{"tier": "free"}"#), "failed", 2),
+        ] {
+            let id = tenant(&pool, slug, "2026-01-01", false).await;
+            for number in 1..=claimed {
+                sqlx::query("INSERT INTO tenant_domains (tenant_id, domain, number) VALUES ($1, $2, $3)")
+                    .bind(id)
+                    .bind(format!("{number}.{slug}.example"))
+                    .bind(number)
+                    .execute(&pool)
+                    .await
+                    .unwrap();
+            }
+            sqlx::query(
+                "INSERT INTO provisioning_runs (id, tenant_id, kind, status, direction, phases, cursor, actor, change) \
+                 VALUES ($1, $1, 'change', $3, 'forward', '{}', 0, 'test', $2::jsonb)",
+            )
+            .bind(id)
+            .bind(served)
+            .bind(status)
+            .execute(&pool)
+            .await
+            .unwrap();
+            wanted.push((id, next));
+        }
+        for text in &later {
+            run(&pool, text).await;
+        }
+        let anew: Vec<String> =
+            sqlx::query_scalar("SELECT slug FROM tenants WHERE domains_changed").fetch_all(&pool).await.unwrap();
+        assert_eq!(anew, ["fewer"], "what failed is to be done still");
+        for (id, next) in wanted {
+            let domain = format!("{id}.example");
+            let rules = &world.platform.domains;
+            let claimed = world.store.claim_domain(TenantId(id), &domain, rules, "test").await.unwrap();
+            assert_eq!(claimed.number, next);
+        }
     })
     .await;
 }

@@ -174,3 +174,70 @@ async fn a_licence_that_ends_soon_is_issued_anew_and_a_failure_is_not_begun_agai
     })
     .await;
 }
+
+/// The domains that the tenant's newest run is to serve.
+async fn begun_domains(world: &World, tenant: TenantId) -> Vec<String> {
+    let change: sqlx::types::Json<Change> = sqlx::query_scalar(
+        "SELECT change FROM provisioning_runs WHERE tenant_id = $1 ORDER BY created_at DESC LIMIT 1",
+    )
+    .bind(tenant.0)
+    .fetch_one(&world.pool)
+    .await
+    .unwrap();
+    change.0.domains.unwrap().into_iter().map(|own| own.domain).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn domains_whose_serving_has_failed_are_served_anew_after_a_while() {
+    World::run(|world| async move {
+        const SERVE: &str = "SERVE_DOMAINS";
+        let failing = Arc::new(AtomicBool::new(false));
+        let fails = failing.clone();
+        let serve = world.phase(SERVE).on_apply(move |_| {
+            // Once: the undo applies what was before.
+            let fails = fails.swap(false, Ordering::SeqCst);
+            async move { if fails { Err(Error::fatal("cluster", "no")) } else { Ok(Progress::Done(())) } }
+        });
+        let dispatcher = world.dispatch(vec![world.phase(PHASES[0]).arc(), serve.arc()]);
+        let tenant = world.tenant("served", &PHASES[..1]).await;
+        world.until(tenant, "ACTIVE").await;
+        for domain in ["a.example", "b.example"] {
+            world.store.claim_domain(tenant, domain, &world.platform.domains, "tester").await.unwrap();
+            world.store.domain_verified(tenant, domain, "tester").await.unwrap().unwrap();
+        }
+        let ended = async |status: &str| {
+            let run = world.status(tenant).await.run.id;
+            world.until_row(tenant, status, |row| row.run.id == run && row.run.status == status).await;
+        };
+        let served = async || {
+            let effects = world.effects("served").await;
+            effects.iter().filter(|effect| **effect == format!("{SERVE} apply")).count()
+        };
+        let mut soon = world.platform.clone();
+        soon.lifecycle.again_after = Seconds(0.001);
+        let begin = async || {
+            let begun = world.store.upkeep(&soon).await.unwrap();
+            world.store.notify().await.unwrap();
+            begun.into_iter().map(|Begun { duty, .. }| duty).collect::<Vec<_>>()
+        };
+        // The first time, and when one is given up.
+        for (given_up, left) in [(None, &["a.example", "b.example"][..]), (Some("a.example"), &["b.example"])]
+        {
+            if let Some(domain) = given_up {
+                assert!(world.store.give_up_domain(tenant, domain, "tester").await.unwrap());
+            }
+            failing.store(true, Ordering::SeqCst);
+            assert_eq!(begin().await, [Duty::Domains]);
+            ended("failed").await;
+            assert_eq!(upkeep(&world).await, [], "not before again_after");
+            let before = served().await;
+            assert_eq!(begin().await, [Duty::Domains]);
+            ended("succeeded").await;
+            assert_eq!(served().await, before + 1);
+            assert_eq!(begun_domains(&world, tenant).await, left);
+            assert_eq!(begin().await, [], "all is served");
+        }
+        dispatcher.stop().await.unwrap();
+    })
+    .await;
+}

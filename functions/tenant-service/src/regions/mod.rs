@@ -1,5 +1,6 @@
 //! Regions, the units of residency: those of the platform file, which are read only, and those that are made here.
 
+mod domain;
 mod references;
 mod request;
 mod view;
@@ -13,12 +14,14 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::Value;
 use shared::store::NotChanged;
 
 use crate::app::App;
 use crate::auth::Actor;
 use crate::body;
 use crate::problem::Problem;
+use references::Guard;
 use view::RegionView;
 
 /// How often a change is put onto what others have made of the region meanwhile.
@@ -47,12 +50,20 @@ pub async fn create(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let object = body::object(&body::json_bytes(&headers, body)?)?;
-    let (key, region) = request::new(object, &app.platform).map_err(Problem::invalid_fields)?;
-    match app.store.region(&key).await? {
+    let there = match object.get("key").and_then(Value::as_str) {
+        Some(key) if request::key(key).is_ok() => app.store.region(key).await?,
+        _ => None,
+    };
+    let now = there.as_ref().map(|there| &there.region.0);
+    let (key, region) = request::new(object, &app.platform, now).map_err(Problem::invalid_fields)?;
+    match there {
         Some(there) if there.region.0 == region => {}
         Some(_) => return Err(exists(&key)),
         None if app.platform.regions.contains_key(&key) => return Err(in_file(&key)),
         None => {
+            if let Some(domain) = &region.domain {
+                domain::expect_free(&app, domain).await?;
+            }
             if app.store.make_region(&key, &region, &actor.0).await? {
                 tracing::info!(region.key = key, actor = &*actor.0, "region made");
             } else if app.store.region(&key).await?.is_none_or(|there| there.region.0 != region) {
@@ -81,7 +92,11 @@ pub async fn change(
             return Err(if in_the_file { in_file(&key) } else { none(&key) });
         };
         let patched = request::patched(&there.region, patch.clone());
-        let region = request::parse(patched, &app.platform).map_err(Problem::invalid_fields)?;
+        let guard = Guard::of(&app.platform, &key, Some(&there.region));
+        let region = request::parse(patched, &guard).map_err(Problem::invalid_fields)?;
+        if let Some(domain) = region.domain.as_deref().filter(|_| region.domain != there.region.domain) {
+            domain::expect_free(&app, domain).await?;
+        }
         match app.store.change_region(&key, there.version, &region).await {
             Ok(()) => {
                 // Names only: a value that was refused once may be a secret in the wrong place.

@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use shared::platform::{Isolation, JobBroker, Platform, Region, RegionDatabase};
 use shared::secret::SecretRef;
 
-use super::{references, view};
+use super::references::{self, Guard};
+use super::view;
 use crate::fields::Fields;
 use crate::problem::FieldError;
 use crate::tenants::syntax;
@@ -16,14 +17,18 @@ use crate::tenants::syntax;
 const NAME: usize = 63;
 const HOST: usize = 253;
 
-/// The region that `body` asks for, with its key, or everything that is wrong with it.
-pub fn new(mut body: Map<String, Value>, platform: &Platform) -> Result<(String, Region), Vec<FieldError>> {
+/// The region that `body` asks for, with its key, or everything that is wrong with it; `there` is the region of that key.
+pub fn new(
+    mut body: Map<String, Value>,
+    platform: &Platform,
+    there: Option<&Region>,
+) -> Result<(String, Region), Vec<FieldError>> {
     let alone = body.remove("key").map(|key| ("key".to_owned(), key)).into_iter().collect();
     let mut fields = Fields::new(alone, "");
     let found = fields.parsed("key", "invalid_key", key);
     let found = fields.required("key", found);
     let mut errors = fields.finish();
-    let region = parse(body, platform);
+    let region = parse(body, &Guard::of(platform, found.as_deref().unwrap_or_default(), there));
     match (found, region) {
         (Some(key), Ok(region)) => Ok((key, region)),
         (_, region) => {
@@ -63,21 +68,21 @@ fn merge(target: &mut Value, patch: Value) {
 }
 
 /// The region that `body` asks for, or everything that is wrong with it.
-pub fn parse(body: Map<String, Value>, platform: &Platform) -> Result<Region, Vec<FieldError>> {
+pub fn parse(body: Map<String, Value>, guard: &Guard<'_>) -> Result<Region, Vec<FieldError>> {
     let fields = &mut Fields::new(body, "");
     let tenant_api_url = fields.parsed("tenantApiUrl", "invalid_url", url);
     let tenant_api_url = fields.required("tenantApiUrl", tenant_api_url);
-    let internal_secret = secret(fields, "internalSecret", platform);
+    let internal_secret = secret(fields, "internalSecret", guard);
     let internal_secret = fields.required("internalSecret", internal_secret);
-    let database = fields.object("database", "database.", |fields| database(fields, platform));
+    let database = fields.object("database", "database.", |fields| database(fields, guard));
     let database =
         if fields.wrong_within("database.") { None } else { fields.required("database", database) };
     let database_cidrs = fields.list("databaseCidrs", "invalid_cidr", cidr).unwrap_or_default();
-    let cluster = secret(fields, "cluster", platform);
+    let cluster = secret(fields, "cluster", guard);
     let domain = fields.parsed("domain", "invalid_domain", syntax::domain);
     let isolation = fields.parsed("isolation", "unknown_value", isolation).unwrap_or_default();
     let accepts_tenants = fields.boolean("acceptsTenants").unwrap_or(true);
-    let jobs = fields.object("jobs", "jobs.", |fields| jobs(fields, platform)).flatten();
+    let jobs = fields.object("jobs", "jobs.", |fields| jobs(fields, guard)).flatten();
 
     let errors = std::mem::replace(fields, Fields::new(Map::new(), "")).finish();
     match (tenant_api_url, internal_secret, database.flatten()) {
@@ -96,14 +101,14 @@ pub fn parse(body: Map<String, Value>, platform: &Platform) -> Result<Region, Ve
     }
 }
 
-fn database(fields: &mut Fields, platform: &Platform) -> Option<RegionDatabase> {
+fn database(fields: &mut Fields, guard: &Guard<'_>) -> Option<RegionDatabase> {
     let at = host(fields, "host");
     let port = port(fields, "port");
     let shared_database = fields.parsed("sharedDatabase", "invalid_name", name);
     let shared_database = fields.required("sharedDatabase", shared_database);
     let admin_user = fields.parsed("adminUser", "invalid_name", name);
     let admin_user = fields.required("adminUser", admin_user);
-    let admin_password = secret(fields, "adminPassword", platform);
+    let admin_password = secret(fields, "adminPassword", guard);
     let admin_password = fields.required("adminPassword", admin_password);
     Some(RegionDatabase {
         host: at?,
@@ -114,8 +119,8 @@ fn database(fields: &mut Fields, platform: &Platform) -> Option<RegionDatabase> 
     })
 }
 
-fn jobs(fields: &mut Fields, platform: &Platform) -> Option<JobBroker> {
-    let management = secret(fields, "management", platform);
+fn jobs(fields: &mut Fields, guard: &Guard<'_>) -> Option<JobBroker> {
+    let management = secret(fields, "management", guard);
     let management = fields.required("management", management);
     let vhost = fields.short_text("vhost", HOST).unwrap_or_else(|| "tenant-jobs".into());
     let at = host(fields, "host");
@@ -137,12 +142,12 @@ pub fn key(text: &str) -> Result<String, &'static str> {
     )
 }
 
-fn secret(fields: &mut Fields, field: &str, platform: &Platform) -> Option<SecretRef> {
+fn secret(fields: &mut Fields, field: &str, guard: &Guard<'_>) -> Option<SecretRef> {
     let reference = fields.parsed(field, "invalid_secret_reference", references::parse)?;
-    if references::allowed(&reference, platform) {
+    if guard.allows(&reference) {
         return Some(reference);
     }
-    let why = "refers to a secret of the platform's own, which is no region's to use";
+    let why = "refers to a secret of the platform's own, of another region or of a tenant; keep the region's by itself";
     fields.error(field, "secret_reference_forbidden", why);
     None
 }

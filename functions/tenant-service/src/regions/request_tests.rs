@@ -11,10 +11,14 @@ fn whole() -> Value {
     })
 }
 
+fn guard(platform: &Platform) -> Guard<'_> {
+    Guard::of(platform, "eu", None)
+}
+
 fn read(value: Value) -> Result<Region, Vec<String>> {
     let Value::Object(body) = value else { panic!("an object") };
     let fields = |errors: Vec<FieldError>| errors.into_iter().map(|error| error.field).collect();
-    parse(body, &Platform::default()).map_err(fields)
+    parse(body, &guard(&Platform::default())).map_err(fields)
 }
 
 fn with(path: &[&str], value: Value) -> Value {
@@ -36,7 +40,7 @@ fn a_region_is_read_as_it_is_written() {
     assert_eq!(region.jobs.as_ref().unwrap().vhost, "jobs");
     // Shown and asked for again, it is the same.
     let Value::Object(shown) = json!(view::fields(&region)) else { panic!("an object") };
-    assert_eq!(parse(shown, &Platform::default()).unwrap(), region);
+    assert_eq!(parse(shown, &guard(&Platform::default())).unwrap(), region);
 }
 
 #[test]
@@ -110,7 +114,7 @@ fn a_patch_changes_what_it_names_and_null_takes_away() {
     let region = read(with(&["jobs", "vhost"], json!("jobs"))).unwrap();
     let patch = json!({ "database": { "adminPassword": "env:NEW" }, "cluster": null, "jobs": null });
     let Value::Object(patch) = patch else { panic!("an object") };
-    let now = parse(patched(&region, patch), &Platform::default()).unwrap();
+    let now = parse(patched(&region, patch), &guard(&Platform::default())).unwrap();
     let mut wanted = Region { cluster: None, jobs: None, ..region };
     wanted.database.admin_password = SecretRef::Env("NEW".into());
     assert_eq!(now, wanted);

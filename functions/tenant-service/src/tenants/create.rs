@@ -31,9 +31,19 @@ pub async fn create(
     let key = idempotency::key(&headers)?;
     let object = body::object(&bytes)?;
     let platform = app.regions.now().await?;
-    let new = request::parse(object, &platform, &actor).map_err(Problem::invalid_fields)?;
     let hash = idempotency::hash("POST /api/v1/tenants", &bytes);
     let key = idempotency::used(&app, &actor, key, &hash);
+    let new = match request::parse(object, &platform, &actor) {
+        Ok(new) => new,
+        // What was taken once stays taken, whatever the platform has changed since.
+        Err(errors) => {
+            return match app.store.key_state(&key).await? {
+                KeyState::Free => Err(Problem::invalid_fields(errors)),
+                KeyState::Answered(first) => Ok(idempotency::answer(&first, true)),
+                state => Err(idempotency::refused(&state)),
+            };
+        }
+    };
     match app.store.create_tenant(&new, &key, app.platform.slug_rest, &app.platform.domains, accepted).await {
         Ok(response) => {
             tracing::info!(tenant.slug = %new.slug, tenant.tier = %new.tier, actor = &*actor.0, "tenant recorded");

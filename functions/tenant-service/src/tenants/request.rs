@@ -25,12 +25,15 @@ pub fn parse(
     actor: &Actor,
 ) -> Result<NewTenant, Vec<FieldError>> {
     let fields = &mut Fields::new(body, "");
-    let slug = fields.parsed("slug", "invalid_slug", str::parse::<Slug>);
+    let slug = fields.parsed("slug", "invalid_slug", Slug::of_new);
     let slug = fields.required("slug", slug);
     let name = fields.short_text("name", NAME);
     let name = fields.required("name", name);
     let tier = tier(fields);
     let region = region(fields, platform);
+    if let (Some(slug), Some(region)) = (&slug, &region) {
+        holds_no_region(fields, platform, slug, region);
+    }
     let admin_email = fields.parsed("adminEmail", "invalid_email", syntax::email);
     let admin_email = fields.required("adminEmail", admin_email);
     let domain = syntax::own_domain(fields, platform);
@@ -153,6 +156,18 @@ fn region(fields: &mut Fields, platform: &Platform) -> Option<String> {
         return None;
     }
     Some(region)
+}
+
+/// The tenant's name, `<slug>.<domain>`, must not be that of a region's domain or above it: the zones of that region's tenants
+/// would be within the tenant's.
+fn holds_no_region(fields: &mut Fields, platform: &Platform, slug: &Slug, region: &str) {
+    let name = format!("{slug}.{}", platform.domain_in(region));
+    let within = |domain: &&str| syntax::within(&domain.trim_end_matches('.').to_ascii_lowercase(), &name);
+    if let Some(domain) = platform.domains_of_all().find(within) {
+        let why =
+            format!("would be named {name}, which holds {domain}, the domain of a region; choose another");
+        fields.error("slug", "reserved_slug", why);
+    }
 }
 
 /// What is wrong with naming a region that takes no new tenants.

@@ -4,7 +4,7 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use shared::platform::Platform;
 
-use crate::world::{Answer, World, with_platform};
+use crate::world::{Answer, World, with_platform, with_world};
 
 fn required(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {
@@ -198,6 +198,106 @@ async fn what_is_no_domain_of_the_tenants_own_is_refused_with_its_field() {
         assert_eq!(world.everything().await, before);
         let claimed = world.claim_domain("acme", "Bücher.example").await.ok(201).body;
         assert_eq!(claimed["domain"], "xn--bcher-kva.example");
+    })
+    .await;
+}
+
+impl World {
+    /// The tenant's domains: name, whether it is the primary one, and the number that its certificate's name has.
+    async fn numbered(&self, tenant: &str) -> Vec<(String, bool, String)> {
+        let listed = self.get(&format!("/api/v1/tenants/{tenant}/domains")).await.ok(200).body;
+        let listed = listed["domains"].as_array().unwrap().iter();
+        let number = |domain: &Value| {
+            let target = domain["certificateChallenge"]["value"].as_str().unwrap();
+            target.split('.').nth(1).unwrap().to_owned()
+        };
+        listed
+            .map(|at| (at["domain"].as_str().unwrap().to_owned(), at["primary"] == true, number(at)))
+            .collect()
+    }
+
+    async fn give_up(&self, tenant: &str, domain: &str) {
+        self.delete(&format!("/api/v1/tenants/{tenant}/domains/{domain}")).await.ok(204);
+    }
+}
+
+fn as_shown(domains: &[(&str, bool, &str)]) -> Vec<(String, bool, String)> {
+    domains
+        .iter()
+        .map(|(domain, primary, number)| ((*domain).to_owned(), *primary, (*number).to_owned()))
+        .collect()
+}
+
+#[tokio::test]
+async fn the_number_of_a_domain_that_was_given_up_is_never_anothers() {
+    with_world(|world| async move {
+        let mut first = crate::world::body("acme");
+        first["domain"] = json!("a.example");
+        world.create("first", &first).await.ok(202);
+        world.claim_domain("acme", "a.example").await.ok(201);
+        assert_eq!(world.numbered("acme").await, as_shown(&[("a.example", true, "domain-1")]));
+        world.give_up("acme", "a.example").await;
+        world.claim_domain("acme", "b.example").await.ok(201);
+        world.claim_domain("acme", "b.example").await.ok(201);
+        world.claim_domain("acme", "c.example").await.ok(201);
+        let shown = as_shown(&[("b.example", true, "domain-2"), ("c.example", false, "domain-3")]);
+        assert_eq!(world.numbered("acme").await, shown, "claimed twice, it has one");
+        world.give_up("acme", "c.example").await;
+        world.claim_domain("acme", "c.example").await.ok(201);
+        let shown = as_shown(&[("b.example", true, "domain-2"), ("c.example", false, "domain-4")]);
+        assert_eq!(world.numbered("acme").await, shown);
+        // Each tenant counts for itself.
+        world.tenant("globex").await;
+        world.claim_domain("globex", "a.example").await.ok(201);
+        assert_eq!(world.numbered("globex").await, as_shown(&[("a.example", true, "domain-1")]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn when_the_primary_domain_is_given_up_the_first_verified_one_takes_its_place() {
+    with_world(|world| async move {
+        let acme = world.tenant("acme").await;
+        for domain in ["a.example", "b.example", "c.example", "d.example"] {
+            world.claim_domain("acme", domain).await.ok(201);
+        }
+        for domain in ["d.example", "c.example"] {
+            world.store.domain_verified(acme, domain, "tester").await.unwrap().unwrap();
+        }
+        let primary = async || {
+            let all = world.numbered("acme").await;
+            let primary: Vec<String> = all.into_iter().filter(|one| one.1).map(|one| one.0).collect();
+            assert_eq!(
+                world.get("/api/v1/tenants/acme").await.ok(200).body["domain"],
+                json!(primary.first())
+            );
+            primary
+        };
+        assert_eq!(primary().await, ["a.example"]);
+        for (given_up, next) in
+            [("a.example", "d.example"), ("d.example", "c.example"), ("c.example", "b.example")]
+        {
+            world.give_up("acme", given_up).await;
+            assert_eq!(primary().await, [next]);
+            world.claim_domain("acme", "new.example").await.ok(201);
+            assert_eq!(primary().await, [next], "one that is not verified does not come before it");
+            world.give_up("acme", "new.example").await;
+        }
+        world.give_up("acme", "b.example").await;
+        assert_eq!(primary().await, [""; 0]);
+        world.claim_domain("acme", "new.example").await.ok(201);
+        assert_eq!(primary().await, ["new.example"]);
+
+        // Taken by another after its time, it leaves no gap either.
+        world.claim_domain("acme", "old.example").await.ok(201);
+        world.store.domain_verified(acme, "old.example", "tester").await.unwrap().unwrap();
+        let age = "WITH old AS (UPDATE tenant_domains SET created_at = created_at - interval '8 days' \
+                   WHERE domain = 'new.example' RETURNING 1) SELECT count(*) FROM old";
+        assert_eq!(world.number(age).await, 1);
+        world.tenant("globex").await;
+        world.claim_domain("globex", "new.example").await.ok(201);
+        world.claim_domain("acme", "late.example").await.ok(201);
+        assert_eq!(primary().await, ["old.example"]);
     })
     .await;
 }

@@ -29,6 +29,7 @@ async fn each_bad_field_is_named_and_nothing_is_written() {
         let table = [
             ("slug", json!("Not A Slug")),
             ("slug", json!("www")),
+            ("slug", json!("nsx")),
             ("name", json!("n".repeat(101))),
             ("tier", json!("gold")),
             ("planType", json!("free")),

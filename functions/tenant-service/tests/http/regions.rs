@@ -97,6 +97,13 @@ async fn only_what_can_be_a_region_is_taken_and_no_secret_is_repeated() {
             (&["database", "sharedDatabase"], json!("a\"b"), "invalid_name"),
             (&["database", "adminUser"], json!(""), "invalid_name"),
             (&["database", "adminPassword"], json!(SECRET), "invalid_secret_reference"),
+            (&["database", "adminPassword"], json!("file://proc/self/environ"), "invalid_secret_reference"),
+            (&["database", "adminPassword"], json!("file:/./etc/shadow"), "invalid_secret_reference"),
+            (&["database", "adminPassword"], json!("file:/proc/self/environ"), "secret_reference_forbidden"),
+            (&["internalSecret"], json!("k8s:matih-acme/internal#secret"), "secret_reference_forbidden"),
+            (&["internalSecret"], json!("k8s:matih-system/tf-acme#state"), "secret_reference_forbidden"),
+            // Of the file's regions.
+            (&["internalSecret"], json!("env:UNUSED"), "secret_reference_forbidden"),
             (&["cluster"], json!(format!("apiVersion: v1 token: {SECRET}")), "invalid_secret_reference"),
             (&["domain"], json!("example"), "invalid_domain"),
             (&["isolation"], json!("some"), "unknown_value"),
@@ -223,6 +230,130 @@ async fn names_below_a_regions_domain_are_no_tenants_own() {
         asked["domain"] = json!("shop.eu.example");
         let refused = world.create("key", &asked).await.problem(422, "invalid_fields");
         assert_eq!(refused.body["errors"][0]["code"], "reserved_domain", "{}", refused.body);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_that_was_taken_is_answered_the_same_when_its_region_is_closed_since() {
+    with_world(|world| async move {
+        world.make_region(&region("eu-north-1")).await.ok(201);
+        let first = world.tenant_in("acme", "eu-north-1").await.ok(202);
+        world.patch_region("eu-north-1", &json!({ "acceptsTenants": false })).await.ok(200);
+        let before = world.everything().await;
+        let again = world.tenant_in("acme", "eu-north-1").await.ok(202);
+        assert_eq!((&again.body, again.header("idempotency-replayed")), (&first.body, "true"));
+        assert_eq!(again.header("location"), first.header("location"));
+        // Another body under the key, and the body under another key, are others.
+        let mut other = body("acme");
+        other["region"] = json!("eu-north-1");
+        world.create("fresh", &other).await.problem(422, "invalid_fields");
+        other["name"] = json!("Other");
+        world.create("key-acme", &other).await.problem(422, "idempotency_key_reused");
+        assert_eq!(world.everything().await, before);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_regions_domain_is_within_no_living_tenants_name_and_no_domain_of_its_own() {
+    with_world(|world| async move {
+        let at = |key: &str, domain: &str| {
+            let mut body = region(key);
+            body["domain"] = json!(domain);
+            body
+        };
+        world.make_region(&region("eu-north-1")).await.ok(201);
+        let mut acme = body("acme");
+        acme["domain"] = json!("shop.acme.example");
+        world.create("acme", &acme).await.ok(202);
+        world.tenant_in("globex", "eu-north-1").await.ok(202);
+        let before = world.everything().await;
+        let within = [
+            "acme.matih.ai",
+            "eu.acme.matih.ai",
+            "a.eu.acme.matih.ai",
+            "globex.eu.example",
+            "eu.globex.eu.example",
+            "shop.acme.example",
+            "eu.shop.acme.example",
+        ];
+        for domain in within {
+            let refused = world.make_region(&at("eu-2", domain)).await.problem(422, "invalid_fields");
+            let error = &refused.body["errors"][0];
+            assert_eq!((&error["field"], &error["code"]), (&json!("domain"), &json!("domain_taken")), "{domain}");
+        }
+        assert_eq!(world.everything().await, before);
+        // By the names that the tenants have, and no others.
+        for (key, domain) in [("a", "acme.eu.example"), ("b", "globex.matih.ai"), ("c", "notacme.matih.ai"), ("d", "acme.example")] {
+            world.make_region(&at(key, domain)).await.ok(201);
+        }
+        for domain in within {
+            let change = json!({ "domain": domain });
+            let refused = world.patch_region("c", &change).await.problem(422, "invalid_fields");
+            assert_eq!(refused.body["errors"][0]["code"], "domain_taken", "{domain}");
+        }
+        // A region that has such a domain already can still be closed.
+        let old = "WITH old AS (UPDATE regions SET settings = jsonb_set(settings, '{domain}', '\"eu.acme.matih.ai\"') \
+                   WHERE key = 'c' RETURNING 1) SELECT count(*) FROM old";
+        assert_eq!(world.number(old).await, 1);
+        world.patch_region("c", &json!({ "acceptsTenants": false })).await.ok(200);
+        // What nobody has any more is free.
+        world.delete("/api/v1/tenants/acme/domains/shop.acme.example").await.ok(204);
+        let mut look = world.look().await;
+        look.execute("UPDATE tenants SET status = 'DELETED', deleted_at = now()").await.unwrap();
+        for (key, domain) in [("e", "eu.shop.acme.example"), ("f", "acme.matih.ai")] {
+            world.make_region(&at(key, domain)).await.ok(201);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_tenants_name_does_not_hold_a_regions_domain() {
+    with_world(|world| async move {
+        for (key, domain) in
+            [("eu-north-1", "eu.matih.ai"), ("us-2", "east.usa.matih.ai"), ("there", "other.example")]
+        {
+            let mut body = region(key);
+            body["domain"] = json!(domain);
+            world.make_region(&body).await.ok(201);
+        }
+        let before = world.everything().await;
+        for (slug, at) in [("usa", "eastus"), ("usa", "za-north")] {
+            let refused = world.tenant_in(slug, at).await.problem(422, "invalid_fields");
+            let error = &refused.body["errors"][0];
+            assert_eq!((&error["field"], &error["code"]), (&json!("slug"), &json!("reserved_slug")));
+        }
+        assert_eq!(world.everything().await, before);
+        let mut eur = region("eur");
+        eur["domain"] = json!("eur.matih.ai");
+        world.make_region(&eur).await.ok(201);
+        world.tenant_in("eur", "eastus").await.problem(422, "invalid_fields");
+        // Its name is elsewhere.
+        world.tenant_in("usa", "there").await.ok(202);
+        world.tenant_in("east", "eastus").await.ok(202);
+        world.tenant_in("eur", "eu-north-1").await.ok(202);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_region_keeps_the_secrets_that_it_shared_with_one_of_the_file_before() {
+    with_world(|world| async move {
+        let mut old = region("eu-north-1");
+        world.make_region(&old).await.ok(201);
+        old["internalSecret"] = json!("env:UNUSED");
+        let share = "WITH old AS (UPDATE regions SET settings = jsonb_set(settings, '{internal_secret}', '\"env:UNUSED\"') \
+                     RETURNING 1) SELECT count(*) FROM old";
+        assert_eq!(world.number(share).await, 1);
+        world.make_region(&old).await.ok(201);
+        let closed = world.patch_region("eu-north-1", &json!({ "acceptsTenants": false })).await.ok(200).body;
+        assert_eq!((&closed["acceptsTenants"], &closed["internalSecret"]), (&json!(false), &json!("env:UNUSED")));
+        world.patch_region("eu-north-1", &json!({ "internalSecret": "env:OWN" })).await.ok(200);
+        let back = json!({ "internalSecret": "env:UNUSED" });
+        let refused = world.patch_region("eu-north-1", &back).await.problem(422, "invalid_fields");
+        assert_eq!(refused.body["errors"][0]["code"], "secret_reference_forbidden");
     })
     .await;
 }
