@@ -32,6 +32,8 @@ pub enum Reads {
     License,
     /// Its verified domains.
     Domains,
+    /// Nothing of the tenant's: what the platform and the region give to its own tenant-api.
+    Platform,
 }
 
 const fn phase(
@@ -49,7 +51,7 @@ const fn phase(
 const PODS: &[Reads] = &[Reads::Tier, Reads::Suspension];
 
 /// Of the phase that brings the tenant's own tenant-api.
-const TENANT_API: &[Reads] = &[Reads::Tier, Reads::Suspension, Reads::Container];
+const TENANT_API: &[Reads] = &[Reads::Tier, Reads::Suspension, Reads::Container, Reads::Platform];
 
 /// Of the phase that issues the licence.
 const LICENSE: &[Reads] = &[Reads::Tier, Reads::Suspension, Reads::License];
