@@ -12,7 +12,7 @@ use shared::store::Store;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::settings::{InvokerKind, Settings};
-use crate::{health, license, registry, upkeep};
+use crate::{deployments, health, license, registry, upkeep};
 
 /// Connections to the control plane's database: enough for steps in flight that are between two awaits, few enough for
 /// several dispatchers at one server.
@@ -27,6 +27,7 @@ fn arguments() -> Command {
         .subcommand(Command::new("pause").about("Pause all dispatching, in every dispatcher"))
         .subcommand(Command::new("resume").about("End the pause"))
         .subcommand(license::arguments())
+        .subcommand(deployments::arguments())
         .subcommand(
             Command::new("dead")
                 .about("Messages that were no jobs")
@@ -72,6 +73,7 @@ async fn execute(matches: &ArgMatches) -> anyhow::Result<()> {
         Some(("pause", _)) => Ok(Store::connect(1)?.pause_dispatching(true, "dispatcher pause").await?),
         Some(("resume", _)) => Ok(Store::connect(1)?.pause_dispatching(false, "dispatcher resume").await?),
         Some(("license", license)) => license::execute(license).await,
+        Some(("deployments", deployments)) => deployments::execute(deployments).await,
         Some(("dead", dead)) => dead_letters(dead).await,
         _ => run().await,
     }

@@ -5,8 +5,10 @@
 //! `lambda`, `HEALTH_LISTEN` for `/healthz`, `/readyz` and `/metrics`.
 
 mod command;
+mod deployments;
 mod health;
 mod license;
+mod region;
 pub mod registry;
 mod settings;
 mod upkeep;

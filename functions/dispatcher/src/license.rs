@@ -1,14 +1,13 @@
 //! What is done to licences by hand: beside dispatchers, relays and runs that are at work.
 
-use std::sync::Arc;
-
 use anyhow::{Context as _, bail};
-use clap::{Arg, ArgMatches, Command};
+use clap::{ArgMatches, Command};
 use serde_json::json;
 use shared::license;
 use shared::platform::Platform;
-use shared::regions::Regions;
 use shared::store::Store;
+
+use crate::region;
 
 pub(crate) fn arguments() -> Command {
     Command::new("license")
@@ -20,7 +19,7 @@ pub(crate) fn arguments() -> Command {
         .subcommand(
             Command::new("announce")
                 .about("Tell the data plane of all current licences again")
-                .arg(Arg::new("region").long("region").help("Only this region's")),
+                .arg(region::argument()),
         )
         .subcommand(
             Command::new("public-keys").about(
@@ -35,14 +34,8 @@ pub(crate) async fn execute(matches: &ArgMatches) -> anyhow::Result<()> {
     match matches.subcommand() {
         Some(("rewrap", _)) => return rewrap(&platform).await,
         Some(("announce", announce)) => {
-            let region = announce.get_one::<String>("region").map(String::as_str);
             let store = Store::connect(1)?;
-            if let Some(region) = region {
-                let known = Regions::new(store.clone(), Arc::new(platform)).now().await?;
-                if !known.regions.contains_key(region) {
-                    bail!("there is no region '{region}', by the API or in the platform's configuration");
-                }
-            }
+            let region = region::chosen(announce, &store, platform).await?;
             let notices = store.announce_licenses(region).await?;
             println!("{}", json!({ "notices": notices }));
         }

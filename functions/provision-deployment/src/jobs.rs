@@ -1,5 +1,7 @@
 //! The instance's background jobs: its user at the region's job broker, and the login in a Secret of the namespace.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::networking::v1::{
@@ -14,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use shared::cluster::{Cluster, Owned};
 use shared::job_broker::{JobBroker, Site, UserMade};
 use shared::model::TenantId;
-use shared::phase::{Error, Owner, Result};
+use shared::phase::{Error, Result, Step};
 use shared::platform::JobBroker as Settings;
 use shared::secret;
 
@@ -60,33 +62,45 @@ impl Jobs {
         }
     }
 
-    async fn broker(&self, cluster: &Cluster) -> Result<JobBroker> {
-        JobBroker::connect(&cluster.resolve(&self.site.management).await?, &self.site.vhost)
+    /// Those of the step's region as it is now.
+    pub(crate) fn now(step: &Step) -> Option<Self> {
+        step.region().and_then(|region| region.jobs.as_ref()).map(Self::of)
+    }
+
+    /// By the reference that the region has now, unless its broker is another one by now.
+    async fn broker(&self, cluster: &Cluster, step: &Step) -> Result<JobBroker> {
+        let same = Self::now(step).is_some_and(|now| (&now.host, now.port) == (&self.host, self.port));
+        let site = if same { self.site.as_now(step) } else { self.site.clone() };
+        JobBroker::connect(&cluster.resolve(&site.management).await?, &site.vhost)
     }
 
     /// The Secret first: a password that is in no Secret would be lost with the worker that made it up. One of the tenant's
-    /// that is there is kept, and its password given to the broker, as a hash.
+    /// that is there keeps its password, which is given to the broker, as a hash; where the broker is, is brought up to date.
     pub(crate) async fn ensure(
         &self,
         plan: &Plan,
         owned: &Owned,
         cluster: &Cluster,
-        owner: &Owner,
+        step: &Step,
     ) -> Result<UserMade> {
+        let tenant = step.owner().tenant_id;
         let fresh = Alphanumeric.sample_string(&mut OsRng.unwrap_err(), PASSWORD_LENGTH);
-        let fresh = login(plan, self, owner.tenant_id, &secret::Secret::new(fresh));
-        owned.ensure_kept(&fresh).await?;
-        let found = cluster.read_secret(plan.namespace.as_str(), JOBS_SECRET).await?;
-        let password = found.and_then(|mut values| values.remove(PASSWORD)).ok_or_else(|| {
+        owned.ensure_kept(&login(plan, self, tenant, &secret::Secret::new(fresh))).await?;
+        let found = cluster.read_secret(plan.namespace.as_str(), JOBS_SECRET).await?.unwrap_or_default();
+        let password = found.get(PASSWORD).ok_or_else(|| {
             let name = format!("Secret {}/{JOBS_SECRET}", plan.namespace);
             Error::retryable("secret_missing", format!("{name} is not there, or has no {PASSWORD}"))
                 .next("Delete the Secret if it is there; retry makes a new one.")
         })?;
-        self.broker(cluster).await?.ensure_user(owner, &password).await
+        let wanted = login(plan, self, tenant, password);
+        if !holds(&found, &wanted) {
+            owned.ensure(&wanted).await?;
+        }
+        self.broker(cluster, step).await?.ensure_user(step.owner(), password).await
     }
 
-    pub(crate) async fn remove(&self, cluster: &Cluster, owner: &Owner) -> Result<usize> {
-        self.broker(cluster).await?.remove_user(owner).await
+    pub(crate) async fn remove(&self, cluster: &Cluster, step: &Step) -> Result<usize> {
+        self.broker(cluster, step).await?.remove_user(step.owner()).await
     }
 }
 
@@ -112,6 +126,15 @@ fn login(plan: &Plan, jobs: &Jobs, tenant: TenantId, password: &secret::Secret) 
         data: Some(data.into()),
         ..Secret::default()
     }
+}
+
+/// Whether a Secret that was read has all that is wanted of it.
+fn holds(found: &BTreeMap<String, secret::Secret>, wanted: &Secret) -> bool {
+    wanted
+        .data
+        .iter()
+        .flatten()
+        .all(|(key, value)| found.get(key).is_some_and(|found| found.expose().as_bytes() == value.0))
 }
 
 /// None where the broker is in the control plane's namespace, which CONFIGURE_NETWORKING lets through: without addresses.

@@ -41,6 +41,8 @@ pub use objects::{CONTROL_SERVICE, INTERNAL_SECRET, NAME, POLICY};
 pub struct ProvisionDeployment {
     cluster: Cluster,
     store: Store,
+    /// By region: the internal secret that is accepted beside its own.
+    former: BTreeMap<String, SecretRef>,
 }
 
 /// What will be made.
@@ -63,7 +65,8 @@ pub struct Plan {
     pub environment: BTreeMap<String, String>,
     /// The Secret that SETUP_DATABASE writes.
     pub database_secret: String,
-    /// Where the region's internal secrets are, the current one first: what the instance accepts is derived from each.
+    /// Where the region's internal secrets were when this was planned, the current one first: what the instance accepts is
+    /// derived from each. Those that the region has when it is done go before.
     pub internal_secrets: Vec<SecretRef>,
     /// The name under which the tenant reaches it.
     pub host: String,
@@ -116,7 +119,8 @@ impl Phase for ProvisionDeployment {
     }
 
     async fn connect_beside(platform: &Platform, store: &Store) -> Result<Self> {
-        Ok(Self { cluster: Cluster::of(platform).await?, store: store.clone() })
+        let former = platform.tenant_api.former_internal_secrets.clone();
+        Ok(Self { cluster: Cluster::of(platform).await?, store: store.clone(), former })
     }
 
     fn plan(&self, tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<Plan> {
@@ -130,7 +134,7 @@ impl Phase for ProvisionDeployment {
         step.operation("service account", owned.ensure(&objects::service_account(plan))).await?;
         let jobs = match &plan.jobs {
             Some(jobs) => {
-                let made = Box::pin(jobs.ensure(plan, &owned, &self.cluster, step.owner()));
+                let made = Box::pin(jobs.ensure(plan, &owned, &self.cluster, step));
                 Some(step.operation("job broker user", made).await?)
             }
             None => None,
@@ -143,6 +147,9 @@ impl Phase for ProvisionDeployment {
         step.operation("services", owned.ensure_all(&objects::services(plan))).await?;
         let made = step.operation("deployment", owned.ensure(&objects::deployment(plan))).await?;
         step.operation("ingress", owned.ensure(&objects::ingress(plan))).await?;
+        if plan.jobs.is_none() {
+            self.take_jobs_back(plan, &owned, step).await?;
+        }
         if plan.has_database || plan.size.replicas == 0 {
             self.ready(plan, step).await?;
         } else {
@@ -168,8 +175,9 @@ impl Phase for ProvisionDeployment {
         ] {
             step.wait_for(&format!("delete {what}"), owned.ensure_deleted(&target)).await?;
         }
-        if let Some(jobs) = &plan.jobs {
-            let gone = Box::pin(jobs.remove(&self.cluster, step.owner()));
+        // The plan that holds may not know of the user: a change that made it was given up, or its undo.
+        if let Some(jobs) = plan.jobs.clone().or_else(|| Jobs::now(step)) {
+            let gone = Box::pin(jobs.remove(&self.cluster, step));
             step.operation("remove job broker user", gone).await?;
         }
         let login = Target::of::<Secret>(within, JOBS_SECRET);
@@ -188,11 +196,36 @@ impl ProvisionDeployment {
     /// it out. The instance reads the files anew for every call, so that none has to be restarted.
     async fn internal_secret(&self, plan: &Plan, owned: &Owned, step: &Step) -> Result<Ensured> {
         let mut accepted = Vec::new();
-        for reference in &plan.internal_secrets {
+        for reference in &self.accepted(plan, step).await? {
             let of_the_region = self.cluster.resolve(reference).await?;
             accepted.push(own_secret(&of_the_region, step.owner().tenant_id));
         }
         owned.ensure(&objects::internal_secret(plan, &accepted)).await
+    }
+
+    /// Where the region's internal secrets are now, the current one first. Those of the plan may be retired: a change that
+    /// failed is undone by the plan of before, which must not let them in again. They count where nobody knows the region.
+    async fn accepted(&self, plan: &Plan, step: &Step) -> Result<Vec<SecretRef>> {
+        let Some(region) = step.region() else { return Ok(plan.internal_secrets.clone()) };
+        let tenant = self.store.tenant(step.owner().tenant_id).await.map_err(of_store)?;
+        let former = tenant.and_then(|tenant| self.former.get(&tenant.region)).cloned();
+        Ok([region.internal_secret.clone()].into_iter().chain(former).collect())
+    }
+
+    /// Takes the user at the job broker away that this run made, with its login and its way there, when a change that brought
+    /// them is undone by a plan of a time when the region had no broker.
+    async fn take_jobs_back(&self, plan: &Plan, owned: &Owned, step: &Step) -> Result<()> {
+        let Some(jobs) = Jobs::now(step) else { return Ok(()) };
+        let gone = Box::pin(jobs.remove(&self.cluster, step));
+        step.operation("remove job broker user", gone).await?;
+        let within = Some(plan.namespace.as_str());
+        for (what, target) in [
+            (JOBS_POLICY, Target::of::<NetworkPolicy>(within, JOBS_POLICY)),
+            ("job broker login", Target::of::<Secret>(within, JOBS_SECRET)),
+        ] {
+            step.wait_for(&format!("delete {what}"), owned.ensure_deleted(&target)).await?;
+        }
+        Ok(())
     }
 
     /// Parks until the instance is alive, or fails when that takes too long.

@@ -152,7 +152,7 @@ impl TakeInventory {
 
     /// The user at the job broker, its queues and its exchanges.
     async fn jobs(&self, plan: &Plan, step: &Step) -> Result<Vec<Leftover>> {
-        let Some(site) = &plan.jobs else { return Ok(Vec::new()) };
+        let Some(site) = plan.jobs.as_ref().map(|site| site.as_now(step)) else { return Ok(Vec::new()) };
         let management = self.cluster.resolve(&site.management).await?;
         let broker = JobBroker::connect(&management, &site.vhost)?;
         let left = broker.inventory(step.owner().tenant_id).await?.into_iter().map(|(kind, name)| Leftover {

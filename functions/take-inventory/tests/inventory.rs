@@ -11,9 +11,10 @@ use kube::api::{Api, DeleteParams, PostParams};
 use serde_json::{Value, json};
 use shared::cluster::Cluster;
 use shared::dns::{self, Dns, Name, Records, Server as DnsServer};
+use shared::job_broker::{JobBroker, Site};
 use shared::model::{RunId, TenantId};
 use shared::phase::{Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Scope, Step, StepParts};
-use shared::platform::{Platform, PowerDnsSettings, RegionCluster};
+use shared::platform::{Platform, PowerDnsSettings, Region, RegionCluster};
 use shared::secret::{Secret, SecretRef};
 use shared::tenant_api::{Admin, Initialize, Place, Server, Strategy, TenantApi};
 use take_inventory::{Names, Plan, TakeInventory};
@@ -307,4 +308,41 @@ async fn it_is_never_run_forward() {
     let error = phase.apply(&plan, &step(TenantId::generate(), Arc::default())).await.unwrap_err();
     assert_eq!(error.kind, Kind::Fatal);
     forget(&plan);
+}
+
+#[tokio::test]
+async fn the_job_broker_is_asked_by_the_reference_that_the_region_has_now() {
+    let phase = TakeInventory::connect(&Platform::default()).await.unwrap();
+    let mut plan = plan().await;
+    let tenant = TenantId::generate();
+    // One that is there anyway: only the user is this test's.
+    let vhost = setting("AMQP_URL").rsplit('/').next().unwrap().to_owned();
+    let gone = SecretRef::File("/nowhere/management".into());
+    plan.jobs = Some(Site { management: gone, vhost: vhost.clone() });
+    let region = |vhost: &str| -> Region {
+        serde_json::from_value(json!({
+            "tenant_api_url": plan.server.endpoint, "internal_secret": plan.server.internal_secret,
+            "database": {
+                "host": plan.server.admin.host, "port": plan.server.admin.port, "shared_database": "region_eastus",
+                "admin_user": plan.server.admin.user, "admin_password": plan.server.admin.password,
+            },
+            "jobs": { "management": "env:RABBITMQ_MANAGEMENT_URL", "vhost": vhost, "host": "jobs", "port": 5672 },
+        }))
+        .unwrap()
+    };
+    let management = Secret::new(setting("RABBITMQ_MANAGEMENT_URL"));
+    let broker = JobBroker::connect(&management, &vhost).unwrap();
+    let now = || step(tenant, Arc::default()).in_region(Some(region(&vhost)));
+    broker.ensure_user(now().owner(), &Secret::new("of no use to anybody")).await.unwrap();
+    let left = phase.revert(&plan, None, &now()).await;
+    // Another vhost's administrator says nothing of this one.
+    let elsewhere = step(tenant, Arc::default()).in_region(Some(region("another")));
+    let unread = phase.revert(&plan, None, &elsewhere).await;
+    broker.remove_user(now().owner()).await.unwrap();
+    let empty = phase.revert(&plan, None, &now()).await;
+    forget(&plan);
+    let expected = format!("1 left: RabbitMQ user tenant-{tenant} (present, vhost {vhost})");
+    assert_eq!(left.unwrap_err().message, expected);
+    assert_eq!(unread.unwrap_err().code, "secret_missing");
+    assert_eq!(empty.unwrap(), Progress::Done(()));
 }

@@ -102,6 +102,7 @@ fn api() -> Vec<(&'static str, &'static str, MethodRouter<App>)> {
     routes.extend([
         ("get", "/api/v1/tenants/{id}/deployment", get(deployment::show)),
         ("patch", "/api/v1/tenants/{id}/deployment", patch(deployment::change)),
+        ("post", "/api/v1/tenants/{id}/deployment/refresh", post(deployment::refresh)),
         ("get", "/api/v1/tenants/{id}/domains", get(domains::list)),
         ("post", "/api/v1/tenants/{id}/domains", post(domains::add)),
         ("delete", "/api/v1/tenants/{id}/domains/{domain}", delete(domains::remove)),

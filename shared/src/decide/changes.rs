@@ -27,6 +27,7 @@ pub fn plan(change: &Change, now: &Now, held: &[PhaseName]) -> Option<Vec<PhaseN
         && status.is_none()
         && container.is_none()
         && !change.renews_license
+        && !change.refreshes_deployment
         && change.domains.is_none()
     {
         return None;
@@ -39,6 +40,7 @@ pub fn plan(change: &Change, now: &Now, held: &[PhaseName]) -> Option<Vec<PhaseN
                 Reads::Container => container.is_some(),
                 Reads::License => change.renews_license,
                 Reads::Domains => change.domains.is_some(),
+                Reads::Platform => change.refreshes_deployment,
             })
         })
     };
@@ -99,6 +101,29 @@ mod tests {
         assert_eq!(gone, [PhaseName::new("SERVE_DOMAINS")], "once, and to be taken away");
         let tier = Change { tier: Some(Tier::Professional), ..Change::default() };
         assert!(!plan(&tier, &now, &held).unwrap().contains(&PhaseName::new("SERVE_DOMAINS")));
+    }
+
+    #[test]
+    fn a_refresh_plans_the_tenants_own_instance_again_though_nothing_of_the_tenant_changes() {
+        let refresh = Change { refreshes_deployment: true, ..Change::default() };
+        for status in [TenantStatus::Active, TenantStatus::Suspended] {
+            let list = names(&refresh, &now(Tier::Free, status));
+            assert_eq!(
+                list,
+                Some(vec!["PROVISION_DEPLOYMENT".to_owned()]),
+                "every time that it is asked for"
+            );
+        }
+        let shared = phases::plan(DeploymentType::Shared, Tier::Free);
+        let list = plan(&refresh, &now(Tier::Free, TenantStatus::Active), &shared);
+        assert_eq!(list, Some(Vec::new()), "a shared tenant has none");
+        // As a version before has written it, and as one would read it.
+        let stored = serde_json::to_value(Change::default()).unwrap();
+        assert_eq!(stored, serde_json::json!({}));
+        assert_eq!(
+            serde_json::to_value(&refresh).unwrap(),
+            serde_json::json!({ "refreshesDeployment": true })
+        );
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub enum Reads {
     License,
     /// Its verified domains.
     Domains,
+    /// Nothing of the tenant's: what the platform and the region give to its own tenant-api.
+    Platform,
 }
 
 const fn phase(
@@ -51,7 +53,7 @@ const fn phase(
 const PODS: &[Reads] = &[Reads::Tier, Reads::Suspension];
 
 /// Of the phase that brings the tenant's own tenant-api.
-const TENANT_API: &[Reads] = &[Reads::Tier, Reads::Suspension, Reads::Container];
+const TENANT_API: &[Reads] = &[Reads::Tier, Reads::Suspension, Reads::Container, Reads::Platform];
 
 /// What the phase that tries out logs and traces needs.
 const OBSERVABILITY: &[&str] = &["cluster", "chart-repository", "loki", "tempo"];

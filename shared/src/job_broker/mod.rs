@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::model::{RunId, TenantId};
-use crate::phase::{Error, Owner, Result};
+use crate::phase::{Error, Owner, Result, Step};
 use crate::platform::{Platform, Region};
 use crate::secret::{Secret, SecretRef};
 use calls::Calls;
@@ -35,6 +35,17 @@ impl Site {
     pub fn of(platform: &Platform, region: &str) -> Option<Self> {
         let jobs = platform.regions.get(region).and_then(|region: &Region| region.jobs.as_ref())?;
         Some(Self { management: jobs.management.clone(), vhost: jobs.vhost.clone() })
+    }
+
+    /// The same vhost, administered as the step's region says now: the reference changes while a plan is kept. A region that
+    /// has another vhost, or none, does not count.
+    #[must_use]
+    pub fn as_now(&self, step: &Step) -> Self {
+        let now = step.region().and_then(|region| region.jobs.as_ref());
+        match now.filter(|jobs| jobs.vhost == self.vhost) {
+            Some(jobs) => Self { management: jobs.management.clone(), ..self.clone() },
+            None => self.clone(),
+        }
     }
 }
 

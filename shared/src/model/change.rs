@@ -45,6 +45,10 @@ pub struct Change {
     /// Its licence is issued anew if it ends soon.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub renews_license: bool,
+    /// Its own tenant-api is made again as the platform and its region are now: image, public keys, internal secret, job
+    /// broker.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub refreshes_deployment: bool,
     /// The verified domains that are to be served.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub domains: Option<Vec<OwnDomain>>,

@@ -25,6 +25,14 @@ pub struct JobBroker {
     pub cidrs: Vec<String>,
 }
 
+impl JobBroker {
+    /// Whether this is the same vhost of the same broker: where its users and queues are. By what it is administered, whether
+    /// over TLS, and by which addresses, are ways to it only.
+    pub fn is_where(&self, other: &Self) -> bool {
+        (&self.host, self.port, &self.vhost) == (&other.host, other.port, &other.vhost)
+    }
+}
+
 fn vhost() -> String {
     "tenant-jobs".into()
 }

@@ -76,12 +76,19 @@ fn accepts() -> bool {
 }
 
 impl Region {
-    /// Whether this is the same place as `other`: the same cluster, the same Postgres and the same names. What lives in a
-    /// region would be lost sight of in another place.
+    /// Whether this is still the same place when it becomes `other`: the same cluster, the same Postgres, the same names and
+    /// the same job broker. What lives in a region would be lost sight of in another place. In a region without a broker
+    /// nothing is at one, so that it may get one.
     pub fn is_where(&self, other: &Self) -> bool {
+        let same_broker = match (&self.jobs, &other.jobs) {
+            (None, _) => true,
+            (Some(jobs), Some(other)) => jobs.is_where(other),
+            (Some(_), None) => false,
+        };
         self.cluster == other.cluster
             && self.domain == other.domain
             && self.database.is_where(&other.database)
+            && same_broker
     }
 }
 
@@ -174,6 +181,26 @@ mod tests {
         assert!(!region.is_where(&other));
         assert!(!region.is_where(&Region { cluster: None, ..region.clone() }));
         assert!(!region.is_where(&Region { domain: None, ..region.clone() }));
+    }
+
+    #[test]
+    fn another_job_broker_is_another_place_and_another_way_to_the_same_one_is_not() {
+        let jobs: JobBroker = toml::from_str("management = 'env:JOBS'\nhost = 'jobs'\nport = 5672").unwrap();
+        let without = platform().regions["there"].clone();
+        let with = |jobs: JobBroker| Region { jobs: Some(jobs), ..without.clone() };
+        let region = with(jobs.clone());
+        assert!(without.is_where(&region), "who has none gets one");
+        assert!(!region.is_where(&without));
+        let management = SecretRef::Env("NEW".into());
+        let way = JobBroker { management, tls: true, cidrs: vec!["10.0.0.0/8".into()], ..jobs.clone() };
+        assert!(region.is_where(&with(way)));
+        for moved in [
+            JobBroker { host: "other".into(), ..jobs.clone() },
+            JobBroker { port: 5671, ..jobs.clone() },
+            JobBroker { vhost: "other".into(), ..jobs.clone() },
+        ] {
+            assert!(!region.is_where(&with(moved)));
+        }
     }
 
     #[test]

@@ -28,8 +28,8 @@ pub struct OwnTenantApi {
     pub sizes: BTreeMap<String, InstanceSize>,
     /// The size of a tier's instances, one of `sizes`.
     pub size: BTreeMap<Tier, String>,
-    /// A region's internal secret of before, while callers and instances change over: instances accept what is derived
-    /// from either.
+    /// A region's internal secret of before, or the next one, while callers and instances change over: instances accept what
+    /// is derived from either. An instance has it once its Secret is made again (`dispatcher deployments refresh`).
     pub former_internal_secrets: BTreeMap<String, SecretRef>,
 }
 

@@ -67,6 +67,53 @@ impl Store {
     }
 }
 
+/// What became of refreshing many tenants' own instances.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refreshing {
+    /// Tenants for whom it was begun.
+    pub begun: u64,
+    /// Tenants that have a run under way: it may have been planned by what was before, so that they are to be asked again.
+    pub under_way: u64,
+}
+
+impl Store {
+    /// Begins for every tenant with an instance of its own (of a region, or of all) to have it made again as the platform and
+    /// its region are now. One with a run under way is left to that, and counted. A second call begins it again.
+    pub async fn refresh_deployments(&self, region: Option<&str>, actor: &str) -> StoreResult<Refreshing> {
+        let tenants = sqlx::query_scalar!(
+            "SELECT t.id FROM tenants t JOIN tenant_deployments d ON d.tenant_id = t.id
+             WHERE t.status IN ('ACTIVE', 'SUSPENDED') AND ($1::text IS NULL OR t.region = $1) ORDER BY t.id",
+            region as Option<&str>
+        )
+        .fetch_all(&mut *self.pool.get().await?)
+        .await?;
+        let refresh = Change { refreshes_deployment: true, ..Change::default() };
+        let mut done = Refreshing::default();
+        for tenant in tenants.into_iter().map(TenantId) {
+            let mut connection = self.pool.get().await?;
+            let mut transaction = connection.begin().await?;
+            // Locked, so that none is begun between this look and ours.
+            sqlx::query!("SELECT id FROM tenants WHERE id = $1 FOR UPDATE", tenant.0)
+                .fetch_optional(&mut *transaction)
+                .await?;
+            if super::upkeep::runs(&mut transaction, tenant).await? {
+                done.under_way += 1;
+                continue;
+            }
+            match begin(&mut transaction, tenant, &refresh, actor).await {
+                Ok(Changing::Run { .. }) => done.begun += 1,
+                Err(ChangeError::Store(error)) => return Err(error),
+                // It was taken out meanwhile, or has never had such a phase.
+                Ok(Changing::Already)
+                | Err(ChangeError::Unknown | ChangeError::NotNow(_) | ChangeError::Unmade) => {}
+            }
+            let committed = transaction.commit().await;
+            connection.ended(committed)?;
+        }
+        Ok(done)
+    }
+}
+
 pub(super) async fn begin(
     connection: &mut PgConnection,
     tenant: TenantId,

@@ -22,7 +22,7 @@ mod upkeep;
 
 use sqlx::postgres::PgConnectOptions;
 
-pub use change::{ChangeError, Changing};
+pub use change::{ChangeError, Changing, Refreshing};
 pub use claim::{Claim, Claimed, Disposition, Hold};
 pub use create::{CreateError, NewTenant};
 pub use deployments::{DeploymentRow, NewDeployment};

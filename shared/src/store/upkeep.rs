@@ -127,7 +127,8 @@ async fn domains_changed(connection: &mut PgConnection, tenant: TenantId) -> Sto
     Ok(changed == Some(true) && !runs(connection, tenant).await?)
 }
 
-async fn runs(connection: &mut PgConnection, tenant: TenantId) -> StoreResult<bool> {
+/// Whether a run of the tenant's is under way.
+pub(super) async fn runs(connection: &mut PgConnection, tenant: TenantId) -> StoreResult<bool> {
     Ok(sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT FROM provisioning_runs WHERE tenant_id = $1 AND finished_at IS NULL) AS "runs!""#,
         tenant.0

@@ -11,6 +11,7 @@ mod failures;
 mod invoke_api;
 mod migrations;
 mod names;
+mod refreshing;
 mod side_by_side;
 mod stale_worker;
 mod telling;

@@ -17,6 +17,7 @@ mod living;
 mod names;
 mod outages;
 mod paused;
+mod refreshing;
 mod shared_tenant;
 mod stuck;
 mod twice;

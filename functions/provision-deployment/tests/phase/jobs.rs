@@ -18,21 +18,21 @@ use shared::secret::SecretRef;
 use crate::world::{World, kubectl};
 
 /// RabbitMQ as its administrator sees it, and a vhost that goes with the test.
-struct Broker {
+pub struct Broker {
     http: reqwest::Client,
     url: reqwest::Url,
-    vhost: String,
+    pub vhost: String,
 }
 
 impl Broker {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let url =
             std::env::var("RABBITMQ_MANAGEMENT_URL").expect("RABBITMQ_MANAGEMENT_URL: run by `make test`");
         let vhost = format!("jobs-{}", uuid::Uuid::new_v4().simple());
         Self { http: reqwest::Client::new(), url: url.parse().unwrap(), vhost }
     }
 
-    async fn call(&self, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
+    pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
         let mut url = self.url.clone();
         let (user, password) = (url.username().to_owned(), url.password().map(str::to_owned));
         url.set_username("").unwrap();
@@ -58,7 +58,7 @@ impl Broker {
         names
     }
 
-    fn settings(&self) -> JobBroker {
+    pub fn settings(&self) -> JobBroker {
         let amqp: reqwest::Url = std::env::var("AMQP_URL").unwrap().parse().unwrap();
         JobBroker {
             management: SecretRef::Env("RABBITMQ_MANAGEMENT_URL".into()),
@@ -71,12 +71,12 @@ impl Broker {
     }
 }
 
-fn value(world: &World, key: &str) -> String {
+pub fn value(world: &World, key: &str) -> String {
     let template = format!("--template={{{{index .data \"{key}\" | base64decode}}}}");
     kubectl(&["get", "secret", "tenant-api-jobs", "-n", &world.namespace, &template])
 }
 
-async fn log_in(world: &World) -> lapin::Result<Connection> {
+pub async fn log_in(world: &World) -> lapin::Result<Connection> {
     Connection::connect(&value(world, "AMQP_URL"), ConnectionProperties::default()).await
 }
 
@@ -265,6 +265,69 @@ async fn a_broker_that_does_not_answer_parks_the_run_and_shows_no_login() {
         assert_eq!(error.kind, Kind::Unavailable { dependency: "job-broker".into() }, "{error}");
         assert_eq!(error.code, "job_broker_unavailable");
         assert!(!error.message.contains("hunter2"), "{error}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_login_follows_the_way_to_its_broker_and_keeps_its_password() {
+    World::run("", async |world| {
+        let broker = Broker::new();
+        let jobs = broker.settings();
+        let set = |world: &mut World, jobs: &JobBroker| {
+            world.platform.regions.get_mut("eastus").unwrap().jobs = Some(jobs.clone());
+        };
+        set(world, &jobs);
+        world.provision().await;
+        let (password, first) = (value(world, "AMQP_PASSWORD"), value(world, "AMQP_URL"));
+        let pods = world.object("deployment", "tenant-api").unwrap()["metadata"]["generation"].clone();
+        let way = JobBroker { host: "jobs.example".into(), port: 5671, tls: true, ..jobs.clone() };
+        set(world, &way);
+        world.make(&world.plan().await, RunId::generate()).await;
+        let expected = first
+            .replace("amqp://", "amqps://")
+            .replace(&format!("@{}:{}/", jobs.host, jobs.port), "@jobs.example:5671/");
+        assert_ne!(expected, first);
+        assert_eq!(value(world, "AMQP_URL"), expected);
+        assert_eq!(
+            (value(world, "AMQP_HOST"), value(world, "AMQP_PORT")),
+            ("jobs.example".into(), "5671".into())
+        );
+        assert_eq!(value(world, "AMQP_PASSWORD"), password);
+        let after = world.object("deployment", "tenant-api").unwrap()["metadata"]["generation"].clone();
+        assert_eq!(after, pods, "the instance reads its login anew for each connection");
+        set(world, &jobs);
+        world.make(&world.plan().await, RunId::generate()).await;
+        assert_eq!(value(world, "AMQP_URL"), first);
+        log_in(world).await.unwrap();
+        world.undo(world.run, Scope::Tenant).await;
+        broker.call(Method::DELETE, &format!("vhosts/{}", broker.vhost), None).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_undo_reaches_the_broker_by_the_reference_that_the_region_has_now() {
+    World::run("", async |world| {
+        let broker = Broker::new();
+        let management = std::env::var("RABBITMQ_MANAGEMENT_URL").unwrap();
+        let first = world.file(&management);
+        let jobs = JobBroker { management: first.clone(), ..broker.settings() };
+        world.platform.regions.get_mut("eastus").unwrap().jobs = Some(jobs.clone());
+        world.provision().await;
+        let plan = world.plan().await;
+        let path = format!("users/tenant-{}", world.tenant.id);
+        assert_eq!(broker.call(Method::GET, &path, None).await.0, 200);
+        let SecretRef::File(file) = first else { panic!("a file") };
+        std::fs::remove_file(file).unwrap();
+        let renewed = JobBroker { management: world.file(&management), ..jobs };
+        world.platform.regions.get_mut("eastus").unwrap().jobs = Some(renewed);
+        // A change's, which makes the plan of before again, and a deprovisioning's.
+        world.make(&plan, RunId::generate()).await;
+        log_in(world).await.unwrap();
+        world.take_away(&plan, RunId::generate(), Scope::Tenant).await;
+        assert_eq!((broker.call(Method::GET, &path, None).await.0, world.there()), (404, Vec::new()));
+        broker.call(Method::DELETE, &format!("vhosts/{}", broker.vhost), None).await;
     })
     .await;
 }

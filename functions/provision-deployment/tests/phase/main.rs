@@ -9,5 +9,6 @@
 mod foreign;
 mod jobs;
 mod living;
+mod refreshing;
 mod waiting;
 mod world;

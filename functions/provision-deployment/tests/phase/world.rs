@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use create_namespace::CreateNamespace;
-use provision_deployment::{Checkpoint, ProvisionDeployment};
+use provision_deployment::{Checkpoint, Plan, ProvisionDeployment};
 use serde_json::{Value, json};
 use shared::model::{RunId, Tenant, TenantId};
 use shared::phase::{
@@ -160,6 +160,29 @@ impl World {
         let phase = ProvisionDeployment::connect_beside(&self.platform, &self.store).await.unwrap();
         let plan = phase.plan(&self.tenant, &self.platform, &earlier).unwrap();
         phase.apply(&plan, &self.step(self.run, Scope::Run, waited)).await
+    }
+
+    /// What a change would do now: the tenant's database is there.
+    pub async fn plan(&self) -> Plan {
+        let earlier = [("SETUP_DATABASE".to_owned(), json!({ "secret": null }))].into();
+        let phase = ProvisionDeployment::connect_beside(&self.platform, &self.store).await.unwrap();
+        phase.plan(&self.tenant, &self.platform, &Checkpoints::new(earlier)).unwrap()
+    }
+
+    /// Does a plan in the region as it is now, until done: a change, or the undo of one by the plan of before.
+    pub async fn make(&self, plan: &Plan, run: RunId) -> Checkpoint {
+        let phase = ProvisionDeployment::connect_beside(&self.platform, &self.store).await.unwrap();
+        until(async || phase.apply(plan, &self.step_now(run, Scope::Run)).await).await
+    }
+
+    /// Takes away what a plan has made, in the region as it is now, until done.
+    pub async fn take_away(&self, plan: &Plan, run: RunId, scope: Scope) {
+        let phase = ProvisionDeployment::connect_beside(&self.platform, &self.store).await.unwrap();
+        until(async || phase.revert(plan, None, &self.step_now(run, scope)).await).await;
+    }
+
+    fn step_now(&self, run: RunId, scope: Scope) -> Step {
+        self.step(run, scope, Duration::ZERO).in_region(self.platform.regions.get("eastus").cloned())
     }
 
     /// One attempt of the first run, after it has been parked for so long.

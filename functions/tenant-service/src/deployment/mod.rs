@@ -10,9 +10,10 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use shared::model::{Change, Container, DeploymentType};
+use serde_json::Value;
+use shared::model::{Change, Container, DeploymentType, TenantId};
 use shared::platform::Platform;
-use shared::store::TenantRow;
+use shared::store::{DeploymentRow, TenantRow};
 
 pub use compute::Compute;
 
@@ -33,8 +34,9 @@ pub async fn show(State(app): State<App>, Known(tenant): Known) -> Result<Respon
     Ok(Json(view::view(&owner, &row, seen)).into_response())
 }
 
-/// `PATCH /api/v1/tenants/{id}/deployment`: another image or size. Answers with the run that makes it, a second call with the
-/// same run, and with the tenant once it is so. What is left out stays.
+/// `PATCH /api/v1/tenants/{id}/deployment`: another image or size, as a JSON merge patch (RFC 7396): what is left out stays,
+/// `null` takes the choice away, so that it is as the platform says. Answers with the run that makes it, a second call with the
+/// same run, and with the tenant once it is so.
 pub async fn change(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -43,16 +45,41 @@ pub async fn change(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let object = body::object(&body::json_bytes(&headers, body)?)?;
+    let taken_away = ["image", "size"].map(|field| object.get(field).is_some_and(Value::is_null));
     let mut fields = Fields::new(object, "");
     let image = fields.parsed("image", "invalid_image", image::parse);
     let size = fields.parsed("size", "unknown_value", |text| size(text, &app.platform));
-    if image.is_none() && size.is_none() && !fields.wrong("image") && !fields.wrong("size") {
+    let asked = image.is_some() || size.is_some() || taken_away.contains(&true);
+    if !asked && !fields.wrong("image") && !fields.wrong("size") {
         fields.error("image", "required", "image or size is required");
     }
     let errors = fields.finish();
     if !errors.is_empty() {
         return Err(Problem::invalid_fields(errors));
     }
+    let chosen = own(&app, tenant).await?.chosen.0;
+    let [no_image, no_size] = taken_away;
+    let container = Container {
+        image: image.or(chosen.image).filter(|_| !no_image),
+        size: size.or(chosen.size).filter(|_| !no_size),
+    };
+    lifecycle::begin(&app, tenant, Change { container: Some(container), ..Change::default() }, &actor).await
+}
+
+/// `POST /api/v1/tenants/{id}/deployment/refresh`: the instance is made again as the platform and its region are now. Answers
+/// with the run that does it, a second call meanwhile with the same run. What it already has stays as it is.
+pub async fn refresh(
+    State(app): State<App>,
+    Extension(actor): Extension<Actor>,
+    Known(tenant): Known,
+) -> Result<Response, Problem> {
+    own(&app, tenant).await?;
+    let change = Change { refreshes_deployment: true, ..Change::default() };
+    lifecycle::begin(&app, tenant, change, &actor).await
+}
+
+/// The tenant's own instance, as something that is to be changed.
+async fn own(app: &App, tenant: TenantId) -> Result<DeploymentRow, Problem> {
     let owner = app.store.tenant(tenant).await?.ok_or_else(|| Problem::no_tenant(&tenant.to_string()))?;
     if is_shared(&owner) {
         return Err(Problem::new(
@@ -62,9 +89,7 @@ pub async fn change(
             format!("'{}' is served by the pooled tenant-api of region {}", owner.slug, owner.region),
         ));
     }
-    let chosen = app.store.deployment(tenant).await?.ok_or_else(|| none(&owner))?.chosen.0;
-    let container = Container { image: image.or(chosen.image), size: size.or(chosen.size) };
-    lifecycle::begin(&app, tenant, Change { container: Some(container), ..Change::default() }, &actor).await
+    app.store.deployment(tenant).await?.ok_or_else(|| none(&owner))
 }
 
 fn size(text: &str, platform: &Platform) -> Result<String, String> {

@@ -179,8 +179,8 @@ fn has_tenants(key: &str, tenants: i64) -> Problem {
         "region_has_tenants",
         "Tenants live in the region",
         format!(
-            "cluster, domain and database.host, .port and .sharedDatabase of '{key}' stay as they are while tenants \
-             live there ({tenants} do)"
+            "cluster, domain, database.host, .port and .sharedDatabase, and jobs.host, .port and .vhost of '{key}' stay \
+             as they are while tenants live there ({tenants} do)"
         ),
     )
     .next("Make another region for new tenants, and close this one with acceptsTenants: false.")

@@ -240,6 +240,77 @@ async fn another_image_or_size_is_a_run_and_what_is_left_out_stays() {
 }
 
 #[tokio::test]
+async fn null_takes_a_choice_away_and_what_is_left_out_stays() {
+    with_world(|world| async move {
+        let tenant = world.tenant("acme").await;
+        record(&world, tenant, "matih-acme", "the-uid").await;
+        world.finish(tenant).await;
+        let chosen = async || world.store.deployment(tenant).await.unwrap().unwrap().chosen.0;
+        let both = json!({ "image": "ip4x/tenant-api:2", "size": "large" });
+        patch(&world, "acme", &both).await.ok(202);
+        world.finish(tenant).await;
+        assert_eq!(json!(chosen().await), both);
+
+        patch(&world, "acme", &json!({ "image": null })).await.ok(202);
+        patch(&world, "acme", &json!({ "image": null })).await.ok(202);
+        assert_eq!(world.status("acme").await["run"]["change"], json!({ "container": { "size": "large" } }));
+        world.finish(tenant).await;
+        assert_eq!(json!(chosen().await), json!({ "size": "large" }));
+        patch(&world, "acme", &json!({ "image": null })).await.ok(200);
+
+        patch(&world, "acme", &json!({ "image": "ip4x/tenant-api:3", "size": null })).await.ok(202);
+        world.finish(tenant).await;
+        assert_eq!(json!(chosen().await), json!({ "image": "ip4x/tenant-api:3" }));
+        patch(&world, "acme", &json!({ "image": null, "size": null })).await.ok(202);
+        world.finish(tenant).await;
+        assert_eq!(json!(chosen().await), json!({}));
+        let refused = patch(&world, "acme", &json!({ "image": null, "size": "huge" })).await;
+        assert_eq!(refused.problem(422, "invalid_fields").fields(), ["size"]);
+    })
+    .await;
+}
+
+async fn refresh(world: &World, tenant: &str) -> Answer {
+    let path = format!("/api/v1/tenants/{tenant}/deployment/refresh");
+    Answer::of(world.request(Method::POST, &path).send().await.unwrap()).await
+}
+
+#[tokio::test]
+async fn a_refresh_is_a_run_of_the_instances_phase_and_asked_again_meanwhile_the_same_one() {
+    let shared = |platform: &mut shared::platform::Platform| {
+        platform.deployment.available.push(DeploymentType::Shared);
+    };
+    with_platform(shared, |world| async move {
+        let tenant = world.tenant("acme").await;
+        refresh(&world, "acme").await.problem(404, "deployment_not_found");
+        record(&world, tenant, "matih-acme", "the-uid").await;
+        refresh(&world, "acme").await.problem(409, "invalid_transition");
+        world.finish(tenant).await;
+
+        let begun = refresh(&world, "acme").await.ok(202).body;
+        assert_eq!(refresh(&world, "acme").await.ok(202).body["runId"], begun["runId"]);
+        let status = world.status("acme").await;
+        assert_eq!((&status["run"]["kind"], &status["run"]["id"]), (&json!("change"), &begun["runId"]));
+        assert_eq!(status["run"]["change"], json!({ "refreshesDeployment": true }));
+        let phases = status["phases"].as_array().unwrap().iter().map(|phase| phase["name"].clone());
+        assert_eq!(phases.collect::<Vec<_>>(), ["PROVISION_DEPLOYMENT"]);
+        patch(&world, "acme", &json!({ "size": "large" })).await.problem(409, "invalid_transition");
+        world.finish(tenant).await;
+        let again = refresh(&world, "acme").await.ok(202).body;
+        assert_ne!(again["runId"], begun["runId"], "it is never so already");
+
+        let mut pooled = body("pooled");
+        let fields = pooled.as_object_mut().unwrap();
+        fields.insert("deploymentType".into(), json!("shared"));
+        fields.insert("hasDedicatedDatabase".into(), json!(false));
+        world.create("pooled", &pooled).await.ok(202);
+        refresh(&world, "pooled").await.problem(409, "deployment_shared");
+        refresh(&world, "nobody").await.problem(404, "tenant_not_found");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_is_no_image_or_size_is_refused_and_begins_nothing() {
     let shared = |platform: &mut shared::platform::Platform| {
         platform.deployment.available.push(DeploymentType::Shared);

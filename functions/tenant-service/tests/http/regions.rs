@@ -159,14 +159,22 @@ async fn a_region_with_tenants_stays_where_it_is() {
             json!({ "database": { "host": "other" } }),
             json!({ "database": { "port": 1 } }),
             json!({ "database": { "sharedDatabase": "other" } }),
+            json!({ "jobs": { "host": "other.eu.example" } }),
+            json!({ "jobs": { "port": 5673 } }),
+            json!({ "jobs": { "vhost": "other" } }),
+            json!({ "jobs": null }),
         ];
+        let jobs = json!({ "management": "env:EU_JOBS", "host": "jobs.eu.example", "port": 5672 });
         for change in &moves {
+            world.patch_region("eu-north-1", &json!({ "jobs": jobs })).await.ok(200);
             world.patch_region("eu-north-1", change).await.ok(200);
         }
         let mut as_it_was = region("eu-north-1");
         as_it_was.as_object_mut().unwrap().remove("key");
         world.patch_region("eu-north-1", &as_it_was).await.ok(200);
         world.tenant_in("acme", "eu-north-1").await.ok(202);
+        // There is no broker that anything could be at, so that one may come.
+        world.patch_region("eu-north-1", &json!({ "jobs": jobs })).await.ok(200);
         for change in &moves {
             let refused = world.patch_region("eu-north-1", change).await.problem(409, "region_has_tenants");
             assert_eq!(refused.body["tenants"], 1, "{change}");
@@ -174,7 +182,7 @@ async fn a_region_with_tenants_stays_where_it_is() {
         let may = json!({
             "tenantApiUrl": "https://new.example", "internalSecret": "env:NEW", "isolation": "dedicated",
             "database": { "adminUser": "other", "adminPassword": "env:NEW" }, "databaseCidrs": [],
-            "jobs": { "management": "env:JOBS", "host": "jobs.eu.example", "port": 5671, "tls": true },
+            "jobs": { "management": "env:JOBS", "tls": true, "cidrs": ["10.43.0.0/16"] },
         });
         let changed = world.patch_region("eu-north-1", &may).await.ok(200).body;
         assert_eq!(
@@ -186,8 +194,8 @@ async fn a_region_with_tenants_stays_where_it_is() {
             (&json!("other"), &json!(5432))
         );
         assert_eq!(
-            (&changed["jobs"]["tls"], &changed["jobs"]["vhost"]),
-            (&json!(true), &json!("tenant-jobs"))
+            (&changed["jobs"]["tls"], &changed["jobs"]["vhost"], &changed["jobs"]["management"]),
+            (&json!(true), &json!("tenant-jobs"), &json!("env:JOBS"))
         );
         assert_eq!(changed["cluster"], region("x")["cluster"]);
         let again = world.patch_region("eu-north-1", &may).await.ok(200).body;
