@@ -15,4 +15,5 @@ mod initializing;
 mod invitations;
 mod killing;
 mod readiness;
+mod signing;
 mod world;
