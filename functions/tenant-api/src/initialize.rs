@@ -45,7 +45,7 @@ impl Operation for Initialize {
     type Answer = Answer;
 
     async fn perform(&self, tables: &Tables) -> Result<Answer, Problem> {
-        let member = tables.member(self.verifier.is_some()).await?;
+        let member = tables.member(self.verifier.is_some())?;
         let mut admin = sql::connect_locked(&self.admin, self.tenant_id).await?;
         let outcome = async {
             if member.is_some() {
