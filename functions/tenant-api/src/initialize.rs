@@ -9,8 +9,8 @@ use crate::ownership::{self, Mark, Role};
 use crate::problem::Problem;
 use crate::request::{Admin, Identifier, Initialize, Operation, Strategy};
 use crate::schema::{self, Migration, Seeded};
+use crate::server::App;
 use crate::sql;
-use crate::tables::Tables;
 use postgres_protocol::password::scram_sha_256;
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
@@ -48,7 +48,8 @@ impl Operation for Initialize {
     const NAME: &'static str = "initialize";
     type Answer = Answer;
 
-    async fn perform(&self, tables: &Tables) -> Result<Answer, Problem> {
+    async fn perform(&self, here: &App) -> Result<Answer, Problem> {
+        let tables = &here.tables;
         let member = tables.member(self.verifier.is_some())?;
         let mut admin = sql::connect_locked(&self.admin, self.tenant_id).await?;
         let outcome = async {

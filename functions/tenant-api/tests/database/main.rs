@@ -10,6 +10,7 @@
 mod access;
 mod dropping;
 mod exports;
+mod forgetting;
 mod http;
 mod initializing;
 mod invitations;
