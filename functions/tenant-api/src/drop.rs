@@ -1,13 +1,16 @@
 //! `POST /internal/database/drop`: takes away what `initialize` made, and nothing else.
 //!
-//! The role goes last: it is the mark by which a call after one that died knows what is ours.
+//! The role goes last of what Postgres holds: it is the mark by which a call after one that died knows what is ours. Then what
+//! this instance keeps of the tenant beside Postgres, each time when there is nothing of the tenant there: a call that died in
+//! between is made again.
 
 use crate::ownership::{self, Role};
 use crate::problem::Problem;
 use crate::request::{Drop, Operation, Strategy};
+use crate::server::App;
 use crate::sql;
-use crate::tables::Tables;
 use serde::Serialize;
+use shared::model::TenantId;
 use sqlx::postgres::PgConnection;
 use std::collections::BTreeSet;
 
@@ -31,12 +34,32 @@ impl Operation for Drop {
     const NAME: &'static str = "drop";
     type Answer = Answer;
 
-    async fn perform(&self, _: &Tables) -> Result<Answer, Problem> {
+    async fn perform(&self, here: &App) -> Result<Answer, Problem> {
         let mut admin = sql::connect_locked(&self.admin, self.tenant_id).await?;
-        let outcome = steps(self, &mut admin).await;
+        let outcome = async {
+            let answer = steps(self, &mut admin).await?;
+            if answer.kept.is_none() {
+                forget(here, TenantId(self.tenant_id)).await?;
+            }
+            Ok(answer)
+        };
+        let outcome = outcome.await;
         sql::close(admin).await;
         outcome
     }
+}
+
+/// Takes away what is kept here of a tenant whose data is gone. A licence that another replica holds in memory ends there
+/// with that process, or by itself.
+async fn forget(here: &App, tenant: TenantId) -> Result<(), Problem> {
+    if let Some(storage) = here.exports.storage() {
+        storage.remove(tenant).await?;
+    }
+    let licenses = here.licenses.clone();
+    let forgotten = tokio::task::spawn_blocking(move || licenses.forget(tenant)).await;
+    let unkept = |why: String| Problem::license_unkept(&why);
+    forgotten.map_err(|error| unkept(error.to_string()))?.map_err(|error| unkept(error.to_string()))?;
+    here.tables.forget(tenant)
 }
 
 async fn steps(asked: &Drop, admin: &mut PgConnection) -> Result<Answer, Problem> {

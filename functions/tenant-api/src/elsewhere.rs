@@ -58,6 +58,19 @@ impl Elsewhere {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant, at);
         Ok(())
     }
+
+    /// Done when nothing is known of the tenant.
+    pub fn forget(&self, tenant: TenantId) -> Result<(), Problem> {
+        let removed =
+            self.folder.as_ref().map(|folder| std::fs::remove_file(folder.join(tenant.to_string())));
+        if let Some(Err(error)) = removed
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            return Err(Problem::login_unusable(&format!("STAND_IN_DIR: {error}")));
+        }
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&tenant);
+        Ok(())
+    }
 }
 
 /// The password of this instance's login on other servers, derived from the address of its own.

@@ -2,14 +2,18 @@
 //!
 //! What is foreign is refused before anything is made. The role comes first, with its mark, and can log in only at
 //! the very end, if at all: until then no code of the tenant can be in the way of an administrator who acts in its name.
+//! From then on nobody acts in its name but a session that is logged in as the role and has no other rights to fall back on.
 
 use crate::measure::Measures;
 use crate::ownership::{self, Mark, Role};
 use crate::problem::Problem;
-use crate::request::{Identifier, Initialize, Operation, Strategy};
+use crate::request::{Admin, Identifier, Initialize, Operation, Strategy};
 use crate::schema::{self, Migration, Seeded};
+use crate::server::App;
 use crate::sql;
-use crate::tables::Tables;
+use postgres_protocol::password::scram_sha_256;
+use rand::TryRngCore as _;
+use rand::rngs::OsRng;
 use serde::Serialize;
 use shared::model::TenantId;
 use sqlx::postgres::PgConnection;
@@ -44,8 +48,9 @@ impl Operation for Initialize {
     const NAME: &'static str = "initialize";
     type Answer = Answer;
 
-    async fn perform(&self, tables: &Tables) -> Result<Answer, Problem> {
-        let member = tables.member(self.verifier.is_some()).await?;
+    async fn perform(&self, here: &App) -> Result<Answer, Problem> {
+        let tables = &here.tables;
+        let member = tables.member(self.verifier.is_some())?;
         let mut admin = sql::connect_locked(&self.admin, self.tenant_id).await?;
         let outcome = async {
             if member.is_some() {
@@ -110,17 +115,24 @@ async fn fill(
         admit(asked, &mut place, member).await?;
     }
     let unprotected = close_doors(asked, admin).await?;
-    // Once a role can log in, its tables may carry triggers and defaults of its own making, which would run with the
-    // administrator's session behind them: what is complete is left alone.
     let complete = role.mark.complete == Some(schema::newest()) && !created.database && !created.schema;
     let (migrations, seeded) = if complete {
+        sql::close(place).await;
         (schema::migrations_that_ran(), Seeded::default())
     } else {
+        if role.was_opened() {
+            // Tables, and a schema from its first moment, may carry triggers and defaults of the tenant's making, which would
+            // leave a role that was only taken: `RESET ROLE` in them makes them the administrator.
+            sql::close(place).await;
+            place = log_in(asked, admin).await?;
+            sql::lock_place(&mut place, asked.tenant_id).await?;
+        }
         schema::act_as(&mut place, &asked.role, &asked.schema).await?;
         let migrations = schema::migrate(&mut place).await?;
-        (migrations, schema::seed(&mut place, asked.tenant_id).await?)
+        let seeded = schema::seed(&mut place, asked.tenant_id).await?;
+        sql::close(place).await;
+        (migrations, seeded)
     };
-    sql::close(place).await;
     open(asked, admin, &role.mark).await?;
     ownership::leave(admin, &asked.role).await?;
     Ok(Answer {
@@ -268,19 +280,58 @@ async fn open_databases(admin: &mut PgConnection, only_changeable: bool) -> Resu
     .map_err(|error| Problem::from_sql("looking for open databases", &error))
 }
 
+/// A session that is the tenant's role from its login on.
+///
+/// The role of a tenant of the pooled instance cannot log in, and no SQL of such a tenant's own is ever run. It is let in for
+/// this moment nevertheless, rather than to rely on that here: the login that works in its name is a member of all the others'
+/// roles.
+async fn log_in(asked: &Initialize, admin: &mut PgConnection) -> Result<PgConnection, Problem> {
+    let mut random = [0; 32];
+    OsRng
+        .try_fill_bytes(&mut random)
+        .map_err(|error| Problem::unavailable("making a password", &error.to_string()))?;
+    let once =
+        Admin { user: asked.role.as_str().to_owned(), password: hex::encode(random), ..asked.admin.clone() };
+    let (role, database) = (asked.role.quoted(), asked.database.quoted());
+    let pooled = asked.verifier.is_none();
+    if pooled {
+        let statement = format!("GRANT CONNECT ON DATABASE {database} TO {role}");
+        sql::run_on_shared(admin, "admitting the role to the database once", &statement).await?;
+    }
+    // Whatever the role's limit is, the tenant's own sessions may have reached it.
+    let verifier = scram_sha_256(once.password.as_bytes());
+    let statement = format!("ALTER ROLE {role} LOGIN PASSWORD '{verifier}' CONNECTION LIMIT -1");
+    let let_in = sql::run(admin, "letting the role in once", statement).await;
+    let_in.map_err(|problem| problem.without(&[&verifier]))?;
+    let session = sql::connect(&once, asked.database.as_str()).await;
+    // At once, and when it failed too: the tenant's services log in by the caller's verifier. A call that dies before leaves a
+    // role that nobody logs in as, until the next one.
+    sql::run(admin, "setting the role's login", login(asked)).await?;
+    if pooled {
+        let statement = format!("REVOKE CONNECT ON DATABASE {database} FROM {role}");
+        sql::run_on_shared(admin, "keeping the role out of the database", &statement).await?;
+    }
+    session.map_err(|problem| problem.without(&[&once.password]))
+}
+
+/// How the role logs in, as the caller wants it.
+fn login(asked: &Initialize) -> String {
+    let login = match &asked.verifier {
+        Some(verifier) => format!("LOGIN PASSWORD '{}'", verifier.expose()),
+        None => "NOLOGIN PASSWORD NULL".to_owned(),
+    };
+    let limit = asked.connection_limit.unwrap_or(-1);
+    format!("ALTER ROLE {} {login} CONNECTION LIMIT {limit}", asked.role.quoted())
+}
+
 /// The last step, in one transaction: the role can log in with its password, if it has one, starts in its schema, and is
 /// marked complete. A second call sets the password and the limit it was given.
 async fn open(asked: &Initialize, admin: &mut PgConnection, mark: &Mark) -> Result<(), Problem> {
     let role = asked.role.quoted();
     let complete = Mark { complete: Some(schema::newest()), ..mark.clone() };
-    let login = match &asked.verifier {
-        Some(verifier) => format!("LOGIN PASSWORD '{}'", verifier.expose()),
-        None => "NOLOGIN PASSWORD NULL".to_owned(),
-    };
     let statement = format!(
-        "BEGIN; ALTER ROLE {role} {login} CONNECTION LIMIT {}; \
-         ALTER ROLE {role} SET search_path TO {}; {}; COMMIT",
-        asked.connection_limit.unwrap_or(-1),
+        "BEGIN; {}; ALTER ROLE {role} SET search_path TO {}; {}; COMMIT",
+        login(asked),
         asked.schema.quoted(),
         complete.statement(&asked.role)
     );

@@ -1,11 +1,17 @@
-//! `POST /internal/database/inventory`: what a server holds of one tenant, by mark and ownership, never by name.
+//! `POST /internal/database/inventory`: what a server holds of one tenant, by mark and ownership, never by name; and the files
+//! that this instance keeps of it, whose folder is the tenant's.
+//!
+//! A licence is not listed. It is told before there is a database, and may be told late, after a drop: a run that never came
+//! to SETUP_DATABASE drops nothing, and would wait for an empty inventory for ever. Nobody but its tenant is served by it, and
+//! it ends by itself.
 
 use crate::ownership::Mark;
 use crate::problem::Problem;
 use crate::request::{Inventory, Operation};
+use crate::server::App;
 use crate::sql;
-use crate::tables::Tables;
 use serde::Serialize;
+use shared::model::TenantId;
 use sqlx::postgres::PgConnection;
 use sqlx::postgres::types::Oid;
 
@@ -24,12 +30,26 @@ impl Operation for Inventory {
     const NAME: &'static str = "inventory";
     type Answer = Answer;
 
-    async fn perform(&self, _: &Tables) -> Result<Answer, Problem> {
+    async fn perform(&self, here: &App) -> Result<Answer, Problem> {
         let mut admin = sql::connect(&self.admin, &self.admin.database).await?;
         let outcome = look(self, &mut admin).await;
         sql::close(admin).await;
-        outcome
+        let mut answer = outcome?;
+        answer.items.extend(kept(here, TenantId(self.tenant_id)).await?);
+        Ok(answer)
     }
+}
+
+/// What is kept here beside Postgres. All of it is made after the tenant's role, so that whoever made it is undone by a drop.
+async fn kept(here: &App, tenant: TenantId) -> Result<Vec<Item>, Problem> {
+    let exports = match here.exports.storage() {
+        Some(storage) => storage.held(tenant).await?,
+        None => None,
+    };
+    let exports = exports.map(|name| Item { kind: "export files", name });
+    let stand_in = here.tables.stands_in_for(tenant).then(|| tenant.to_string());
+    let stand_in = stand_in.map(|name| Item { kind: "stand-in entry", name });
+    Ok(exports.into_iter().chain(stand_in).collect())
 }
 
 async fn look(asked: &Inventory, admin: &mut PgConnection) -> Result<Answer, Problem> {

@@ -1,8 +1,8 @@
 //! The reference data plane: makes, migrates, seeds and drops the databases of tenants when the control plane asks.
 //!
 //! - `POST /internal/database/initialize`: role, database or schema, migrations and seed data of one tenant.
-//! - `POST /internal/database/drop`: takes away what `initialize` made.
-//! - `POST /internal/database/inventory`: what a Postgres server holds of one tenant.
+//! - `POST /internal/database/drop`: takes away what `initialize` made, then what is kept here of the tenant.
+//! - `POST /internal/database/inventory`: what a Postgres server holds of one tenant, and what is kept here of it.
 //! - `POST /internal/license/refresh`: a tenant's licence, as the control plane has signed it.
 //! - `GET /internal/license/{tenant}`: what the licence that holds says.
 //! - `POST /internal/users/bootstrap`, `invite`, `remove`: a tenant's administrator and the hash of their invitation.

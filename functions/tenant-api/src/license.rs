@@ -151,6 +151,30 @@ impl Licenses {
         self.held().get(&tenant).filter(|claims| claims.expires > now()).cloned()
     }
 
+    /// Refuses a tenant without a licence that holds, where licences are asked for at all: where there are public keys.
+    pub fn require(&self, tenant: TenantId) -> Result<(), Problem> {
+        match self.of(tenant) {
+            Some(claims) if claims.suspended => Err(Problem::license_suspended()),
+            None if !self.0.keys.is_empty() => Err(Problem::license_missing()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets go of a tenant's licence, in memory and on disk. Done when there is none.
+    pub fn forget(&self, tenant: TenantId) -> io::Result<()> {
+        let mut held = self.held();
+        if let Some(folder) = &self.0.folder {
+            for end in ["new", "license"] {
+                match fs::remove_file(folder.join(format!("{tenant}.{end}"))) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+            }
+        }
+        held.remove(&tenant);
+        Ok(())
+    }
+
     fn held(&self) -> std::sync::MutexGuard<'_, HashMap<TenantId, Claims>> {
         self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
     }

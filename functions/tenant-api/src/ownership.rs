@@ -44,19 +44,29 @@ impl Mark {
 pub struct Role {
     pub oid: Oid,
     pub mark: Mark,
+    pub can_login: bool,
+}
+
+impl Role {
+    /// Whether somebody may have worked in its name before, and left code of their own in its schema. An initialisation
+    /// opens a role and marks it complete at once, and a drop that died half-way has closed it again.
+    pub fn was_opened(&self) -> bool {
+        self.can_login || self.mark.complete.is_some()
+    }
 }
 
 /// The tenant's role, none when there is none of that name, 409 when it is somebody else's.
 pub async fn role(conn: &mut PgConnection, name: &Identifier, tenant: Uuid) -> Result<Option<Role>, Problem> {
-    let found: Option<(Oid, Option<String>)> =
-        sqlx::query_as("SELECT oid, shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = $1")
-            .bind(name.as_str())
-            .fetch_optional(conn)
-            .await
-            .map_err(|error| Problem::from_sql("looking for the role", &error))?;
-    let Some((oid, comment)) = found else { return Ok(None) };
+    let found: Option<(Oid, bool, Option<String>)> = sqlx::query_as(
+        "SELECT oid, rolcanlogin, shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = $1",
+    )
+    .bind(name.as_str())
+    .fetch_optional(conn)
+    .await
+    .map_err(|error| Problem::from_sql("looking for the role", &error))?;
+    let Some((oid, can_login, comment)) = found else { return Ok(None) };
     match comment.as_deref().and_then(Mark::parse) {
-        Some(mark) if mark.tenant == tenant => Ok(Some(Role { oid, mark })),
+        Some(mark) if mark.tenant == tenant => Ok(Some(Role { oid, mark, can_login })),
         _ => Err(Problem::foreign_role(name.as_str())),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgDatabaseError};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use shared::secret::SecretRef;
@@ -49,10 +49,20 @@ impl Readiness {
         let login = async { options.connect().await?.close().await };
         match tokio::time::timeout(LOGIN_WITHIN, login).await {
             Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) if is_full(&error) => Ok(()),
             Ok(Err(_)) => Err("the tenant's database cannot be logged in to"),
             Err(_) => Err("the tenant's database does not answer"),
         }
     }
+}
+
+/// Whether the login was let in and sent away, as the role has all the sessions that it may have: two pods with their pools
+/// full are busy, and none of them is less ready than the other. The check follows the password's, and is told by its routine
+/// from the server's own limit, which is looked at before.
+fn is_full(error: &sqlx::Error) -> bool {
+    let answer = error.as_database_error().and_then(|answer| answer.try_downcast_ref::<PgDatabaseError>());
+    answer
+        .is_some_and(|answer| answer.code() == "53300" && answer.routine() == Some("InitializeSessionUserId"))
 }
 
 fn address(folder: &Path) -> Result<PgConnectOptions, &'static str> {

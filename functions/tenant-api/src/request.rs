@@ -2,7 +2,7 @@
 
 use crate::measure::Measures;
 use crate::problem::Problem;
-use crate::tables::Tables;
+use crate::server::App;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize, de};
@@ -264,7 +264,7 @@ pub trait Operation: Asked + Send + Sync + 'static {
     type Answer: Serialize + Send;
     /// Does it. May be called again after any failure, and at once with itself. Dropping the future closes its
     /// connections, which ends its locks.
-    fn perform(&self, tables: &Tables) -> impl Future<Output = Result<Self::Answer, Problem>> + Send;
+    fn perform(&self, here: &App) -> impl Future<Output = Result<Self::Answer, Problem>> + Send;
     /// Counts what was done.
     fn count(_: &Self::Answer, _: &Measures) {}
 }

@@ -62,9 +62,14 @@ fn listed(applied: impl Fn(i64) -> bool) -> Vec<Migration> {
         .collect()
 }
 
-/// Makes `place` act as the tenant's role in the tenant's schema: what it creates is the tenant's.
+/// Makes `place` act as the tenant's role in the tenant's schema: what it creates is the tenant's. What the role has set for
+/// its own sessions is not meant for migrations.
 pub async fn act_as(place: &mut PgConnection, role: &Identifier, schema: &Identifier) -> Result<(), Problem> {
-    let statement = format!("SET ROLE {}; SET search_path TO {}", role.quoted(), schema.quoted());
+    let statement = format!(
+        "SET ROLE {}; SET search_path TO {}; SET statement_timeout TO 0; SET default_transaction_read_only TO off",
+        role.quoted(),
+        schema.quoted()
+    );
     sql::run(place, "acting as the tenant's role", statement).await
 }
 

@@ -69,9 +69,9 @@ impl Config {
 /// What the routes reach.
 #[derive(Clone)]
 pub(crate) struct App {
-    licenses: Licenses,
-    tables: Tables,
-    exports: Exports,
+    pub(crate) licenses: Licenses,
+    pub(crate) tables: Tables,
+    pub(crate) exports: Exports,
     pub(crate) measures: Measures,
 }
 
@@ -278,11 +278,7 @@ pub fn router(config: &Config) -> Router {
 }
 
 /// One internal call: parse, do, log how it went, answer.
-async fn call<O: Operation>(
-    State(tables): State<Tables>,
-    State(measures): State<Measures>,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
+async fn call<O: Operation>(State(here): State<App>, body: Result<Bytes, BytesRejection>) -> Response {
     let parsed = body
         .map_err(|rejection| Problem::invalid("", rejection.body_text()))
         .and_then(|body| request::parse::<O>(&body));
@@ -294,15 +290,15 @@ async fn call<O: Operation>(
         }
     };
     let begun = Instant::now();
-    let outcome = match tables.serves(TenantId(asked.tenant())) {
-        Ok(()) => asked.perform(&tables).await.map_err(|problem| problem.without(&asked.secrets())),
+    let outcome = match here.tables.serves(TenantId(asked.tenant())) {
+        Ok(()) => asked.perform(&here).await.map_err(|problem| problem.without(&asked.secrets())),
         Err(problem) => Err(problem),
     };
     let elapsed = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     let (tenant, run) = (asked.tenant(), asked.run().map(tracing::field::display));
     match outcome {
         Ok(answer) => {
-            O::count(&answer, &measures);
+            O::count(&answer, &here.measures);
             tracing::info!(operation = O::NAME, tenant.id = %tenant, run.id = run, duration.ms = elapsed, "done");
             (StatusCode::OK, Json(answer)).into_response()
         }

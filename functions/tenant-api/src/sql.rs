@@ -49,12 +49,17 @@ pub async fn connect_locked(admin: &Admin, tenant: Uuid) -> Result<PgConnection,
     Ok(conn)
 }
 
-/// Opens a session in the database where the tenant's tables live. Its own lock makes it wait for the last statement
-/// of a call that was given up and whose other session has ended already.
+/// Opens a session in the database where the tenant's tables live, with its lock.
 pub async fn connect_place(admin: &Admin, database: &str, tenant: Uuid) -> Result<PgConnection, Problem> {
     let mut conn = connect(admin, database).await?;
-    lock(&mut conn, &format!("tenantry place {tenant}")).await?;
+    lock_place(&mut conn, tenant).await?;
     Ok(conn)
+}
+
+/// Takes the lock of whoever works in the tenant's tables: it waits for the last statement of a call that was given up and
+/// whose other session has ended already.
+pub async fn lock_place(conn: &mut PgConnection, tenant: Uuid) -> Result<(), Problem> {
+    lock(conn, &format!("tenantry place {tenant}")).await
 }
 
 async fn lock(conn: &mut PgConnection, name: &str) -> Result<(), Problem> {

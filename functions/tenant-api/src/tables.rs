@@ -14,12 +14,14 @@ use sqlx::postgres::types::Oid;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Postgres, Transaction};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::OnceCell;
 
-/// Sessions of this instance's own login; calls beyond wait.
+/// Sessions of the pooled instance's login; calls beyond wait.
 const SESSIONS: u32 = 8;
+/// The same of a tenant's own instance: "Professional has its own pool: role CONNECTION LIMIT 20, tenant-api's pool 10"
+/// (design, §7), so that the two pods of a rolling update fit.
+const OWN_SESSIONS: u32 = 10;
 /// Longest wait for one.
 const SESSION_WITHIN: Duration = Duration::from_secs(10);
 
@@ -38,11 +40,13 @@ struct Inner {
     /// The login may act for tenants with an instance of their own, too: where that is only simulated.
     stand_in: bool,
     elsewhere: Elsewhere,
-    login: OnceCell<Login>,
+    /// The login that holds, made anew when what `url` refers to is another: passwords change.
+    login: Mutex<Option<Arc<Login>>>,
 }
 
 #[derive(Debug)]
 struct Login {
+    url: Secret,
     options: PgConnectOptions,
     sessions: PgPool,
     /// On servers of tenants' own.
@@ -58,11 +62,11 @@ struct Place {
 }
 
 impl Tables {
-    /// Of the login at `url`, read when it is first needed: a Secret may be mounted later. With `pinned`, it is that tenant's
+    /// Of the login at `url`, read whenever it is needed: a Secret may be mounted later, and change. With `pinned`, it is that tenant's
     /// own role, and no other tenant is served. With `stand_in`, it acts for tenants with an instance of their own too.
     pub fn new(url: Option<SecretRef>, pinned: Option<TenantId>, stand_in: bool) -> Self {
         let elsewhere = Elsewhere::default();
-        Self(Arc::new(Inner { url, pinned, stand_in, elsewhere, login: OnceCell::new() }))
+        Self(Arc::new(Inner { url, pinned, stand_in, elsewhere, login: Mutex::default() }))
     }
 
     /// The one tenant that is served, if it is one.
@@ -81,30 +85,43 @@ impl Tables {
     /// Of a login that stands in for tenants' own instances; where those have servers of their own is kept in the folder.
     pub fn standing_in(url: Option<SecretRef>, folder: Option<PathBuf>) -> Self {
         let elsewhere = Elsewhere::in_folder(folder);
-        Self(Arc::new(Inner { url, pinned: None, stand_in: true, elsewhere, login: OnceCell::new() }))
+        Self(Arc::new(Inner { url, pinned: None, stand_in: true, elsewhere, login: Mutex::default() }))
     }
 
-    async fn login(&self) -> Result<&Login, Problem> {
-        self.0
-            .login
-            .get_or_try_init(async || {
-                let setting = self.0.url.as_ref().ok_or_else(Problem::no_login)?;
-                let url = setting.resolve().map_err(|error| Problem::login_unusable(&error.to_string()))?;
-                let options = options(&url)
-                    .ok_or_else(|| Problem::login_unusable(&format!("{setting} is no Postgres URL")))?;
-                let sessions = pool(options.clone(), SESSIONS);
-                Ok(Login { options, sessions, password_elsewhere: elsewhere::password(&url) })
-            })
-            .await
+    fn login(&self) -> Result<Arc<Login>, Problem> {
+        let setting = self.0.url.as_ref().ok_or_else(Problem::no_login)?;
+        let url = setting.resolve().map_err(|error| Problem::login_unusable(&error.to_string()))?;
+        let mut held = self.0.login.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(login) = held.as_ref().filter(|login| login.url.matches(url.expose())) {
+            return Ok(Arc::clone(login));
+        }
+        let options =
+            options(&url).ok_or_else(|| Problem::login_unusable(&format!("{setting} is no Postgres URL")))?;
+        let sessions = pool(options.clone(), if self.0.pinned.is_some() { OWN_SESSIONS } else { SESSIONS });
+        let password_elsewhere = elsewhere::password(&url);
+        let login = Arc::new(Login { url, options, sessions, password_elsewhere });
+        // The sessions of the one before end with the calls that use them.
+        *held = Some(Arc::clone(&login));
+        Ok(login)
+    }
+
+    /// Whether this instance knows of a server of the tenant's own.
+    pub fn stands_in_for(&self, tenant: TenantId) -> bool {
+        self.0.elsewhere.of(tenant).is_some()
+    }
+
+    /// Lets go of where the tenant's own server was.
+    pub fn forget(&self, tenant: TenantId) -> Result<(), Problem> {
+        self.0.elsewhere.forget(tenant)
     }
 
     /// The login that `initialize` makes a member of the tenant's role, if it is to act for the tenant.
-    pub async fn member(&self, with_login: bool) -> Result<Option<String>, Problem> {
+    pub fn member(&self, with_login: bool) -> Result<Option<String>, Problem> {
         let acts = self.0.pinned.is_none() && (!with_login || self.0.stand_in);
         if !acts || self.0.url.is_none() {
             return Ok(None);
         }
-        Ok(Some(self.login().await?.options.get_username().to_owned()))
+        Ok(Some(self.login()?.options.get_username().to_owned()))
     }
 
     /// Makes the login on a tenant's own server, if that is where an administrator works, and remembers where it is.
@@ -114,7 +131,7 @@ impl Tables {
         asked: &Admin,
         tenant: TenantId,
     ) -> Result<(), Problem> {
-        let login = self.login().await?;
+        let login = self.login()?;
         let own = &login.options;
         if !self.0.stand_in || (own.get_host(), own.get_port()) == (&asked.host, asked.port) {
             return Ok(());
@@ -127,7 +144,8 @@ impl Tables {
     /// rolled back.
     pub async fn act(&self, tenant: TenantId) -> Result<Option<Acting>, Problem> {
         let failed = |error: sqlx::Error| Problem::from_sql("connecting as this instance", &error);
-        let Login { options, sessions, .. } = self.login().await?;
+        let login = self.login()?;
+        let Login { options, sessions, .. } = &*login;
         if let Some(own) = self.0.pinned {
             return if own == tenant { sessions.begin().await.map(Some).map_err(failed) } else { Ok(None) };
         }
@@ -147,7 +165,7 @@ impl Tables {
     async fn act_elsewhere(&self, tenant: TenantId) -> Result<Option<Acting>, Problem> {
         let Some(at) = self.0.elsewhere.of(tenant).filter(|_| self.0.stand_in) else { return Ok(None) };
         let failed = |error: sqlx::Error| Problem::from_sql("connecting to the tenant's own server", &error);
-        let login = self.login().await?;
+        let login = self.login()?;
         let options =
             login.options.clone().host(&at.host).port(at.port).database(&format!("tenant_{tenant}"));
         let options = options.password(login.password_elsewhere.expose());

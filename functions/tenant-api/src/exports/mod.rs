@@ -63,19 +63,31 @@ pub struct Exports {
     tables: Tables,
     licenses: Licenses,
     /// None: there are no exports here.
-    on: Option<(Jobs, Storage)>,
+    on: Option<On>,
+}
+
+#[derive(Clone, Debug)]
+struct On {
+    jobs: Jobs,
+    storage: Storage,
+    again_after: Duration,
 }
 
 impl Exports {
     pub fn new(settings: Option<&ExportSettings>, tables: Tables, licenses: Licenses) -> Self {
         let on = settings.map(|settings| {
             let jobs = Jobs::new(settings.queue_prefix.clone(), settings.login.clone());
-            (jobs, settings.storage.clone())
+            On { jobs, storage: settings.storage.clone(), again_after: settings.again_after }
         });
         Self { tables, licenses, on }
     }
 
-    fn on(&self) -> Result<&(Jobs, Storage), Problem> {
+    /// Where the files are.
+    pub fn storage(&self) -> Option<&Storage> {
+        self.on.as_ref().map(|on| &on.storage)
+    }
+
+    fn on(&self) -> Result<&On, Problem> {
         self.on.as_ref().ok_or_else(|| {
             Problem::no_jobs("set QUEUE_PREFIX, STORAGE_DIR, and JOBS_AMQP_URL or JOBS_CREDENTIALS_DIR")
         })
@@ -114,17 +126,19 @@ pub async fn ask(State(exports): State<Exports>, body: Result<Bytes, BytesReject
         let asked: Ask = request::decode(&body)?;
         let job = Job { tenant_id: asked.tenant_id, export_id: asked.id.unwrap_or_else(Uuid::new_v4) };
         exports.tables.serves(job.tenant_id)?;
-        let (jobs, storage) = exports.on()?;
+        let On { jobs, storage, again_after } = exports.on()?;
         jobs.configured()?;
-        if exports.licenses.of(job.tenant_id).is_some_and(|claims| claims.suspended) {
-            return Err(Problem::license_suspended());
-        }
-        let row = row::make(&exports.tables, job).await?;
-        if row.is_queued() {
+        exports.licenses.require(job.tenant_id)?;
+        let (row, overdue) = row::make(&exports.tables, job, *again_after).await?;
+        if row.is_queued() || overdue {
             // What comes too often is done once.
             job.publish(jobs)
                 .await
                 .map_err(|problem| problem.with(&format!("ask again for {}", job.export_id)))?;
+        }
+        if overdue {
+            // Only now: until the broker has it, asking again is to try again.
+            row::given(&exports.tables, job).await?;
         }
         Ok((job, row.shown(storage)))
     };
@@ -141,7 +155,7 @@ pub async fn ask(State(exports): State<Exports>, body: Result<Bytes, BytesReject
 pub async fn read(State(exports): State<Exports>, Path(path): Path<(String, String)>) -> Response {
     let found = async {
         let job = named(&exports, &path)?;
-        let (_, storage) = exports.on()?;
+        let On { storage, .. } = exports.on()?;
         Ok(row::find(&exports.tables, job).await?.shown(storage))
     };
     found.await.map_or_else(refused, |shown| Json(shown).into_response())
@@ -151,7 +165,7 @@ pub async fn read(State(exports): State<Exports>, Path(path): Path<(String, Stri
 pub async fn content(State(exports): State<Exports>, Path(path): Path<(String, String)>) -> Response {
     let opened = async {
         let job = named(&exports, &path)?;
-        let (_, storage) = exports.on()?;
+        let On { storage, .. } = exports.on()?;
         let row = row::find(&exports.tables, job).await?;
         if !row.is_done() {
             return Err(Problem::export_not_done(row.state()));

@@ -81,8 +81,9 @@ impl Record {
     }
 }
 
-/// Makes the export's row, unless it is there.
-pub(super) async fn make(tables: &Tables, job: Job) -> Result<Record, Problem> {
+/// Makes the export's row, unless it is there. Says beside it whether its job was given to the broker so long ago that it
+/// may have lost it, although somebody has begun with it.
+pub(super) async fn make(tables: &Tables, job: Job, after: Duration) -> Result<(Record, bool), Problem> {
     let mut acting = acting(tables, job.tenant_id).await?;
     sqlx::query("INSERT INTO exports (tenant_id, id) VALUES ($1, $2) ON CONFLICT DO NOTHING")
         .bind(job.tenant_id.0)
@@ -91,8 +92,33 @@ pub(super) async fn make(tables: &Tables, job: Job) -> Result<Record, Problem> {
         .await
         .map_err(failed("making the export's row"))?;
     let row = select(&mut acting, job).await?;
+    let overdue: bool = sqlx::query_scalar(
+        "SELECT state = 'running' AND queued_at < now() - $3 FROM exports WHERE tenant_id = $1 AND id = $2",
+    )
+    .bind(job.tenant_id.0)
+    .bind(job.export_id)
+    .bind(interval(after))
+    .fetch_one(&mut *acting)
+    .await
+    .map_err(failed("reading the export's row"))?;
     commit(acting).await?;
-    Ok(row)
+    Ok((row, overdue))
+}
+
+/// Says that the export's job was given to the broker now.
+pub(super) async fn given(tables: &Tables, job: Job) -> Result<(), Problem> {
+    let mut acting = acting(tables, job.tenant_id).await?;
+    sqlx::query("UPDATE exports SET queued_at = now() WHERE tenant_id = $1 AND id = $2")
+        .bind(job.tenant_id.0)
+        .bind(job.export_id)
+        .execute(&mut *acting)
+        .await
+        .map_err(failed("writing that the export's job was given"))?;
+    commit(acting).await
+}
+
+fn interval(after: Duration) -> PgInterval {
+    PgInterval { months: 0, days: 0, microseconds: i64::try_from(after.as_micros()).unwrap_or(i64::MAX) }
 }
 
 /// The export's row.
@@ -170,13 +196,12 @@ pub(super) async fn overdue(tables: &Tables, tenant: TenantId, after: Duration) 
     if !there {
         return Ok(Vec::new());
     }
-    let microseconds = i64::try_from(after.as_micros()).unwrap_or(i64::MAX);
     let ids: Vec<Uuid> = sqlx::query_scalar(
         "UPDATE exports SET queued_at = now() \
          WHERE tenant_id = $1 AND state IN ('queued', 'running') AND queued_at < now() - $2 RETURNING id",
     )
     .bind(tenant.0)
-    .bind(PgInterval { months: 0, days: 0, microseconds })
+    .bind(interval(after))
     .fetch_all(&mut *acting)
     .await
     .map_err(failed("looking for overdue exports"))?;

@@ -40,15 +40,54 @@ impl Storage {
         Ok(Self { folder, prefix, pinned: pinned.is_some() })
     }
 
-    /// The name of an export, below the folder.
-    pub(super) fn name(&self, tenant: TenantId, export: Uuid) -> String {
+    /// The name of a tenant's exports, below the folder.
+    fn of(&self, tenant: TenantId) -> String {
         let mut parts = vec![self.prefix.clone()];
         parts.retain(|part| !part.is_empty());
         if !self.pinned {
             parts.push(tenant.to_string());
         }
-        parts.extend(["exports".to_owned(), format!("{export}.jsonl")]);
+        parts.push("exports".to_owned());
         parts.join("/")
+    }
+
+    /// The name of an export, below the folder.
+    pub(super) fn name(&self, tenant: TenantId, export: Uuid) -> String {
+        format!("{}/{export}.jsonl", self.of(tenant))
+    }
+
+    /// Takes away all that there is of a tenant's. Done when there is nothing.
+    pub(crate) async fn remove(&self, tenant: TenantId) -> Result<(), Problem> {
+        let folder = self.folder.join(self.of(tenant));
+        match fs::remove_dir_all(&folder).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed("removing the tenant's files", &error));
+            }
+            _ => {}
+        }
+        if !self.pinned
+            && let Some(own) = folder.parent()
+            && let Err(error) = fs::remove_dir(own).await
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(folder = %own.display(), %error, "the tenant's folder stays");
+        }
+        Ok(())
+    }
+
+    /// The name of the tenant's folder, if there is a file in it: an empty one, as a job leaves it whose tenant is dropped
+    /// meanwhile, is nothing of the tenant's.
+    pub(crate) async fn held(&self, tenant: TenantId) -> Result<Option<String>, Problem> {
+        let name = self.of(tenant);
+        let failed = |error: &io::Error| failed("looking for the tenant's files", error);
+        match fs::read_dir(self.folder.join(&name)).await {
+            Ok(mut files) => {
+                let first = files.next_entry().await.map_err(|error| failed(&error))?;
+                Ok(first.map(|_| name))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed(&error)),
+        }
     }
 
     /// Begins an export anew. Whatever an attempt before has left of it is overwritten.

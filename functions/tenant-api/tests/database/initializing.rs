@@ -1,8 +1,9 @@
 //! What `initialize` makes, once however often it is asked.
 
-use crate::world::{SHARED, Strategy, number, run, with_tenants};
+use crate::world::{SHARED, Strategy, Tenant, World, number, run, sqlstate, with_tenants};
 use postgres_protocol::password::scram_sha_256;
-use serde_json::json;
+use serde_json::{Value, json};
+use sqlx::PgConnection;
 use std::time::Duration;
 
 #[tokio::test]
@@ -199,12 +200,121 @@ async fn what_a_tenant_deleted_or_planted_is_left_alone() {
         let answer = world.ok("initialize", &tenant.initialize(&world)).await;
         assert_eq!(answer["seeded"]["dashboardTemplates"], 0);
         assert_eq!(number(&mut conn, "SELECT count(*) FROM dashboard_templates").await, 0);
-        let powers = format!(
-            "SELECT count(*) FROM pg_roles WHERE rolname = '{}' \
-             AND (rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls OR rolreplication)",
+        assert_eq!(powers(&world, &tenant).await, 0);
+    })
+    .await;
+}
+
+async fn powers(world: &World, tenant: &Tenant) -> i64 {
+    let powers = format!(
+        "SELECT count(*) FROM pg_roles WHERE rolname = '{}' \
+         AND (rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls OR rolreplication)",
+        tenant.name
+    );
+    number(&mut world.look(SHARED).await, &powers).await
+}
+
+/// Puts triggers where migrations and starting rows go, which write down in whose session they run, and take what that gives.
+async fn plant(conn: &mut PgConnection, tenant: &Tenant) {
+    let triggers = ["configuration", "_sqlx_migrations"].map(|table| {
+        format!(
+            "CREATE TRIGGER planted BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION planted('{}');",
             tenant.name
+        )
+    });
+    let plant = format!(
+        "DELETE FROM configuration; CREATE TABLE seen (who text); \
+         CREATE FUNCTION planted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+           INSERT INTO seen VALUES (session_user); \
+           BEGIN RESET ROLE; EXECUTE format('ALTER ROLE %I CREATEROLE', TG_ARGV[0]); \
+           EXCEPTION WHEN insufficient_privilege THEN NULL; END; \
+           RETURN NEW; END $$; {}",
+        triggers.concat()
+    );
+    run(conn, &plant).await.unwrap();
+}
+
+/// What the triggers have written down: in whose sessions, and how often.
+async fn seen(conn: &mut PgConnection) -> Vec<(String, i64)> {
+    let query = "SELECT who, count(*) FROM seen GROUP BY who ORDER BY who";
+    sqlx::query_as(query).fetch_all(conn).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_migration_gives_a_tenant_no_rights_that_it_has_not() {
+    for strategy in [Strategy::Schema, Strategy::Database] {
+        with_tenants([strategy], async |world, [tenant]| {
+            // Its one session is in use.
+            let mut body = tenant.initialize(&world);
+            body["connectionLimit"] = json!(1);
+            world.ok("initialize", &body).await;
+            let mut conn = tenant.login(&world).await.unwrap();
+            tenant.outdate(&world, &mut conn).await;
+            plant(&mut conn, &tenant).await;
+
+            let answer = world.ok("initialize", &body).await;
+            let applied: Vec<_> =
+                answer["migrations"].as_array().unwrap().iter().map(|m| m["applied"].clone()).collect();
+            assert_eq!(applied, [false, false, false, false, false, true]);
+            assert_eq!(answer["seeded"]["configuration"], 5);
+            assert_eq!(number(&mut conn, "SELECT count(*) FROM exports").await, 0);
+            assert_eq!(seen(&mut conn).await, [(tenant.name.clone(), 6)]);
+            assert_eq!(powers(&world, &tenant).await, 0);
+
+            // It logs in as before, as often as before.
+            assert_eq!(sqlstate(tenant.login(&world).await), "53300");
+            let backend = number(&mut conn, "SELECT pg_backend_pid()::bigint").await;
+            drop(conn);
+            let alive = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {backend}");
+            until(&mut world.look(SHARED).await, &alive, 0).await;
+            tenant.login(&world).await.unwrap();
+            // And is complete again.
+            let again = world.ok("initialize", &body).await;
+            assert!(again["migrations"].as_array().unwrap().iter().all(|m| m["applied"] == false));
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_migration_of_a_pooled_tenant_runs_as_its_role_which_cannot_log_in_afterwards() {
+    with_tenants([Strategy::Schema], async |world, [tenant]| {
+        let mut body = tenant.initialize(&world);
+        body["verifier"] = Value::Null;
+        world.ok("initialize", &body).await;
+        let name = &tenant.name;
+        world.sql(SHARED, &[format!("GRANT \"{name}\" TO CURRENT_USER")]).await;
+        let mut conn = world.look(SHARED).await;
+        run(&mut conn, &format!("SET ROLE \"{name}\"; SET search_path TO \"{name}\"")).await.unwrap();
+        tenant.outdate(&world, &mut conn).await;
+        plant(&mut conn, &tenant).await;
+        world.ok("initialize", &body).await;
+        assert_eq!(seen(&mut conn).await, [(tenant.name.clone(), 6)]);
+        assert_eq!(powers(&world, &tenant).await, 0);
+        let open = format!(
+            "SELECT count(*) FROM pg_roles WHERE rolname = '{name}' \
+             AND (rolcanlogin OR has_database_privilege(oid, current_database(), 'CONNECT'))"
         );
-        assert_eq!(number(&mut world.look(SHARED).await, &powers).await, 0);
+        assert_eq!(number(&mut world.look(SHARED).await, &open).await, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_migration_that_fails_leaves_a_tenant_its_login() {
+    with_tenants([Strategy::Schema], async |world, [tenant]| {
+        world.ok("initialize", &tenant.initialize(&world)).await;
+        let mut conn = tenant.login(&world).await.unwrap();
+        // The table that the migration would make is there.
+        run(&mut conn, "DELETE FROM _sqlx_migrations WHERE version = 6").await.unwrap();
+        tenant.mark_outdated(&world).await;
+        world.refused("initialize", &tenant.initialize(&world), 500, "database_error").await;
+        tenant.login(&world).await.unwrap();
+        let limit = format!("SELECT rolconnlimit::bigint FROM pg_roles WHERE rolname = '{}'", tenant.name);
+        assert_eq!(number(&mut conn, &limit).await, 20);
+        run(&mut conn, "DROP TABLE exports").await.unwrap();
+        world.ok("initialize", &tenant.initialize(&world)).await;
+        assert_eq!(number(&mut conn, "SELECT count(*) FROM exports").await, 0);
     })
     .await;
 }

@@ -237,6 +237,29 @@ async fn a_pinned_instance_works_by_its_tenants_own_login_and_for_no_other() {
 }
 
 #[tokio::test]
+async fn a_password_that_changes_is_that_of_the_next_call() {
+    with_tenants([Strategy::Database], async |world, [mut tenant]| {
+        world.ok("initialize", &tenant.initialize(&world)).await;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("url");
+        std::fs::write(&path, tenant.url(&world)).unwrap();
+        let login = Some(SecretRef::File(path.display().to_string()));
+        let pinned = World::serving(Tables::new(login, Some(TenantId(tenant.id)), false)).await;
+        assert_eq!(pinned.bootstrap(&tenant).await.0, 200);
+        tenant.password = "another".to_owned();
+        world.ok("initialize", &tenant.initialize(&world)).await;
+        std::fs::write(&path, tenant.url(&world)).unwrap();
+        // The sessions of before are gone too.
+        let end = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity \
+                   WHERE usename = current_user AND pid <> pg_backend_pid()";
+        run(&mut tenant.login(&world).await.unwrap(), end).await.unwrap();
+        let (status, answer) = pinned.bootstrap(&tenant).await;
+        assert_eq!(status, 200, "{answer}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_login_with_rights_of_its_own_is_refused() {
     with_tenants([Strategy::Schema], async |world, [tenant]| {
         let greedy = format!("greedy_{}", tenant.id.simple());

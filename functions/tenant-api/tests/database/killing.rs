@@ -87,6 +87,25 @@ async fn a_process_killed_at_any_moment_leaves_nothing_that_the_next_call_cannot
 }
 
 #[tokio::test]
+async fn a_process_killed_in_a_later_migration_leaves_a_tenant_that_the_next_call_lets_in_again() {
+    for delay in [10, 20, 30, 40, 60, 80] {
+        with_tenants([Strategy::Schema], async move |world, [tenant]| {
+            let body = tenant.initialize(&world);
+            world.ok("initialize", &body).await;
+            tenant.outdate(&world, &mut tenant.login(&world).await.unwrap()).await;
+            let process = Process::start().await;
+            let call = process.post(&world, "initialize", &body);
+            let _ = tokio::time::timeout(Duration::from_millis(delay), call).await;
+            process.kill().await;
+            world.ok("initialize", &body).await;
+            let mut conn = tenant.login(&world).await.unwrap();
+            assert_eq!(number(&mut conn, "SELECT count(*) FROM exports").await, 0);
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn no_secret_is_logged_even_at_the_finest_level() {
     with_tenants([Strategy::Schema], async |world, [tenant]| {
         let process = Process::start().await;

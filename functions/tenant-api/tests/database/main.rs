@@ -10,9 +10,11 @@
 mod access;
 mod dropping;
 mod exports;
+mod forgetting;
 mod http;
 mod initializing;
 mod invitations;
 mod killing;
 mod readiness;
+mod signing;
 mod world;

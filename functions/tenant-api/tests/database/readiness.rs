@@ -2,9 +2,12 @@
 
 use std::path::Path;
 
-use crate::world::{SECRET, Strategy, World, with_tenants};
-use serde_json::Value;
-use tenant_api::{Config, InternalSecrets, Readiness};
+use crate::world::{SECRET, SHARED, Strategy, World, number, run, with_tenants};
+use serde_json::{Value, json};
+use shared::model::TenantId;
+use shared::secret::SecretRef;
+use std::time::Duration;
+use tenant_api::{Config, InternalSecrets, Readiness, Tables};
 use tokio::net::TcpListener;
 
 async fn instance(folder: &Path) -> String {
@@ -48,6 +51,55 @@ async fn an_instance_is_alive_at_once_and_ready_when_its_credentials_log_in() {
         assert_eq!(ready(&world, &url).await, (200, "ok".to_owned()));
         // A pooled instance has no tenant to wait for.
         assert_eq!(ready(&world, &world.url).await.0, 200);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_pods_of_a_professional_tenant_fit_into_its_limit_and_are_ready_while_all_sessions_work() {
+    with_tenants([Strategy::Database], async |world, [tenant]| {
+        world.ok("initialize", &tenant.initialize(&world)).await;
+        let folder = tempfile::tempdir().unwrap();
+        let address = folder.path().join("DATABASE_URL");
+        std::fs::write(&address, tenant.url(&world)).unwrap();
+        let pod = async || {
+            let login = Some(SecretRef::File(address.display().to_string()));
+            let config = Config {
+                tables: Tables::new(login, Some(TenantId(tenant.id)), false),
+                readiness: Readiness::by_credentials_in(folder.path()),
+                ..Config::new(InternalSecrets::new([SECRET.to_owned()]).unwrap())
+            };
+            World::with(config).await
+        };
+        let pods = [pod().await, pod().await];
+        // Whoever holds the table is not one of the role's own sessions.
+        world.sql(SHARED, &[format!("GRANT \"{}\" TO CURRENT_USER", tenant.name)]).await;
+        let mut holder = world.look(tenant.database()).await;
+        run(&mut holder, &format!("SET ROLE \"{}\"; BEGIN; LOCK TABLE users", tenant.name)).await.unwrap();
+        let body = json!({ "tenantId": tenant.id, "runId": tenant.run, "email": "ann@acme.example" });
+        let calls: Vec<_> = (0..24)
+            .map(|turn| {
+                let call =
+                    pods[turn % 2].client.post(format!("{}/internal/users/bootstrap", pods[turn % 2].url));
+                let call = call.header("x-internal-secret", SECRET).json(&body).send();
+                tokio::spawn(async move { call.await.unwrap().status().as_u16() })
+            })
+            .collect();
+        let sessions = format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{}'", tenant.name);
+        let mut eye = world.look(SHARED).await;
+        let all = async {
+            while number(&mut eye, &sessions).await < 20 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(8), all).await.expect("20 sessions");
+        for pod in &pods {
+            assert_eq!(ready(&world, &pod.url).await, (200, "ok".to_owned()));
+        }
+        run(&mut holder, "ROLLBACK").await.unwrap();
+        for call in calls {
+            assert_eq!(call.await.unwrap(), 200);
+        }
     })
     .await;
 }

@@ -40,10 +40,14 @@ impl World {
 
     /// With an instance that works in these tables.
     pub async fn serving(tables: Tables) -> Self {
+        let secrets = InternalSecrets::new([SECRET.to_owned()]).unwrap();
+        Self::with(Config { tables, ..Config::new(secrets) }).await
+    }
+
+    /// With an instance of this configuration.
+    pub async fn with(config: Config) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let secrets = InternalSecrets::new([SECRET.to_owned()]).unwrap();
-        let config = Config { tables, ..Config::new(secrets) };
         tokio::spawn(tenant_api::serve(listener, config, std::future::pending()));
         Self {
             url,
@@ -194,6 +198,18 @@ impl Tenant {
             "database": self.database(), "schema": self.schema(), "role": self.name,
             "onlyIfRun": only_if_run, "admin": world.admin(),
         })
+    }
+
+    /// Makes the tenant one of a version before, whose newest migration is not in its tables.
+    pub async fn outdate(&self, world: &World, conn: &mut PgConnection) {
+        run(conn, "DROP TABLE exports; DELETE FROM _sqlx_migrations WHERE version = 6").await.unwrap();
+        self.mark_outdated(world).await;
+    }
+
+    /// Only says so.
+    pub async fn mark_outdated(&self, world: &World) {
+        let mark = json!({ "tenant": self.id, "run": self.run, "complete": 5 });
+        world.sql(SHARED, &[format!("COMMENT ON ROLE \"{}\" IS 'tenantry {mark}'", self.name)]).await;
     }
 
     /// The URL of the tenant's own login.

@@ -2,7 +2,8 @@
 
 mod station;
 
-use crate::world::{Strategy, Tenant, World, run, with_tenants};
+use crate::signing::{issue, key};
+use crate::world::{Strategy, Tenant, World, number, run, with_tenants};
 use lapin::options::{BasicGetOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties};
@@ -11,12 +12,12 @@ use sha2::{Digest as _, Sha256};
 use shared::job_broker::prefix_of;
 use shared::model::TenantId;
 use shared::secret::SecretRef;
-use sqlx::Connection as _;
+use sqlx::{Connection as _, PgConnection};
 use station::{Broker, Instance, PASSWORD, WITHIN, eventually, process, publish, waiting};
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
-use tenant_api::Tables;
+use tenant_api::{Licenses, Tables};
 use uuid::Uuid;
 
 fn lines(text: &str) -> BTreeMap<String, usize> {
@@ -322,6 +323,88 @@ async fn without_a_broker_there_are_no_exports_and_without_an_answer_they_may_be
         let call = instance.http.post(format!("{}/internal/exports", instance.url)).json(&body);
         assert_eq!(call.send().await.unwrap().status(), 401, "nobody without the secret");
         broker.remove(&[&tenant]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn where_licences_are_checked_there_is_no_export_without_one_that_holds() {
+    with_tenants([Strategy::Schema], async |world, [tenant]| {
+        let (broker, key, id) = (Broker::new(), key(), TenantId(tenant.id));
+        let (login, prefix) = (broker.login(id).await, prefix_of(id));
+        world.ok("initialize", &tenant.initialize(&world)).await;
+        let tables = Tables::new(Some(broker.secret(&tenant.url(&world))), Some(id), false);
+        let licenses = Licenses::open(key.public_keys(), Some(id), None).unwrap();
+        let settings = broker.settings(&prefix, &login, Some(id));
+        let instance = Instance::licensed(tables, Some(settings), licenses).await;
+        let export = Uuid::new_v4();
+        let refuses = async |status: u16, code: &str| {
+            let body = json!({ "tenantId": tenant.id, "id": export });
+            let (got, answer) = instance.post("/internal/exports", &body).await;
+            assert_eq!((got, &answer["code"]), (status, &json!(code)), "{answer}");
+        };
+        let tell = async |before: i64, after: i64, suspended: bool| {
+            let text = issue(&key, id, before, after, suspended).text;
+            let body = json!({ "tenantId": tenant.id, "license": &*text });
+            let (status, answer) = instance.post("/internal/license/refresh", &body).await;
+            assert_eq!(status, 200, "{answer}");
+        };
+        refuses(404, "license_missing").await;
+        tell(30, 2, false).await;
+        eventually!("it expires", {
+            instance.get(&format!("/internal/license/{}", tenant.id)).await.0 == 404
+        });
+        refuses(404, "license_missing").await;
+        tell(20, 600, true).await;
+        refuses(403, "license_suspended").await;
+        let mut conn = tenant.login(&world).await.unwrap();
+        assert_eq!(number(&mut conn, "SELECT count(*) FROM exports").await, 0);
+        tell(10, 600, false).await;
+        instance.ask(&tenant, export).await;
+        instance.becomes(&tenant, export, "done").await;
+        broker.remove(&[&tenant]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pooled_export_whose_job_was_lost_on_the_way_goes_on_once_when_it_is_asked_for_again() {
+    with_tenants([Strategy::Schema], async |world, [tenant]| {
+        let broker = Broker::new();
+        let mut body = tenant.initialize(&world);
+        body["verifier"] = Value::Null;
+        world.ok("initialize", &body).await;
+        let tables = Tables::new(Some(SecretRef::Env("POOL_DATABASE_URL".into())), None, false);
+        let broad = broker.broad().await;
+        let instance = Instance::start(tables, Some(broker.settings("jobs.pooled", &broad, None))).await;
+        let mut session = PgConnection::connect(&std::env::var("POOL_DATABASE_URL").unwrap()).await.unwrap();
+        let act = format!("SET ROLE \"{0}\"; SET search_path TO \"{0}\"", tenant.name);
+        run(&mut session, &act).await.unwrap();
+        // Somebody has begun with both; only of one, nobody can be at it still.
+        let [lost, fresh] = [0; 2].map(|_| Uuid::new_v4());
+        for (id, queued) in [(lost, "now() - interval '1 hour'"), (fresh, "now()")] {
+            let insert = format!(
+                "INSERT INTO exports (tenant_id, id, state, queued_at, started_at, attempts) \
+                 VALUES ('{}', '{id}', 'running', {queued}, {queued}, 1)",
+                tenant.id
+            );
+            run(&mut session, &insert).await.unwrap();
+        }
+        // While it is under way, asking often gives the broker no more jobs.
+        run(&mut session, "BEGIN; LOCK TABLE users").await.unwrap();
+        for _ in 0..5 {
+            for id in [lost, fresh] {
+                assert_eq!(instance.ask(&tenant, id).await["state"], "running");
+            }
+        }
+        run(&mut session, "ROLLBACK").await.unwrap();
+        instance.becomes(&tenant, lost, "done").await;
+        let nobodys = json!({ "tenantId": tenant.id, "exportId": Uuid::new_v4() }).to_string();
+        publish(&broad, "jobs.pooled", nobodys.as_bytes()).await;
+        eventually!("all are over", instance.jobs("unknown") == 1);
+        assert_eq!((instance.jobs("done"), instance.jobs("repeated")), (1, 0));
+        assert_eq!(instance.state(&tenant, fresh).await["attempts"], 1);
+        broker.remove(&[]).await;
     })
     .await;
 }

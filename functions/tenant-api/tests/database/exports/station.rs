@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 use tempfile::TempDir;
-use tenant_api::{Config, ExportSettings, InternalSecrets, Measures, Storage, Tables};
+use tenant_api::{Config, ExportSettings, InternalSecrets, Licenses, Measures, Storage, Tables};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use uuid::Uuid;
@@ -138,12 +138,18 @@ pub struct Instance {
 
 impl Instance {
     pub async fn start(tables: Tables, exports: Option<ExportSettings>) -> Self {
+        Self::licensed(tables, exports, Licenses::default()).await
+    }
+
+    /// Where licences are checked.
+    pub async fn licensed(tables: Tables, exports: Option<ExportSettings>, licenses: Licenses) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let measures = Measures::default();
         let config = Config {
             tables,
             exports,
+            licenses,
             measures: measures.clone(),
             ..Config::new(InternalSecrets::new([SECRET.to_owned()]).unwrap())
         };
@@ -216,6 +222,8 @@ pub async fn process(world: &World, broker: &Broker, tenant: &Tenant, login: &st
     let child = Command::new(env!("CARGO_BIN_EXE_tenant-api"))
         // The control plane's, in which there is no tenant.
         .env_remove("DATABASE_URL")
+        // The stack's: no licence is asked for here.
+        .env_remove("LICENSE_PUBLIC_KEYS")
         .env("TENANT_API_INTERNAL_SECRET", SECRET)
         .env("LISTEN", free.to_string())
         .env("TENANT_ID", tenant.id.to_string())
