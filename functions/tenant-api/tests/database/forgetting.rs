@@ -17,7 +17,7 @@ async fn keeping(keys: &PublicKeys, folder: &Path) -> World {
     let no_broker = SecretRef::File(folder.join("AMQP_URL").display().to_string());
     let config = Config {
         tables: Tables::standing_in(login, Some(folder.join("stand-in"))),
-        licenses: Licenses::open(keys.clone(), None, Some(folder.join("licenses"))).unwrap(),
+        licenses: Licenses::open(keys.clone(), None, Some(folder.join("licenses")), None).unwrap(),
         exports: Some(ExportSettings::new("jobs.none".into(), no_broker, storage)),
         ..Config::new(InternalSecrets::new([SECRET.to_owned()]).unwrap())
     };

@@ -334,7 +334,7 @@ async fn where_licences_are_checked_there_is_no_export_without_one_that_holds() 
         let (login, prefix) = (broker.login(id).await, prefix_of(id));
         world.ok("initialize", &tenant.initialize(&world)).await;
         let tables = Tables::new(Some(broker.secret(&tenant.url(&world))), Some(id), false);
-        let licenses = Licenses::open(key.public_keys(), Some(id), None).unwrap();
+        let licenses = Licenses::open(key.public_keys(), Some(id), None, None).unwrap();
         let settings = broker.settings(&prefix, &login, Some(id));
         let instance = Instance::licensed(tables, Some(settings), licenses).await;
         let export = Uuid::new_v4();
