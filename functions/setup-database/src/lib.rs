@@ -332,7 +332,7 @@ mod tests {
                 serde_json::to_value(plan.server.admin).unwrap(),
                 json!({
                     "host": "10.0.0.4", "port": 5433, "user": "tenantry_admin", "database": "postgres",
-                    "password": "k8s:matih-system/infrastructure#password",
+                    "password": "k8s:matih-system/infrastructure#password", "ofOwnInstance": true,
                 })
             );
         }
