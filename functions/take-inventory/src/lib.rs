@@ -187,14 +187,17 @@ impl TakeInventory {
         Ok(workspaces.chain(at_home).collect())
     }
 
-    /// Roles, databases and schemas on the region's Postgres server.
+    /// Roles, databases and schemas on the region's Postgres server, and what the region's tenant-api keeps beside them.
     async fn databases(&self, plan: &Plan, step: &Step) -> Result<Vec<Leftover>> {
         let server = plan.server.as_now(step);
         let internal_secret = self.cluster.resolve(&server.internal_secret).await?;
         let access = server.with(internal_secret, self.cluster.resolve(&server.admin.password).await?);
         let items = self.tenant_api.inventory(&access, step.owner().tenant_id).await?;
         let left = items.into_iter().map(|item| Leftover {
-            kind: format!("Postgres {}", item.kind),
+            kind: match item.kind.as_str() {
+                "role" | "database" | "schema" => format!("Postgres {}", item.kind),
+                kept => format!("tenant-api's {kept}"),
+            },
             namespace: None,
             name: item.name,
             state: format!("present in region {}", server.region),
