@@ -1,6 +1,6 @@
 //! Phases called again, or called to undo what was never done: directly, without the engine around them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,16 +15,26 @@ use shared::runtime::DynPhase;
 use tests::{RegionWorld, kubectl, slug};
 use tokio_util::sync::CancellationToken;
 
-struct NeverLost;
+/// Never lost. What a phase keeps for its next call it finds again, as in the engine: since when a record is gone, say.
+#[derive(Default)]
+struct Remembering(Mutex<Vec<Operation>>);
 
 #[async_trait]
-impl Fence for NeverLost {
-    async fn record(&self, _: &[Operation]) -> std::result::Result<(), Interrupt> {
+impl Fence for Remembering {
+    async fn record(&self, operations: &[Operation]) -> std::result::Result<(), Interrupt> {
+        *self.0.lock().unwrap() = operations.to_vec();
         Ok(())
     }
 }
 
-fn step(tenant: &Tenant, run_id: RunId, phase: &dyn DynPhase, backward: bool, scope: Scope) -> Step {
+fn step(
+    tenant: &Tenant,
+    run_id: RunId,
+    phase: &dyn DynPhase,
+    backward: bool,
+    scope: Scope,
+    fence: &Arc<Remembering>,
+) -> Step {
     let owner = Owner { tenant_id: tenant.id, slug: tenant.slug.clone(), run_id, epoch: 1, scope };
     Step::new(StepParts {
         owner,
@@ -33,9 +43,10 @@ fn step(tenant: &Tenant, run_id: RunId, phase: &dyn DynPhase, backward: bool, sc
         failures: 0,
         waits: 0,
         waited: Duration::ZERO,
-        fence: Arc::new(NeverLost),
+        fence: fence.clone(),
         cancel: CancellationToken::new(),
     })
+    .after(fence.0.lock().unwrap().clone(), chrono::Utc::now())
 }
 
 /// Calls until there is nothing to wait for.
@@ -120,8 +131,9 @@ impl<'a> Set<'a> {
     async fn apply(&self, run: RunId) -> Vec<Value> {
         let mut checkpoints = Vec::new();
         for (phase, plan) in self.phases.iter().zip(&self.plans) {
+            let fence = Arc::default();
             let call = || async {
-                phase.apply(plan, &step(&self.tenant, run, phase.as_ref(), false, Scope::Run)).await
+                phase.apply(plan, &step(&self.tenant, run, phase.as_ref(), false, Scope::Run, &fence)).await
             };
             checkpoints.push(done(call).await);
         }
@@ -138,8 +150,9 @@ impl<'a> Set<'a> {
             let checkpoint = checkpoints.map(|all| &all[nth]);
             // Twice in a row, each time to its end.
             for _ in 0..2 {
+                let fence = Arc::default();
                 let call = || async {
-                    let step = step(&self.tenant, run, phase.as_ref(), true, scope);
+                    let step = step(&self.tenant, run, phase.as_ref(), true, scope, &fence);
                     phase.revert(&self.plans[nth], checkpoint, &step).await
                 };
                 done(call).await;
