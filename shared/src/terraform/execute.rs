@@ -26,6 +26,10 @@ pub(super) const PROGRESS: &str = "progress: ";
 /// How often an apply finds something more that is there already. Each round takes over at least one thing.
 const ROUNDS: usize = 20;
 
+/// How often a command asks for tofu's lock, a while apart: about a minute in all, twice what an apply gives it.
+const LOCK_TRIES: usize = 60;
+const LOCK_AGAIN: Duration = Duration::from_millis(500);
+
 const APPLY: [&str; 5] = ["apply", "-json", "-auto-approve", "-input=false", "-lock-timeout=30s"];
 const DESTROY: [&str; 5] = ["destroy", "-json", "-auto-approve", "-input=false", "-lock-timeout=30s"];
 
@@ -203,7 +207,7 @@ impl Running<'_> {
             return Err(Failure::new(Code::Failed, &progress.said()));
         }
         let mut turn = turn(&self.work.state_database).await?;
-        self.tofu.must_outside(&["workspace", "delete", "-no-color", &workspace]).await?;
+        self.locking(&["workspace", "delete", "-no-color", &workspace]).await?;
         state::mark(&mut turn, &workspace, false).await?;
         drop(turn.close().await);
         Ok(self.done(None, taken_over))
@@ -218,10 +222,33 @@ impl Running<'_> {
         state::prepare(&mut turn).await?;
         self.tofu.must_outside(&["init", "-input=false", "-no-color"]).await?;
         if !state::exists(&mut turn, &workspace).await? {
-            self.tofu.must_outside(&["workspace", "new", "-no-color", &workspace]).await?;
+            self.locking(&["workspace", "new", "-no-color", &workspace]).await?;
         }
         drop(turn.close().await);
         Ok(())
+    }
+
+    /// Runs a command that takes tofu's lock until it gets it. To lock any workspace, tofu takes the lock of new ones too, for a
+    /// moment, and whoever comes in that moment is refused; so is who comes before the session of a killed one has ended.
+    async fn locking(&self, arguments: &[&str]) -> Result<String, Failure> {
+        // A workspace is made and removed from outside of it.
+        let outside = arguments.first() == Some(&"workspace");
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let ended = if outside {
+                self.tofu.must_outside(arguments).await
+            } else {
+                self.tofu.must(arguments).await
+            };
+            match ended {
+                Err(failure) if was_locked(&failure) && tries < LOCK_TRIES => {
+                    self.say("waiting for tofu's lock");
+                    tokio::time::sleep(LOCK_AGAIN).await;
+                }
+                ended => return ended,
+            }
+        }
     }
 
     async fn unfinished(&self) -> Result<bool, Failure> {
@@ -295,10 +322,11 @@ impl Running<'_> {
     async fn take_over(&self, one: &Existing) -> Result<bool, Failure> {
         let known = self.tofu.must(&["state", "list"]).await?;
         if known.lines().any(|line| line == one.address) {
-            self.tofu.must(&["untaint", "-no-color", &one.address]).await?;
+            self.locking(&["untaint", "-no-color", &one.address]).await?;
             return Ok(true);
         }
-        self.tofu.must(&["import", "-input=false", "-no-color", &one.address, &one.id]).await?;
+        let import = ["import", "-input=false", "-no-color", &one.address, &one.id];
+        self.locking(&import).await?;
         Ok(!self.disown().await?.contains(&one.address))
     }
 
@@ -307,7 +335,7 @@ impl Running<'_> {
     async fn disown(&self) -> Result<BTreeSet<String>, Failure> {
         let foreign = known::foreign(&self.shown().await?, self.work.tenant);
         for address in &foreign {
-            self.tofu.must(&["state", "rm", "-no-color", address]).await?;
+            self.locking(&["state", "rm", "-no-color", address]).await?;
         }
         Ok(foreign)
     }
@@ -327,7 +355,7 @@ impl Running<'_> {
     /// A broken resource's own steps of removal would be left out.
     async fn untaint(&self) -> Result<(), Failure> {
         for address in known::tainted(&self.shown().await?) {
-            self.tofu.must(&["untaint", "-no-color", &address]).await?;
+            self.locking(&["untaint", "-no-color", &address]).await?;
         }
         Ok(())
     }
@@ -337,6 +365,12 @@ impl Running<'_> {
         serde_json::from_str(&told)
             .map_err(|error| Failure::new(Code::Failed, &format!("tofu show: {error}")))
     }
+}
+
+/// Whether tofu did nothing because another holds its lock. It breaks what it says into lines.
+fn was_locked(failure: &Failure) -> bool {
+    let said: Vec<&str> = failure.message.split_whitespace().collect();
+    said.join(" ").to_lowercase().contains("already locked")
 }
 
 /// What may be there and be none of what a state knows; none if nothing may.
@@ -387,6 +421,22 @@ mod tests {
         let none =
             json!({ "host": { "value": "h" }, "port": { "value": 0 }, "admin_user": { "value": "a" } });
         assert!(outputs(&none.to_string()).is_err());
+    }
+
+    /// As OpenTofu 1.12.6 says it.
+    #[test]
+    fn a_lock_that_another_holds_is_told_from_other_failures() {
+        let failure = |said| Failure::new(Code::Failed, said);
+        for said in [
+            "tofu workspace delete: Error: Error acquiring the state lock\n\nError message: Cannot lock workspace; already \
+             locked for workspace creation:\ntenant-1",
+            "Failed getting state manager for workspace tenant-1: failed to lock state in\nPostgres: Already locked for \
+             workspace creation: tenant-1",
+            "Error message: Workspace is already\nlocked: tenant-1",
+        ] {
+            assert!(was_locked(&failure(said)), "{said}");
+        }
+        assert!(!was_locked(&failure("Error: Failed to save state: locked")));
     }
 
     #[test]

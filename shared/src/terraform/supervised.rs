@@ -84,14 +84,17 @@ impl Programs {
         if let State::Running(progress) = self.look(name).await? {
             return Ok(Progress::wait(super::detached::LOOK_AGAIN, format!("{name} ({progress})")));
         }
-        self.rpc.unless(&[BAD_NAME, STILL_RUNNING], "removeProcessGroup", &[Parameter::Text(name)]).await?;
         let folder = self.folder(name);
-        let removed = remove(&self.program(name)).and_then(|()| match std::fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        });
-        removed.map_err(|error| unwritable(&folder, &error))?;
+        let unwritable = |error| unwritable(&folder, &error);
+        remove(&self.program(name)).map_err(unwritable)?;
+        // Before the folder goes: a configuration whose log has no folder is refused whole, and with it whatever another asks
+        // for at that moment.
         self.rpc.unless(&[], "reloadConfig", &[]).await?;
+        self.rpc.unless(&[BAD_NAME, STILL_RUNNING], "removeProcessGroup", &[Parameter::Text(name)]).await?;
+        match std::fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(unwritable(error)),
+            _ => {}
+        }
         Ok(Progress::Done(()))
     }
 }
@@ -158,4 +161,72 @@ fn remove(path: &Path) -> std::io::Result<()> {
 fn unwritable(folder: &Path, error: &std::io::Error) -> Error {
     Error::retryable("terraform_unusable", format!("{}: {error}", folder.display()))
         .next("Correct infrastructure.supervised.folder of the platform file, then retry.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::TenantId;
+    use crate::platform::Platform;
+    use crate::secret::Secret;
+    use crate::terraform::{Action, name_of};
+
+    /// Looks as often as it takes, for half a minute.
+    async fn until_ended(programs: &Programs, name: &str) -> State {
+        for _ in 0..600 {
+            match programs.look(name).await.unwrap() {
+                State::Running(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+                ended => return ended,
+            }
+        }
+        panic!("{name} does not end")
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_comes_and_goes_beside_others_is_in_nobodys_way() {
+        let platform =
+            Platform::from_env().expect("these tests need the local stack: run them by `make test`");
+        let settings = platform.infrastructure.unwrap().supervised.unwrap();
+        // It ends at once, and leaves no outcome.
+        let settings = Supervised { program: "/bin/true".into(), ..settings };
+        let asks = |settings: Supervised| async move {
+            let programs = Programs::new(&settings).unwrap();
+            loop {
+                programs.rpc.unless(&[], "reloadConfig", &[]).await.unwrap();
+            }
+        };
+        let one = |settings: Supervised| async move {
+            let programs = Programs::new(&settings).unwrap();
+            let tenant = TenantId::generate();
+            let name = name_of(tenant);
+            let work = Work {
+                id: "a-apply".into(),
+                tenant,
+                action: Action::Apply,
+                module: "/m".into(),
+                program: "tofu".into(),
+                deadline: 5,
+                variables: std::collections::BTreeMap::new(),
+                secrets: std::collections::BTreeMap::new(),
+                state_database: Secret::new(""),
+                state_key: Secret::new(""),
+            };
+            for _ in 0..20 {
+                programs.start(&name, &work).await.unwrap();
+                let ended = until_ended(&programs, &name).await;
+                assert!(matches!(&ended, State::Killed(id) if *id == work.id), "{ended:?}");
+                assert!(matches!(programs.forget(&name).await.unwrap(), Progress::Done(())));
+                assert!(matches!(programs.look(&name).await.unwrap(), State::Nothing));
+                assert!(!programs.folder(&name).exists() && !programs.program(&name).exists());
+            }
+        };
+        let asking = tokio::spawn(asks(settings.clone()));
+        let several: Vec<_> = (0..4).map(|_| tokio::spawn(one(settings.clone()))).collect();
+        for each in several {
+            each.await.unwrap();
+        }
+        asking.abort();
+        let Err(ended) = asking.await;
+        assert!(ended.is_cancelled(), "{ended}");
+    }
 }
