@@ -21,7 +21,12 @@ impl Management {
         let (login, host) = rest.split_once('@').expect("a URL with user and password");
         let (user, password) = login.split_once(':').expect("user:password");
         Self {
-            http: reqwest::Client::builder().timeout(Duration::from_secs(10)).build().unwrap(),
+            http: reqwest::Client::builder()
+                .timeout(Duration::from_secs(10))
+                // A connection left idle may be closed by the server in the moment of the next request, which is lost then.
+                .pool_max_idle_per_host(0)
+                .build()
+                .unwrap(),
             url: format!("{scheme}://{}", host.trim_end_matches('/')),
             user: user.to_owned(),
             password: password.to_owned(),

@@ -29,7 +29,9 @@ impl Broker {
         let url =
             std::env::var("RABBITMQ_MANAGEMENT_URL").expect("RABBITMQ_MANAGEMENT_URL: run by `make test`");
         let vhost = format!("jobs-{}", uuid::Uuid::new_v4().simple());
-        Self { http: reqwest::Client::new(), url: url.parse().unwrap(), vhost }
+        // A connection left idle may be closed by the server in the moment of the next request, which is lost then.
+        let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
+        Self { http, url: url.parse().unwrap(), vhost }
     }
 
     pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {

@@ -50,7 +50,8 @@ impl Broker {
             std::env::var(name).unwrap_or_else(|_| panic!("{name}: run by `make test`")).parse().unwrap()
         };
         Self {
-            http: reqwest::Client::new(),
+            // A connection left idle may be closed by the server in the moment of the next request, which is lost then.
+            http: reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap(),
             management: url("RABBITMQ_MANAGEMENT_URL"),
             amqp: url("AMQP_URL"),
             vhost: format!("exports-{}", Uuid::new_v4().simple()),
