@@ -60,7 +60,7 @@ OPEN_FILES = 4096
 FROM_DEBIAN = ("amtool", "dig", "promtool")
 # What lies in the folder beside one folder for each part.
 OWN_FILES = ("bin", "charts.new", "charts.src", "env", "helm", "instances", "kubeconfig", "lock", "logs", "platform.toml",
-             "programs", "secrets.json", "start", "supervisor.sock", "supervisord.conf", "supervisord.pid",
+             "ports", "programs", "secrets.json", "start", "supervisor.sock", "supervisord.conf", "supervisord.pid",
              "terraform")
 
 
