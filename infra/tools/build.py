@@ -144,7 +144,7 @@ def build(tool):
         if folder.is_dir():
             return
         if not shutil.which("go"):
-            raise SystemExit("go is missing: install Go 1.26 or newer and put it on PATH")
+            raise SystemExit("go is missing: install Go 1.26.6 or newer and put it on PATH")
         for leftover in folder.parent.glob(f".{folder.name}.tmp-*"):
             shutil.rmtree(leftover, ignore_errors=True)
         made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.tmp-", dir=folder.parent))
