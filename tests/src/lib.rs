@@ -23,6 +23,7 @@ pub mod process;
 mod proxy;
 mod region;
 mod site;
+mod template;
 mod worker;
 mod world;
 

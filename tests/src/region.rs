@@ -156,7 +156,7 @@ impl RegionWorld {
                 return row;
             }
             assert!(began.elapsed() < RUN_WITHIN, "waited for {what}, but it is {row:#?}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 

@@ -75,15 +75,11 @@ impl World {
         let environment = Environment::read();
         let name = format!("test_{}", uuid::Uuid::new_v4().simple());
         let mut admin = PgConnection::connect(&environment.database_url).await.expect("Postgres");
-        admin
-            .execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
-            .await
-            .expect("a database of our own");
+        crate::template::copy(&environment, &mut admin, &name).await;
         let management = Management::new(&environment.management_url, &name);
         management.create_vhost().await;
         let database_url = environment.database(&name);
         let store = Store::connect_to(&database_url, 32).expect("store");
-        store.migrate().await.expect("migrations");
         let pool = sqlx::postgres::PgPoolOptions::new()
             .max_connections(32)
             .connect(&database_url)
@@ -255,7 +251,7 @@ impl World {
                 return row;
             }
             assert!(began.elapsed() < Duration::from_mins(3), "waited for {what}, but it is {row:#?}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 

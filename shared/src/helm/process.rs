@@ -20,8 +20,19 @@ pub(super) struct Output {
 
 /// What helm needs of our environment: where it and its credential plugins find the cluster, and how to get out.
 /// Nothing else is handed on, since a function's environment holds the control plane's secrets.
-const ENVIRONMENT: [&str; 8] =
-    ["PATH", "HOME", "TMPDIR", "KUBECONFIG", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "LANG"];
+const ENVIRONMENT: [&str; 10] = [
+    "PATH",
+    "HOME",
+    "TMPDIR",
+    "KUBECONFIG",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "LANG",
+    // What bounds a Go program's memory.
+    "GOGC",
+    "GOMEMLIMIT",
+];
 const ENVIRONMENT_PREFIXES: [&str; 4] = ["KUBERNETES_SERVICE_", "SSL_CERT_", "AWS_", "AZURE_"];
 
 fn handed_on(name: &OsString) -> bool {

@@ -14,8 +14,8 @@ pub(super) const MARK: &str = "TENANTRY_TERRAFORM";
 /// Least number that OpenTofu takes. The passphrase is a random key, which needs no slow derivation.
 const ITERATIONS: u32 = 200_000;
 
-/// What is handed on of ours: how to get out, who we are to a cloud, and which stack we belong to.
-const HANDED_ON: [&str; 9] = [
+/// What is handed on of ours: how to get out, how much memory to use, who we are to a cloud, and which stack we belong to.
+const HANDED_ON: [&str; 11] = [
     "PATH",
     "HOME",
     "TMPDIR",
@@ -23,6 +23,9 @@ const HANDED_ON: [&str; 9] = [
     "HTTPS_PROXY",
     "HTTP_PROXY",
     "NO_PROXY",
+    // What bounds a Go program's memory.
+    "GOGC",
+    "GOMEMLIMIT",
     "TENANTRY_STACK",
     "TF_PLUGIN_CACHE_DIR",
 ];
