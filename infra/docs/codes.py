@@ -55,7 +55,14 @@ class Crate:
     def __init__(self, files):
         self.files = files
         self.calls = defaultdict(list)
+        self.constants = {}
         for file in files:
+            said = [str(token) for token in file.tokens]
+            for at, token in enumerate(said):
+                if token == "const" and "=" in said[at + 3:at + 8]:
+                    value = file.tokens[said.index("=", at) + 1]
+                    if value.kind in ("str", "num"):
+                        self.constants[said[at + 1]] = value.text
             for at in range(len(file.tokens) - 1):
                 if file.tokens[at].kind == "id" and str(file.tokens[at + 1]) == "(":
                     self.calls[str(file.tokens[at])].append((file, at))
@@ -126,7 +133,7 @@ class Crate:
         """The texts of a message or an advice, those that callers hand in included."""
         text = source.text_of(file, argument, at)
         if text is not None:
-            return [text]
+            return [re.sub(r"\{([A-Z_]+)\}", lambda match: self.constants.get(match[1], match[0]), text)]
         name = str(argument[0]) if len(argument) == 1 and argument[0].kind == "id" else None
         for function in file.around(at):
             if name and name in function.params:

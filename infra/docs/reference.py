@@ -69,11 +69,11 @@ def platform_file():
         title = f"`[{section.path}]`" if section.path else "Top level"
         page.append(f"## {title}\n\n")
         if section.path and section.doc:
-            page.append(section.doc + (" Optional.\n\n" if section.optional and "<" not in section.path else "\n\n"))
+            page.append(section.doc + (" Optional.\n\n" if section.optional and not section.path.endswith(">") else "\n\n"))
         page.append(head("Setting", "Type", "Unit", "Default", "Meaning"))
         for each in section.settings:
             name = each.key[len(section.path) + 1:] if section.path else each.key
-            page.append(row(f"`{name}`", each.type, each.unit, each.default, each.meaning))
+            page.append(row(f"`{name}`", each.type, each.unit or "–", each.default, each.meaning))
         page.append("\n")
     return "".join(page).rstrip() + "\n"
 
@@ -95,6 +95,9 @@ What a failure costs depends on its kind:
 | unavailable | A dependency is down. The run is parked and tried again without charge; after `engine.unavailable_within` it pauses. |
 | lost | Workers died before they could answer. Deliveries are charged to a budget of their own (`engine.lost`); then the run pauses. |
 | paused | An operator paused the run. Nothing is charged. |
+
+The table below says what a failure costs on the way forward. In an undo the same budgets hold; once one is spent, the run is stuck
+instead of rolling back. A fatal error that an operator's verb caused is charged to nothing.
 
 In a message, `{name}` stands for what is filled in. A code of an outside system (`cluster`, `helm`, `dns`, `tenant-api`, …) can
 occur in every phase that uses it.
@@ -124,7 +127,8 @@ def error_codes():
                                     "infra/docs/causes.toml")
         causes = ([sentence] if sentence else []) + told
         where = ", ".join(raised.where)
-        page.append(row(f"`{code}`", kind, where, "<br>".join(causes), "<br>".join(raised.actions) or "–", CHARGED[kind]))
+        page.append(row(f"`{code}`", kind, where, "<br>".join(causes), "<br>".join(raised.actions) or "–",
+                        "no" if code.endswith("_by_operator") else CHARGED[kind]))
     if unused:
         raise source.Unreadable(f"infra/docs/causes.toml has causes of codes that do not exist: {', '.join(sorted(unused))}")
     page += ["\n", HTTP]

@@ -18,7 +18,7 @@ PLAIN = {"String": "text", "bool": "boolean", "Seconds": "number", "SecretRef": 
          "SocketAddr": "text", **dict.fromkeys(("u16", "u32", "u64", "i32", "i64", "usize"), "integer")}
 UNITS = [(r"^Hours\b", "hours"), (r"\bin seconds\b|^Seconds\b", "seconds"), (r"TCP port|^Port\b|Its port", "TCP port"),
          (r"Prometheus duration", "Prometheus duration"), (r"Kubernetes quantity|\b(CPU|[Mm]emory)\b", "Kubernetes quantity"),
-         (r"host:port|`address:port`", "address:port")]
+         (r"`address:port`", "address:port")]
 
 
 @dataclass
@@ -182,8 +182,9 @@ def sections(root=source.ROOT):
         section = Section(key, field_.doc)
         section.settings.append(Setting(f"{key}.{kind.tag}", "one of " + ", ".join(f"`{each}`" for each in kind.values), "",
                                         "required", kind.doc))
-        for name, type_, required, doc in variants(root, kind.name):
-            section.settings.append(Setting(f"{key}.{name}", type_, "", "required" if required else "none", doc))
+        for name, type_, needing, doc in variants(root, kind.name):
+            default = "required for " + ", ".join(f"`{each}`" for each in needing) if needing else "none"
+            section.settings.append(Setting(f"{key}.{name}", type_, "", default, doc))
         found.append(section)
 
     walk("", known["Platform"], known["Platform"].doc, defaults)
@@ -191,7 +192,7 @@ def sections(root=source.ROOT):
 
 
 def variants(root, name):
-    """The fields of a tagged enum's variants: name, type, whether it is required, and of which variants with what meaning."""
+    """The fields of a tagged enum's variants: name, type, which variants require it, and what it means in each."""
     for path in sorted((root / "shared").rglob("*.rs")):
         if f"pub enum {name} {{" not in path.read_text():
             continue
@@ -208,9 +209,9 @@ def variants(root, name):
                 doc, own = before(inner, colon - 1)
                 outer, base, _ = unwrap(inner[colon + 1:])
                 entry = merged.setdefault(str(inner[colon - 1]), [PLAIN[base], [], []])
-                entry[1].append(outer != "Option" and "default" not in " ".join(own))
+                entry[1] += [variant] if outer != "Option" and "default" not in " ".join(own) else []
                 entry[2].append(f"`{variant}`: {doc}")
-        return [(key, type_, all(required), " ".join(docs)) for key, (type_, required, docs) in merged.items()]
+        return [(key, type_, needing, " ".join(docs)) for key, (type_, needing, docs) in merged.items()]
     raise Unreadable(f"no enum {name}")
 
 
@@ -236,7 +237,7 @@ def setting(key, field_, known, value, listed):
     elif "Vec" in names:
         base = f"list of {plural(base)}"
     unit = "seconds" if inner == "Seconds" else ""
-    if not unit and inner not in ("bool",):
+    if not unit and inner not in ("bool", "SecretRef"):
         unit = next((unit for pattern, unit in UNITS if re.search(pattern, field_.doc)), "")
     if unit == "Kubernetes quantity" and inner != "String":
         unit = ""
@@ -255,6 +256,8 @@ def setting(key, field_, known, value, listed):
 
 
 def plural(base):
+    if base.startswith("one of "):
+        return f"{base.removeprefix('one of ')}"
     return {"text": "texts", "integer": "integers", "number": "numbers", "secret reference": "secret references"}.get(base, base)
 
 

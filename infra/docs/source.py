@@ -134,7 +134,8 @@ class File:
         return sorted(holding, key=lambda function: function.end - function.begin)
 
     def where(self, at):
-        return f"{self.path.relative_to(ROOT)}:{self.tokens[at].line}"
+        shown = self.path.relative_to(ROOT) if ROOT in self.path.parents else self.path
+        return f"{shown}:{self.tokens[at].line}"
 
 
 def read(path):
