@@ -1,19 +1,22 @@
 """Every error code that the source can give: of phases and the engine, and of the two HTTP programs.
 
-A code is where an error is made (`Error::retryable("code", message).next("…")`, `Problem::new(status, "code", title, …)`). One
-that comes from a variable is followed to where that gets its value: a `let` of the same function, or the function's callers. What
-cannot be followed ends the program: a code that is missing from the page would be worse.
+A code is where an error is made (`Error::retryable("code", message).next("…")`, `Problem::new(status, "code", title, …)`). A code
+that comes from a variable is followed to where the variable gets its value: a `let` of the same function, or the function's
+callers. The program stops at one that it cannot follow: a code that is missing from the page would be worse.
 """
 
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import cache
 from http import HTTPStatus
 
 import source
 from source import Unreadable
 
 CODE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+# What an error is made by.
+MAKERS = {"Error", "Self", "ErrorRecord"}
 KINDS = ("retryable", "fatal", "unavailable")
 # Only of tests: raised by the feature `failpoints`.
 NOT_FOR_OPERATORS = {"failpoint"}
@@ -160,9 +163,10 @@ class Crate:
         return []
 
 
-def sources(*folders):
-    """The files of the folders, without their tests."""
-    paths = [path for folder in folders for path in sorted(folder.rglob("*.rs"))]
+@cache
+def sources(folder):
+    """The files of the folder, without their tests."""
+    paths = sorted(folder.rglob("*.rs"))
     return [source.read(path) for path in paths
             if "src" in path.parts and "tests" not in path.parts
             and not path.stem.endswith("_tests") and path.stem != "tests"]
@@ -197,6 +201,8 @@ def of_phases(root=source.ROOT):
         crate = Crate(sources(folder))
         for file in crate.files:
             for at in range(len(file.tokens) - 4):
+                if file.tokens[at].text not in MAKERS:
+                    continue
                 said = [str(token) for token in file.tokens[at:at + 4]]
                 if made(said, file.path):
                     kind, arguments = said[2], source.arguments(file.tokens, at + 3)

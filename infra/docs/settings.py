@@ -115,7 +115,7 @@ def read(tokens, at):
         tag = re.search(r"tag = (\w+)", serde)
         kind.tag = tag[1] if tag else ""
         for part in split_fields(tokens[at + 3:end]):
-            name_at = next(nth for nth, token in enumerate(part) if token.kind == "id" and str(part[nth - 1]) not in ("[", "(") and depth(part, nth) == 0)
+            name_at = next(nth for nth, token in enumerate(part) if token.kind == "id" and depth(part, nth) == 0)
             _, own = before(part, name_at)
             renamed = re.search(r"rename = (\S+)", " ".join(own))
             kind.values.append(renamed[1] if renamed else renaming(str(part[name_at]), case and case[1]))

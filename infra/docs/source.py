@@ -22,6 +22,7 @@ TOKEN = re.compile(r"""
   | (?P<punct>::|=>|->|\.\.=|\.\.|.)
 """, re.VERBOSE)
 
+CFG_TEST = ["#", "[", "cfg", "(", "test", ")", "]"]
 OPENS, CLOSES = "([{", ")]}"
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "\\": "\\", '"': '"', "'": "'"}
 
@@ -102,7 +103,7 @@ def without_tests(found):
     """Leaves out every item marked `#[cfg(test)]`."""
     kept, place = [], 0
     while place < len(found):
-        if [str(token) for token in found[place:place + 7]] == ["#", "[", "cfg", "(", "test", ")", "]"]:
+        if found[place].text == "#" and [str(token) for token in found[place:place + 7]] == CFG_TEST:
             place += 7
             while str(found[place]) not in ("{", ";"):
                 place += 1

@@ -3,8 +3,6 @@
 //!
 //! After a change of a default: `UPDATE_REFERENCE=1 cargo test -p shared --test reference`, then `infra/docs/reference.py`.
 
-#![expect(clippy::unwrap_used, reason = "a test")]
-
 use std::path::Path;
 
 use shared::platform::Platform;
