@@ -42,6 +42,7 @@ test: prepare ## everything CI runs; prints how long each step took
 	@$(STEP) "format" cargo fmt --all --check
 	@$(STEP) "local stack's own tests" python3 -m unittest discover --start-directory infra/local/tests
 	@$(STEP) "images' own tests" python3 -m unittest discover --start-directory infra/images/tests
+	@$(STEP) "documents" python3 -m unittest discover --start-directory infra/docs/tests
 	@$(STEP) "licences, advisories" infra/tools/cargo_deny.py
 	@$(STEP) "lint and build" infra/tools/compile
 	@$(STEP) "tests on the stack" infra/local/with-stack infra/tools/compile infra/tools/cargo_nextest.py run \
