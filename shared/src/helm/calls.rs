@@ -175,6 +175,9 @@ fn deploy_arguments(verb: &str, release: &Release, owner: &Owner, run: Option<Ru
     arguments.extend([
         format!("--labels={labels}"),
         "--values=-".into(),
+        // The API server refuses what its schema does not know (server-side apply). To know it beforehand, each helm would
+        // fetch the schemas of all kinds: more than half of its own work, and some of the API server's.
+        "--disable-openapi-validation".into(),
         format!("--timeout={OBJECT_TIMEOUT}"),
     ]);
     arguments
