@@ -18,8 +18,7 @@ class Kwok(Part):
     after = ("kube-apiserver",)
     given = "TENANTRY_KUBECONFIG"
     profiles = ("test", "full", "region")
-    # The collector is what SETUP_OBSERVABILITY runs itself where no container would.
-    tools = ("kwok", "otelcol")
+    tools = ("kwok",)
 
     def prepare(self):
         self.file("stages.yaml", STAGES.read_text())
