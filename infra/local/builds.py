@@ -131,9 +131,8 @@ class Builds:
         return self.stack.local / "logs" / f"build-{unit.name.replace(' ', '-')}.log"
 
     def begin(self, unit, now):
-        env = os.environ | {"SQLX_OFFLINE": "true", "TMPDIR": str(self.stack.tmp),
-                            # A Java virtual machine leaves a folder in the machine's temporary one otherwise.
-                            "MAVEN_OPTS": f"{os.environ.get('MAVEN_OPTS', '')} -XX:-UsePerfData".strip()}
+        # What a killed go leaves in its temporary folder goes with the stack's.
+        env = os.environ | {"SQLX_OFFLINE": "true", "TMPDIR": str(self.stack.tmp)}
         with open(self.log(unit), "w") as log, open(self.answer(unit), "w") as answer:
             try:
                 # A group of its own, which can be ended as a whole.

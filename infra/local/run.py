@@ -39,6 +39,7 @@ def run(stack):
             while not (builds.done() and start.done() and tenants.done()):
                 builds.step()
                 local.link(stack, builds.links)
+                start.patience = 1 if builds.done() else 4
                 start.step(builds.there)
                 if settling is None and start.done() and builds.built >= tools - {TOFU}:
                     settling = Beside(lambda: settle(stack, supervisor, chosen, began))

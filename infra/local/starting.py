@@ -20,6 +20,7 @@ class Start:
         self.stack, self.supervisor, self.chosen, self.say = stack, supervisor, chosen, say
         self.waiting, self.prepared = list(chosen), set()
         self.starting, self.finishing, self.ready = {}, {}, set()
+        self.patience = 1  # times the parts' own bounds: all is slower beside a build
 
     def done(self):
         return not (self.waiting or self.starting or self.finishing)
@@ -61,8 +62,9 @@ class Start:
                 self.finishing[part] = (since, unborn, Beside(part.finish))
             elif state["statename"] in ("FATAL", "EXITED", "UNKNOWN"):
                 raise fail(part, f"{part.name} ended: {state['spawnerr'] or 'exit status ' + str(state['exitstatus'])}")
-            elif time.monotonic() - since > part.bound:
-                raise fail(part, f"{part.name} is not ready after {part.bound} s: {problem or state['statename']}")
+            elif time.monotonic() - since > part.bound * self.patience:
+                raise fail(part, f"{part.name} is not ready after {part.bound * self.patience} s: "
+                                 f"{problem or state['statename']}")
 
 
 class Beside(threading.Thread):
