@@ -62,8 +62,8 @@ OPEN_FILES = 4096
 FROM_DEBIAN = ("amtool", "dig", "promtool")
 # What lies in the folder beside one folder for each part.
 OWN_FILES = ("bin", "charts.new", "charts.src", "env", "helm", "instances", "kubeconfig", "lock", "logs", "parts",
-             "platform.toml", "programs", "secrets.json", "start", "supervisor.sock", "supervisord.conf", "supervisord.pid",
-             "terraform", "tmp")
+             "platform.toml", "ports", "programs", "secrets.json", "start", "supervisor.sock", "supervisord.conf",
+             "supervisord.pid", "terraform", "tmp")
 
 
 class Stack(settings.Stack):

@@ -4,9 +4,10 @@
     build.py            builds what is missing; one line a binary on stdout: NAME PATH
     build.py etcd helm  only these tools
 
-Each tool has a go.mod of its own, because their requirements conflict in one. The version in that file is the pin and
-names the folder: ~/.cache/tenantry/tools/<tool>-<version>. A binary of the same minor version on PATH or in
-KUBEBUILDER_ASSETS is used instead. A second call finds everything and builds nothing.
+Each tool has a go.mod of its own, whose requirement of the tool is the pin; those named in go.work take the libraries that
+they share in one version, so that these are compiled once for all of them. The pin names the folder:
+~/.cache/tenantry/tools/<tool>-<version>. A binary of the same minor version on PATH or in KUBEBUILDER_ASSETS is used instead.
+A second call finds everything and builds nothing.
 """
 
 import fcntl
@@ -21,6 +22,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+WORKSPACE = HERE / "go.work"
 
 KUBERNETES = "k8s.io/kubernetes"
 CRANE = "github.com/google/go-containerregistry"
@@ -40,10 +42,17 @@ class Tool:
         pin = re.search(rf"^\s*(?:require )?{re.escape(module)} (v\S+)", (HERE / name / "go.mod").read_text(), re.M)
         if not pin:
             raise SystemExit(f"infra/tools/{name}/go.mod does not require {module}")
-        self.version = pin.group(1)
-        # A program of our own around somebody's packages: edited, it is another version.
-        if own := sorted((HERE / name).glob("*.go")):
-            digest = hashlib.sha256(b"\0".join(file.read_bytes() for file in [*own, HERE / name / "go.mod"]))
+        self.pin = self.version = pin.group(1)
+        # A program of our own around somebody's packages, or one with libraries that others decide too: with any of that
+        # edited, it is another version.
+        decides = sorted((HERE / name).glob("*.go"))
+        self.workspace = name in members()
+        if self.workspace:
+            decides += [WORKSPACE, *(HERE / member / "go.mod" for member in members())]
+        elif decides:
+            decides.append(HERE / name / "go.mod")
+        if decides:
+            digest = hashlib.sha256(b"\0".join(file.read_bytes() for file in decides))
             self.version += "-" + digest.hexdigest()[:8]
 
     def folder(self):
@@ -51,9 +60,14 @@ class Tool:
 
     def ldflags(self):
         flags = "-s -w"
-        for variable, value in (self.stamp(self.version) if self.stamp else {}).items():
+        for variable, value in (self.stamp(self.pin) if self.stamp else {}).items():
             flags += f" -X {variable}={value}"
         return flags
+
+
+def members():
+    """The tools of the workspace."""
+    return sorted(re.findall(r"^\t\./([\w-]+)$", WORKSPACE.read_text(), re.M))
 
 
 def kubernetes_stamp(version):
@@ -130,7 +144,7 @@ def build(tool):
         if folder.is_dir():
             return
         if not shutil.which("go"):
-            raise SystemExit("go is missing: install Go 1.26 or newer and put it on PATH")
+            raise SystemExit("go is missing: install Go 1.26.6 or newer and put it on PATH")
         for leftover in folder.parent.glob(f".{folder.name}.tmp-*"):
             shutil.rmtree(leftover, ignore_errors=True)
         made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.tmp-", dir=folder.parent))
@@ -165,27 +179,30 @@ def run(what, command, **how):
 
 
 def compile_into(tool, made):
-    env = os.environ | {"CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": ""}
+    env = os.environ | {"CGO_ENABLED": "0", "GOWORK": str(WORKSPACE) if tool.workspace else "off", "GOFLAGS": ""}
+    # All binaries at once: one is compiled while another is linked, which a single core does.
     command = ["nice", "-n", "10", "go", "build", "-mod=readonly", "-trimpath", "-buildvcs=false",
-               "-ldflags", tool.ldflags()]
+               "-ldflags", tool.ldflags(), "-o", f"{made}/", *tool.binaries.values()]
     began = time.monotonic()
+    log = made.parent / f"{made.name}.log"
+    with open(log, "w") as out:
+        running = subprocess.Popen(command, cwd=HERE / tool.name, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        while True:
+            try:
+                failed = running.wait(timeout=30)
+                break
+            except subprocess.TimeoutExpired:
+                say(f"  {tool.name}: {time.monotonic() - began:.0f} s")
+    told = log.read_text()
+    log.unlink()
+    if failed:
+        say("\n".join(told.splitlines()[-20:]))
+        shutil.rmtree(made, ignore_errors=True)
+        raise SystemExit(f"building {tool.name} failed (see above)")
     for name, package in tool.binaries.items():
-        log = made.parent / f"{made.name}.log"
-        with open(log, "w") as out:
-            running = subprocess.Popen([*command, "-o", made / name, package], cwd=HERE / tool.name, env=env,
-                                       stdin=subprocess.DEVNULL, stdout=out, stderr=out)
-            while True:
-                try:
-                    failed = running.wait(timeout=30)
-                    break
-                except subprocess.TimeoutExpired:
-                    say(f"  {name}: {time.monotonic() - began:.0f} s")
-        told = log.read_text()
-        log.unlink()
-        if failed:
-            say("\n".join(told.splitlines()[-20:]))
-            shutil.rmtree(made, ignore_errors=True)
-            raise SystemExit(f"building {name} failed (see above)")
+        # Go names a program after the last part of its package: for one with `.` that of the module, but not its version.
+        said = tool.name if package == "." else re.sub(r"/v\d+$", "", package).rpartition("/")[2]
+        (made / said).rename(made / name)
     say(f"  {tool.name} is built ({time.monotonic() - began:.0f} s)")
 
 

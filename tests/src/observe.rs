@@ -71,6 +71,17 @@ impl World {
         count.unsigned_abs()
     }
 
+    /// Lets the time pass after which a sweeper looks at the tenant's run.
+    pub async fn sweep_now(&self, tenant: TenantId) {
+        sqlx::query(
+            "UPDATE provisioning_runs SET sweep_at = clock_timestamp() WHERE tenant_id = $1 AND finished_at IS NULL",
+        )
+        .bind(tenant.0)
+        .execute(&self.pool)
+        .await
+        .expect("runs");
+    }
+
     /// How often a phase of the tenant was entered, in either direction: once for each claim that got so far.
     pub async fn entered(&self, slug: &str) -> u64 {
         let count: i64 =

@@ -71,7 +71,7 @@ impl Server {
             if answers && self.process.as_mut().is_some_and(|process| process.ended().is_none()) {
                 return;
             }
-            assert!(began.elapsed() < Duration::from_mins(1), "{} does not serve", self.name);
+            assert!(began.elapsed() < Duration::from_mins(3), "{} does not serve", self.name);
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }

@@ -5,11 +5,13 @@ use std::fs::File;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+use crate::environment::required;
 
 /// What a process finds in its environment; nothing else is handed on.
 pub type Variables = BTreeMap<String, String>;
@@ -76,14 +78,14 @@ impl Process {
         self.child.try_wait().expect("our child")
     }
 
-    /// Waits for its end, at most a minute.
+    /// Waits for its end, at most three minutes.
     pub async fn end(&mut self) -> ExitStatus {
         let began = Instant::now();
         loop {
             if let Some(status) = self.ended() {
                 return status;
             }
-            assert!(began.elapsed() < Duration::from_mins(1), "{} goes on\n{}", self.name, self.tail());
+            assert!(began.elapsed() < Duration::from_mins(3), "{} goes on\n{}", self.name, self.tail());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -104,7 +106,7 @@ impl Process {
             }
             let ended = self.ended();
             assert!(ended.is_none(), "{} has ended: {ended:?}\n{}", self.name, self.tail());
-            assert!(began.elapsed() < Duration::from_mins(1), "{url} does not answer\n{}", self.tail());
+            assert!(began.elapsed() < Duration::from_mins(3), "{url} does not answer\n{}", self.tail());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -172,18 +174,24 @@ pub fn processes() -> Vec<u32> {
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// A port that nobody listens on, and that is given to nobody else: below Linux's ephemeral ports, from which the kernel
-/// takes those of connections, and to each caller another.
+/// A port that nobody listens on, and that no other test of this stack is given while this one runs: below Linux's
+/// ephemeral ports, from which the kernel takes those of connections.
 pub fn free_port() -> u16 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    loop {
-        // Test programs that run side by side begin at different places.
-        let at = std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
-        let port = u16::try_from(24_000 + at % 8_000).expect("a port");
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+    static TAKEN: Mutex<Vec<File>> = Mutex::new(Vec::new());
+    let folder = PathBuf::from(required("TENANTRY_ENV_OF")).join("ports");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    // Tests that run side by side begin at different places, and seldom meet.
+    let first = std::process::id().wrapping_mul(97);
+    for nth in 0..8_000 {
+        let port = u16::try_from(24_000 + first.wrapping_add(nth) % 8_000).expect("a port");
+        let lock = File::create(folder.join(port.to_string())).expect("a lock file");
+        // Held until this process ends.
+        if lock.try_lock().is_ok() && std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            TAKEN.lock().expect("locks").push(lock);
             return port;
         }
     }
+    panic!("no free port between 24000 and 31999");
 }
 
 fn pid(id: u32) -> Pid {

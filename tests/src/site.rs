@@ -16,7 +16,7 @@ use crate::process::{Process, Variables, free_port, program};
 use crate::world::{World, eventually};
 
 /// Longer than any one thing of a run takes; a run that shows no change for so long will show none.
-const STILL: Duration = Duration::from_mins(1);
+const STILL: Duration = Duration::from_mins(3);
 
 /// A world, a platform file and a tenant-api.
 #[expect(missing_debug_implementations, reason = "a handle with nothing to show")]
@@ -198,7 +198,7 @@ impl Site {
         (process, format!("http://127.0.0.1:{port}"))
     }
 
-    /// Waits until the tenant's row is as wanted. Fails when nothing has changed for a minute.
+    /// Waits until the tenant's row is as wanted. Fails when nothing has changed for three minutes.
     pub async fn until_row(
         &self,
         tenant: TenantId,

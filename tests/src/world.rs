@@ -241,7 +241,7 @@ impl World {
         self.until_row(tenant, status, |row| row.tenant.status == status).await
     }
 
-    /// Waits until the tenant's row is as wanted; fails with the row as it is after a minute.
+    /// Waits until the tenant's row is as wanted; fails with the row as it is after three minutes.
     pub async fn until_row(
         &self,
         tenant: TenantId,
@@ -254,7 +254,7 @@ impl World {
             if wanted(&row) {
                 return row;
             }
-            assert!(began.elapsed() < Duration::from_mins(1), "waited for {what}, but it is {row:#?}");
+            assert!(began.elapsed() < Duration::from_mins(3), "waited for {what}, but it is {row:#?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -282,7 +282,7 @@ impl World {
     }
 }
 
-/// Waits until `wanted` holds; fails with `what` after a minute.
+/// Waits until `wanted` holds; fails with `what` after three minutes.
 pub async fn eventually<F, R>(what: &str, wanted: F)
 where
     F: Fn() -> R,
@@ -290,7 +290,7 @@ where
 {
     let began = Instant::now();
     while !wanted().await {
-        assert!(began.elapsed() < Duration::from_mins(1), "waited in vain: {what}");
+        assert!(began.elapsed() < Duration::from_mins(3), "waited in vain: {what}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -44,6 +44,8 @@ pub struct Checkpoint {
     pub policies: Vec<String>,
 }
 
+shared::runtime_phase!(ConfigureNetworking);
+
 impl Phase for ConfigureNetworking {
     const NAME: PhaseName = PhaseName::new("CONFIGURE_NETWORKING");
     type Plan = Plan;

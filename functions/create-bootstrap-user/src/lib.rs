@@ -71,6 +71,8 @@ struct Invitation {
     invitation_id: Uuid,
 }
 
+shared::runtime_phase!(CreateBootstrapUser);
+
 impl Phase for CreateBootstrapUser {
     const NAME: PhaseName = PhaseName::new("CREATE_BOOTSTRAP_USER");
     type Plan = Plan;

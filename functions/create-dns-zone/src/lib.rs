@@ -73,6 +73,8 @@ struct Ingress {
     address: String,
 }
 
+shared::runtime_phase!(CreateDnsZone);
+
 impl Phase for CreateDnsZone {
     const NAME: PhaseName = PhaseName::new("CREATE_DNS_ZONE");
     type Plan = Plan;

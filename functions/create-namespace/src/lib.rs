@@ -56,6 +56,8 @@ pub struct Checkpoint {
     pub ensured: Ensured,
 }
 
+shared::runtime_phase!(CreateNamespace);
+
 impl Phase for CreateNamespace {
     const NAME: PhaseName = PhaseName::new("CREATE_NAMESPACE");
     type Plan = Plan;

@@ -92,6 +92,8 @@ pub struct Checkpoint {
     pub certificate: Ensured,
 }
 
+shared::runtime_phase!(CreateTenantIngress);
+
 impl Phase for CreateTenantIngress {
     const NAME: PhaseName = PhaseName::new("CREATE_TENANT_INGRESS");
     type Plan = Plan;

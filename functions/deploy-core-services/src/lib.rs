@@ -25,6 +25,8 @@ pub struct DeployCoreServices {
     services: Services,
 }
 
+shared::runtime_phase!(DeployCoreServices);
+
 impl Phase for DeployCoreServices {
     const NAME: PhaseName = PhaseName::new("DEPLOY_CORE_SERVICES");
     type Plan = Plan;

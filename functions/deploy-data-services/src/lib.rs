@@ -29,6 +29,8 @@ pub struct DeployDataServices {
     services: Services,
 }
 
+shared::runtime_phase!(DeployDataServices);
+
 impl Phase for DeployDataServices {
     const NAME: PhaseName = PhaseName::new("DEPLOY_DATA_SERVICES");
     type Plan = Plan;

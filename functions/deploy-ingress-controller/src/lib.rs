@@ -89,6 +89,8 @@ pub struct Checkpoint {
     pub created_by: Option<RunId>,
 }
 
+shared::runtime_phase!(DeployIngressController);
+
 impl Phase for DeployIngressController {
     const NAME: PhaseName = PhaseName::new("DEPLOY_INGRESS_CONTROLLER");
     type Plan = Plan;

@@ -109,6 +109,8 @@ pub struct Checkpoint {
     pub created_by: Option<RunId>,
 }
 
+shared::runtime_phase!(DeployMonitoring);
+
 impl Phase for DeployMonitoring {
     const NAME: PhaseName = PhaseName::new("DEPLOY_MONITORING");
     type Plan = Plan;

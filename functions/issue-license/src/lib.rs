@@ -83,6 +83,8 @@ struct Keys {
     seals: Seals,
 }
 
+shared::runtime_phase!(IssueLicense);
+
 impl Phase for IssueLicense {
     const NAME: PhaseName = PhaseName::new("ISSUE_LICENSE");
     type Plan = Plan;

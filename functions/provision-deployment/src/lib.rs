@@ -109,6 +109,8 @@ pub struct Checkpoint {
     pub jobs: Option<UserMade>,
 }
 
+shared::runtime_phase!(ProvisionDeployment);
+
 impl Phase for ProvisionDeployment {
     const NAME: PhaseName = PhaseName::new("PROVISION_DEPLOYMENT");
     type Plan = Plan;

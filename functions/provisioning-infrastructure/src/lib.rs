@@ -76,6 +76,8 @@ pub struct Checkpoint {
     pub created_by: Option<RunId>,
 }
 
+shared::runtime_phase!(ProvisioningInfrastructure);
+
 impl Phase for ProvisioningInfrastructure {
     const NAME: PhaseName = PhaseName::new("PROVISIONING_INFRASTRUCTURE");
     /// Whoever runs tofu reaches the state's database and the cloud, and no tenant's.

@@ -63,6 +63,8 @@ pub struct Checkpoint {
     pub domains: Vec<OwnDomain>,
 }
 
+shared::runtime_phase!(ServeDomains);
+
 impl Phase for ServeDomains {
     const NAME: PhaseName = PhaseName::new("SERVE_DOMAINS");
     type Plan = Plan;

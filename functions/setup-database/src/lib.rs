@@ -93,6 +93,8 @@ pub struct SecretMade {
     pub created_by: Option<RunId>,
 }
 
+shared::runtime_phase!(SetupDatabase);
+
 impl Phase for SetupDatabase {
     const NAME: PhaseName = PhaseName::new("SETUP_DATABASE");
     type Plan = Plan;

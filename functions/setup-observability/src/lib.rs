@@ -81,6 +81,8 @@ pub struct Checkpoint {
     pub kept: Vec<Kept>,
 }
 
+shared::runtime_phase!(SetupObservability);
+
 impl Phase for SetupObservability {
     const NAME: PhaseName = PhaseName::new("SETUP_OBSERVABILITY");
     type Plan = Plan;

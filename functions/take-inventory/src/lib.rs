@@ -74,6 +74,8 @@ struct Retained {
     retained_until: String,
 }
 
+shared::runtime_phase!(TakeInventory);
+
 impl Phase for TakeInventory {
     const NAME: PhaseName = PhaseName::TAKE_INVENTORY;
     type Plan = Plan;

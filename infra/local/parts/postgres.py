@@ -37,7 +37,7 @@ class Postgres(Part):
     def shell(self):
         return postgres_data.serve(self.home / "data", {
             "listen_addresses": "127.0.0.1", "port": self.port("POSTGRES_PORT"), "unix_socket_directories": "",
-            "max_connections": 300, "fsync": "on", "synchronous_commit": "on", "max_wal_size": "2GB",
+            "max_connections": 500, "fsync": "on", "synchronous_commit": "on", "max_wal_size": "2GB",
             "password_encryption": "scram-sha-256", "log_line_prefix": "%m [%p] %d ",
         })
 

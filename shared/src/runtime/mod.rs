@@ -7,5 +7,6 @@ mod run;
 mod serve;
 
 pub use erased::{DynPhase, Loaded};
+pub use regional::PhaseEntry;
 pub use run::Runner;
 pub use serve::{init_logging, serve};

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use futures::future::BoxFuture;
 
 use super::{DynPhase, Loaded};
+use crate::model::PhaseName;
 use crate::phase::{Error, Kind, Phase, Result};
 use crate::platform::{Platform, RegionCluster};
 use crate::store::Store;
@@ -16,8 +17,47 @@ const CONNECTED: Duration = Duration::from_secs(5);
 
 type Connect = fn(Arc<Platform>, Store) -> BoxFuture<'static, Result<Arc<dyn DynPhase>>>;
 
+/// A phase as the runtime and the registry know it: its name, and how it is connected. [`runtime_phase!`](crate::runtime_phase)
+/// makes the one of a phase's crate.
+#[derive(Debug)]
+pub struct PhaseEntry {
+    pub(super) name: PhaseName,
+    /// See [`Phase::AT_HOME`].
+    at_home: bool,
+    connect: Connect,
+}
+
+impl PhaseEntry {
+    /// The entry of phase `P`.
+    pub const fn of<P: Phase>() -> Self {
+        Self {
+            name: P::NAME,
+            at_home: P::AT_HOME,
+            connect: |platform, store| {
+                Box::pin(async move {
+                    let phase = P::connect_beside(&platform, &store).await?;
+                    Ok(Arc::new(Loaded(phase)) as Arc<dyn DynPhase>)
+                })
+            },
+        }
+    }
+}
+
+/// Exports a phase from its crate as `PHASE`, a [`PhaseEntry`].
+///
+/// A `static` is what makes the compiler generate the phase's code there, once, and not again in every program that runs it:
+/// the bodies of async functions are generated where they are polled. The crate's own unit tests poll none of it.
+#[macro_export]
+macro_rules! runtime_phase {
+    ($phase:ty) => {
+        /// What the runtime runs.
+        #[cfg(not(test))]
+        pub static PHASE: $crate::runtime::PhaseEntry = $crate::runtime::PhaseEntry::of::<$phase>();
+    };
+}
+
 /// A phase, and how it is connected where a region has a cluster of its own.
-pub(super) struct Known {
+pub(super) struct RegisteredPhase {
     /// In the process's own cluster.
     pub(super) here: Arc<dyn DynPhase>,
     /// See [`Phase::AT_HOME`].
@@ -32,22 +72,20 @@ struct Connected {
     phase: Arc<dyn DynPhase>,
 }
 
-impl Known {
+impl RegisteredPhase {
     /// A phase that is the same everywhere.
     pub(super) fn everywhere(phase: Arc<dyn DynPhase>) -> Self {
         Self { here: phase, at_home: false, connect: None, elsewhere: Mutex::default() }
     }
 
     /// A phase that is connected, here and wherever its tenants are.
-    pub(super) async fn connected<P: Phase>(platform: &Platform, store: &Store) -> Result<Self> {
-        let connect: Connect = |platform, store| {
-            Box::pin(async move {
-                let phase = P::connect_beside(&platform, &store).await?;
-                Ok(Arc::new(Loaded(phase)) as Arc<dyn DynPhase>)
-            })
-        };
-        let here = Arc::new(Loaded(P::connect_beside(platform, store).await?));
-        Ok(Self { here, at_home: P::AT_HOME, connect: Some(connect), elsewhere: Mutex::default() })
+    pub(super) async fn connected(
+        entry: &PhaseEntry,
+        platform: &Arc<Platform>,
+        store: &Store,
+    ) -> Result<Self> {
+        let here = (entry.connect)(platform.clone(), store.clone()).await?;
+        Ok(Self { here, at_home: entry.at_home, connect: Some(entry.connect), elsewhere: Mutex::default() })
     }
 
     /// Whether it must know where its tenant is.

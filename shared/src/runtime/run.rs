@@ -12,12 +12,12 @@ use tracing::Instrument as _;
 
 use super::DynPhase;
 use super::lease::Lease;
-use super::regional::{self, Known};
+use super::regional::{self, PhaseEntry, RegisteredPhase};
 use crate::decide::machine::{self, Direction, Event, INVENTORY, Transition};
 use crate::model::PhaseName;
 use crate::phase::{
-    Answer, Checkpoints, Error, Interrupt, Job, Kind, Operation, Owner, Phase, Progress, Scope, Step,
-    StepParts, Trigger,
+    Answer, Checkpoints, Error, Interrupt, Job, Kind, Operation, Owner, Progress, Scope, Step, StepParts,
+    Trigger,
 };
 use crate::platform::Platform;
 use crate::regions::Regions;
@@ -28,7 +28,7 @@ pub struct Runner {
     store: Store,
     platform: Arc<Platform>,
     regions: Regions,
-    phases: HashMap<PhaseName, Known>,
+    phases: HashMap<PhaseName, RegisteredPhase>,
 }
 
 impl std::fmt::Debug for Runner {
@@ -51,16 +51,16 @@ impl Runner {
     }
 
     /// Connects a phase and adds it. It is connected to the clusters of other regions when a tenant there needs it.
-    pub async fn with<P: Phase>(mut self) -> crate::phase::Result<Self> {
-        let phase = Known::connected::<P>(&self.platform, &self.store).await?;
-        self.phases.insert(P::NAME, phase);
+    pub async fn with(mut self, entry: &PhaseEntry) -> crate::phase::Result<Self> {
+        let phase = RegisteredPhase::connected(entry, &self.platform, &self.store).await?;
+        self.phases.insert(entry.name.clone(), phase);
         Ok(self)
     }
 
     /// Adds a phase that is the same in all regions.
     #[must_use]
     pub fn and(mut self, phase: Arc<dyn DynPhase>) -> Self {
-        self.phases.insert(phase.name(), Known::everywhere(phase));
+        self.phases.insert(phase.name(), RegisteredPhase::everywhere(phase));
         self
     }
 
@@ -103,7 +103,7 @@ impl Runner {
 
     async fn step(
         &self,
-        phase: &Known,
+        phase: &RegisteredPhase,
         claimed: Claimed,
         sent: Instant,
         trigger: Trigger,
@@ -172,7 +172,7 @@ impl Runner {
     #[expect(clippy::too_many_arguments, reason = "all of a step, and only ever called once")]
     async fn work(
         &self,
-        phase: &Known,
+        phase: &RegisteredPhase,
         seen: &Arc<Platform>,
         plan: &Value,
         claimed: &Claimed,

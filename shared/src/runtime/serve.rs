@@ -9,28 +9,29 @@ use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use super::PhaseEntry;
 use super::Runner;
-use crate::phase::{Job, Phase};
+use crate::phase::Job;
 use crate::platform::Platform;
 use crate::store::Store;
 
-/// Runs phase `P` as a function until the sandbox ends. Clients are built once; what is missing from the environment is
-/// named in one line.
-pub fn serve<P: Phase>() -> ExitCode {
+/// Runs a phase as a function until the sandbox ends. Clients are built once; what is missing from the environment is named
+/// in one line.
+pub fn serve(phase: &'static PhaseEntry) -> ExitCode {
     init_logging();
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&P::NAME.function(), &error),
+        Err(error) => return fail(&phase.name.function(), &error),
     };
-    match runtime.block_on(run::<P>()) {
+    match runtime.block_on(run(phase)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&P::NAME.function(), error.as_ref()),
+        Err(error) => fail(&phase.name.function(), error.as_ref()),
     }
 }
 
-async fn run<P: Phase>() -> Result<(), lambda_runtime::Error> {
+async fn run(phase: &PhaseEntry) -> Result<(), lambda_runtime::Error> {
     let platform = Arc::new(Platform::from_env()?);
-    let runner = Runner::new(Store::connect(1)?, platform).with::<P>().await?;
+    let runner = Runner::new(Store::connect(1)?, platform).with(phase).await?;
     let runner = &runner;
     let mut terminate = signal(SignalKind::terminate())?;
     // The Lambda runtime's own client panics without them.

@@ -18,7 +18,7 @@ const ROUNDS: usize = 2;
 /// Looks every few milliseconds until the tenant is there.
 async fn the_moment(world: &World, tenant: TenantId, status: &str) {
     let began = Instant::now();
-    while began.elapsed() < Duration::from_mins(1) {
+    while began.elapsed() < Duration::from_mins(3) {
         if world.store.tenant(tenant).await.unwrap().unwrap().status == status {
             return;
         }

@@ -68,7 +68,6 @@ async fn a_failure_at_any_operation_on_an_instance_of_its_own_leaves_nothing_beh
 }
 
 async fn everywhere(tier: Tier, chosen: impl Fn(&str) -> bool, least: usize) {
-    let _alone = crate::ALONE.lock().await;
     let failpoints = Failpoints::of_this_process();
     RegionWorld::run(
         |_| {},

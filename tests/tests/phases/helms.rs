@@ -12,7 +12,6 @@ use tests::{Failpoints, RegionWorld, Worker, kubectl, signal, slug, state, stop_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_that_a_killed_helm_left_pending_is_made_anew() {
-    let _alone = crate::ALONE.lock().await;
     RegionWorld::run(
         |_| {},
         |world| async move {
@@ -48,7 +47,6 @@ async fn a_release_that_a_killed_helm_left_pending_is_made_anew() {
 /// The worker and its helm sleep; meanwhile an operator rolls the run back through another worker; then the helm goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_helm_that_slept_through_a_rollback_leaves_nothing_behind() {
-    let _alone = crate::ALONE.lock().await;
     let failpoints = Failpoints::of_this_process();
     RegionWorld::run(
         |platform| {

@@ -23,6 +23,3 @@ mod stuck;
 mod twice;
 mod unready;
 mod whole;
-
-/// Held by tests that fill the machine, and by those that must catch something in passing.
-static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

@@ -136,7 +136,7 @@ async fn one_dies(functions: &Process) {
             return;
         }
         seen.extend(now);
-        assert!(began.elapsed() < Duration::from_mins(1), "no function dies");
+        assert!(began.elapsed() < Duration::from_mins(3), "no function dies");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

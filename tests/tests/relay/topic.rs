@@ -59,7 +59,7 @@ fn read(topic: &str) -> Vec<Record> {
     let mut records = Vec::new();
     let began = Instant::now();
     while records.len() < wanted {
-        assert!(began.elapsed() < Duration::from_mins(1), "{} of {wanted} records", records.len());
+        assert!(began.elapsed() < Duration::from_mins(3), "{} of {wanted} records", records.len());
         let Some(Ok(message)) = consumer.poll(Duration::from_millis(200)) else { continue };
         let text =
             |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap_or_default().to_vec()).expect("text");

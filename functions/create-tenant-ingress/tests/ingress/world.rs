@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::zone::required;
 
 /// Longest wait for anything.
-const WITHIN: Duration = Duration::from_secs(90);
+const WITHIN: Duration = Duration::from_mins(3);
 
 struct NeverLost;
 

@@ -133,7 +133,7 @@ async fn a_namespace_removed_by_hand_takes_what_is_cluster_scoped_with_it() {
     let left =
         || kubectl(&["get", "ingressclasses,clusterroles,clusterrolebindings,namespaces", "-oname", &label]);
     while !left().is_empty() {
-        assert!(began.elapsed() < Duration::from_mins(1), "{}", left());
+        assert!(began.elapsed() < Duration::from_mins(3), "{}", left());
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     world.undo(world.run, Scope::Run).await;

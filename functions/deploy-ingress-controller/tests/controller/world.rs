@@ -17,7 +17,7 @@ use shared::platform::Platform;
 use tokio_util::sync::CancellationToken;
 
 /// Longest wait for anything.
-const WITHIN: Duration = Duration::from_mins(1);
+const WITHIN: Duration = Duration::from_mins(3);
 
 struct NeverLost;
 

@@ -24,7 +24,7 @@ use shared::secret::SecretRef;
 use tokio_util::sync::CancellationToken;
 
 /// Longest wait for anything.
-const WITHIN: Duration = Duration::from_mins(1);
+const WITHIN: Duration = Duration::from_mins(3);
 
 /// Keeps what the operations would write to the control plane's database.
 #[derive(Default)]

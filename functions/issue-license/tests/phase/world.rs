@@ -33,7 +33,7 @@ impl Fence for Open {
 }
 
 /// Longest wait for anything.
-const WITHIN: Duration = Duration::from_mins(1);
+const WITHIN: Duration = Duration::from_mins(3);
 
 /// What kubectl prints. It must succeed.
 pub fn kubectl(arguments: &[&str]) -> String {

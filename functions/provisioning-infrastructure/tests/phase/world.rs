@@ -22,7 +22,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use tokio_util::sync::CancellationToken;
 
 /// Longest wait for anything.
-pub const WITHIN: Duration = Duration::from_mins(2);
+pub const WITHIN: Duration = Duration::from_mins(3);
 
 pub fn setting(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {

