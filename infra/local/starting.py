@@ -20,7 +20,7 @@ class Start:
         self.stack, self.supervisor, self.chosen, self.say = stack, supervisor, chosen, say
         self.waiting, self.prepared = list(chosen), set()
         self.starting, self.finishing, self.ready = {}, {}, set()
-        self.patience = 1  # times the parts' own bounds: all is slower beside a build
+        self.patience = 1  # times the bound of a part that is started: all is slower beside a build
 
     def done(self):
         return not (self.waiting or self.starting or self.finishing)
@@ -36,7 +36,7 @@ class Start:
             unborn = self.supervisor.info(part.name)["statename"] not in LIVING
             if unborn:
                 self.supervisor.start(part.name)
-            self.starting[part] = (time.monotonic(), unborn)
+            self.starting[part] = (time.monotonic(), unborn, part.bound * self.patience)
         self.look()
         # What a part does last is done beside the others' start.
         for part, (since, unborn, last) in list(self.finishing.items()):
@@ -54,7 +54,7 @@ class Start:
         self.supervisor.configure(parts)
 
     def look(self):
-        for part, (since, unborn) in list(self.starting.items()):
+        for part, (since, unborn, bound) in list(self.starting.items()):
             problem = part.ready()
             state = self.supervisor.info(part.name)
             if problem is None and state["statename"] in ("RUNNING", "STARTING"):
@@ -62,9 +62,8 @@ class Start:
                 self.finishing[part] = (since, unborn, Beside(part.finish))
             elif state["statename"] in ("FATAL", "EXITED", "UNKNOWN"):
                 raise fail(part, f"{part.name} ended: {state['spawnerr'] or 'exit status ' + str(state['exitstatus'])}")
-            elif time.monotonic() - since > part.bound * self.patience:
-                raise fail(part, f"{part.name} is not ready after {part.bound * self.patience} s: "
-                                 f"{problem or state['statename']}")
+            elif time.monotonic() - since > bound:
+                raise fail(part, f"{part.name} is not ready after {bound} s: {problem or state['statename']}")
 
 
 class Beside(threading.Thread):

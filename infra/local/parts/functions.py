@@ -3,11 +3,11 @@
 import os
 import shlex
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 
 from part import Part, ask
 from parts.ours import told
 from ports import answers
+from starting import Beside
 
 # Those that are long-running processes, not functions.
 SERVERS = ("dispatcher", "event-relay", "tenant-api")
@@ -82,8 +82,9 @@ class Functions(Part):
             url = f"http://127.0.0.1:{self.port('LAMBDA_PORT')}/2015-03-31/functions/{crate}/invocations"
             return ask(url, method="POST", body={"rmqMessagesByQueue": {}}, timeout=WARM_WITHIN)
 
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(call, crates))
+        # Not a pool, whose threads would hold up the end of the process.
+        for calling in [Beside(lambda crate=crate: call(crate)) for crate in crates]:
+            calling.join()
 
     def exports(self):
         return {"LAMBDA_ENDPOINT": f"http://127.0.0.1:{self.port('LAMBDA_PORT')}"}

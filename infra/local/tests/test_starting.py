@@ -98,7 +98,7 @@ class Starts(unittest.TestCase):
         self.start.step(lambda one: True)
         self.world.states["a"] = "FATAL"
         self.chosen[0].ready = lambda: "no"
-        self.start.starting[self.chosen[0]] = (0, True)
+        self.start.starting[self.chosen[0]] = (0, True, 5)
         with self.assertRaisesRegex(SystemExit, "a ended: exit status 1"):
             self.start.look()
 
