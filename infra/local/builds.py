@@ -29,8 +29,9 @@ PATIENCE = 5  # seconds for what is interrupted to end
 class Unit:
     """One thing to build or to fetch: a command, and the minutes that it takes alone."""
 
-    def __init__(self, name, command, minutes=0):
+    def __init__(self, name, command, minutes=0, links=True):
         self.name, self.command, self.minutes = name, command, minutes
+        self.links = links  # it says where each binary is, for LOCAL_BIN
         self.spent = 0.0  # seconds of its own pace
         self.since, self.process, self.done = None, None, False
 
@@ -54,6 +55,11 @@ def told(running, waiting, left, now):
     doing = " and ".join(f"{unit.name} ({words(now - unit.since)} so far)" for unit in running)
     then = f", then {', '.join(unit.name for unit in waiting)}" if waiting else ""
     return f"  building {doing}{then}: about {words(max(left, 10))} left"
+
+
+def binaries(answer):
+    """Where each binary is, by the lines of build.py and cargo_lambda.py: NAME PATH."""
+    return {name: Path(path) for name, path in (line.split(" ", 1) for line in answer.splitlines())}
 
 
 class Lane:
@@ -88,7 +94,8 @@ class Builds:
         again = (stack.target / "debug" / "dispatcher").exists()
         self.tools = Lane(missing)
         self.cargo = Lane([Unit(OURS, ["cargo", "build", "--bins", "--locked"], AGAIN if again else FIRST)])
-        self.fetches = Lane(Unit(name, [sys.executable, TOOLS / FETCHED[name]]) for name in FETCHED if name in fetched)
+        self.fetches = Lane(Unit(name, [sys.executable, TOOLS / FETCHED[name]], links=name == "cargo-lambda")
+                            for name in FETCHED if name in fetched)
         self.lanes = (self.tools, self.cargo, self.fetches)
         self.looked = self.spoken = time.monotonic()
         self.news = False
@@ -152,11 +159,9 @@ class Builds:
             raise SystemExit("\n".join([f"building {unit.name} failed; the end of {self.log(unit)}:",
                                         *("  | " + line[:300] for line in tail)]))
         unit.done = self.news = True
-        answer = (line.split(" ", 1) for line in self.answer(unit).read_text().splitlines())
+        answer = self.answer(unit).read_text()
         self.answer(unit).unlink()
-        # build.py and cargo_lambda.py say where each binary is.
-        links = {words[0]: Path(words[1]) for words in answer if len(words) == 2} if unit.name != "crds" else {}
-        self.arrived(unit.name, links)
+        self.arrived(unit.name, binaries(answer) if unit.links else {})
         if unit.minutes and time.monotonic() - unit.since > 2:
             built = "are" if unit.name == OURS else "is"
             self.say(f"  {unit.name} {built} built ({words(time.monotonic() - unit.since)})")
