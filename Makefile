@@ -18,10 +18,8 @@ STEP := infra/tools/step
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: prepare tools ## starts everything and provisions the tenants acme, globex and initech, with their progress
-	cargo build --bins --locked
-	$(STACK) up
-	infra/local/provision.py
+run: prepare ## builds and starts everything and provisions the tenants acme, globex and initech, with their progress
+	@infra/local/run.py
 
 down: ## stops the stack; data stays
 	$(STACK) down

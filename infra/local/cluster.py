@@ -1,10 +1,12 @@
 """Calls to the stack's own API server."""
 
 import json
+import time
 
 from part import ask
 
 MANAGER = "tenantry-local"
+BOUND = 120  # seconds for an answer: beside a build everything is slow
 
 
 class Cluster:
@@ -14,8 +16,15 @@ class Cluster:
         self.token = stack.secret("token admin")
 
     def call(self, method, path, body=None, kind=None):
+        """Nothing that is sent here does more when it is sent twice, so that what is not answered is sent again."""
         headers = {"Content-Type": kind} if kind else None
-        return ask(self.url + path, token=self.token, ca=self.ca, method=method, body=body, headers=headers, timeout=20)
+        end = time.monotonic() + BOUND
+        while True:
+            status, text = ask(self.url + path, token=self.token, ca=self.ca, method=method, body=body, headers=headers,
+                               timeout=20)
+            if status or time.monotonic() > end:
+                return status, text
+            time.sleep(0.2)
 
     def get(self, path):
         status, text = self.call("GET", path)

@@ -30,6 +30,8 @@ class Part:
     stop_group = True
     stop_wait = 20
     profiles = ("test", "full")
+    tools = ()  # of infra/tools/build.py
+    fetches = ()  # what else is brought into the cache: see builds.FETCHED
 
     def __init__(self, stack):
         self.stack = stack
@@ -42,14 +44,24 @@ class Part:
         """What is missing on this machine: (path or None, what to install) pairs."""
         return []
 
+    def programs(self):
+        """What cargo builds of it, as paths."""
+        return []
+
     def wanted(self):
         return not (self.given and self.stack.given(self.given))
 
     def port(self, name):
         return self.stack.ports[name]
 
+    def beforehand(self):
+        """Writes what others read of it, before any part starts."""
+
     def prepare(self):
         pass
+
+    def before_start(self):
+        """What is to be done once those it comes after are ready, and before it starts."""
 
     def command(self):
         raise NotImplementedError(self.name)
@@ -63,6 +75,9 @@ class Part:
 
     def finish(self):
         pass
+
+    def settle(self):
+        """What is to be done once every part is ready."""
 
     def exports(self):
         """What the env file says of this part, whether started or given."""
@@ -82,7 +97,8 @@ class Part:
     def write_script(self):
         """The environment lives in a script only we can read: no secret shows in a process's arguments."""
         lines = ["#!/bin/sh", "# Written by infra/local/stack.py at each start.", "set -eu"]
-        for key, value in sorted({MARK: self.stack.local, **self.environment()}.items()):
+        always = {MARK: self.stack.local, "TMPDIR": self.stack.tmp}
+        for key, value in sorted((always | self.environment()).items()):
             lines.append(f"export {key}={shlex.quote(str(value))}")
         text = "\n".join([*lines, self.shell()]) + "\n"
         self.files["start"] = text

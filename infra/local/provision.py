@@ -206,15 +206,15 @@ def simulated(stack, phases):
         yield "E-mail stays in the local mailbox."
 
 
-def provision(api, wanted):
-    """Brings a tenant to ACTIVE; None, or why it is not."""
-    slug, found = wanted["slug"], find_or_create(api, wanted)
+def provision(api, wanted, out=sys.stdout):
+    """Brings a tenant to ACTIVE, its progress on `out`; None, or why it is not."""
+    slug, began = wanted["slug"], time.monotonic()
+    found = find_or_create(api, wanted)
     if found == "ACTIVE":
-        print(f"{slug} is ACTIVE")
+        print(f"{slug} is ACTIVE", flush=True)
         return None
     print(f"provisioning {slug}" if found == "CREATED" else f"{slug} is {found}: following its run", flush=True)
-    began = time.monotonic()
-    if failed := follow(api, slug):
+    if failed := follow(api, slug, out):
         return failed
     print(f"{slug} is ACTIVE ({time.monotonic() - began:.1f} s)", flush=True)
     return None
@@ -233,17 +233,26 @@ def table(rows):
         yield "  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip()
 
 
+def connect(values):
+    return Api(values["API_URL"], values["ADMIN_TOKEN"])
+
+
 def main():
     stack = Stack()
     values = read_env(stack.env_file)
     if "API_URL" not in values:
         raise SystemExit(f"{stack.env_file} is not there yet: start the stack first (make run)")
-    api = Api(values["API_URL"], values["ADMIN_TOKEN"])
+    api = connect(values)
     for wanted in TENANTS:
         if failed := provision(api, wanted):
             print(failed, file=sys.stderr)
             return 1
-    failures, everything = [], set()
+    return show(stack, values)
+
+
+def show(stack, values):
+    """What of the tenants is proved from outside, where they live, and where everything is; the exit status."""
+    api, failures, everything = connect(values), [], set()
     homes = [("tenant", "tier", "region", "deployment", "Postgres", "database", "schema", "namespace", "took")]
     for wanted in TENANTS:
         slug = wanted["slug"]

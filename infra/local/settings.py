@@ -23,6 +23,7 @@ class Stack:
         self.root = ROOT
         self.local = Path(os.path.abspath(ROOT / (environ.get("TENANTRY_LOCAL") or ".local")))
         self.bin = self.local / "bin"
+        self.tmp = self.local / "tmp"  # every process's temporary folder, for as long as the stack runs
         self.env_file = self.local / "env"
         self.ports = ports.read(environ)
         self.target = Path(os.path.abspath(ROOT / (environ.get("CARGO_TARGET_DIR") or "target")))
@@ -41,7 +42,8 @@ class Stack:
     def make_folders(self):
         self.local.mkdir(parents=True, exist_ok=True)
         (self.local / MARKER).touch()
-        for folder in (self.local, self.bin, self.local / "logs", self.local / "start", self.local / "programs"):
+        for folder in (self.local, self.bin, self.local / "logs", self.local / "start", self.local / "parts",
+                       self.local / "programs", self.tmp):
             folder.mkdir(parents=True, exist_ok=True)
         self.local.chmod(0o700)
 

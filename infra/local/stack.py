@@ -34,6 +34,7 @@ Used instead of starting a part:
 """
 
 import argparse
+import contextlib
 import fcntl
 import os
 import resource
@@ -41,7 +42,6 @@ import shutil
 import signal
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.dont_write_bytecode = True
@@ -53,15 +53,17 @@ import cargo_lambda  # noqa: E402
 import parts  # noqa: E402
 import ports  # noqa: E402
 import settings  # noqa: E402
+from part import executable  # noqa: E402
+from starting import Start  # noqa: E402
 from supervisor import Supervisor, processes, socket_path  # noqa: E402
 
 OPEN_FILES = 4096
 # Tools of Debian packages that tests and operators use beside those of LOCAL_BIN.
 FROM_DEBIAN = ("amtool", "dig", "promtool")
 # What lies in the folder beside one folder for each part.
-OWN_FILES = ("bin", "charts.new", "charts.src", "env", "helm", "instances", "kubeconfig", "lock", "logs", "platform.toml",
-             "ports", "programs", "secrets.json", "start", "supervisor.sock", "supervisord.conf", "supervisord.pid",
-             "terraform")
+OWN_FILES = ("bin", "charts.new", "charts.src", "env", "helm", "instances", "kubeconfig", "lock", "logs", "parts",
+             "platform.toml", "ports", "programs", "secrets.json", "start", "supervisor.sock", "supervisord.conf",
+             "supervisord.pid", "terraform", "tmp")
 
 
 class Stack(settings.Stack):
@@ -88,7 +90,7 @@ class Stack(settings.Stack):
                          "TENANTRY_CONFIG": self.local / "platform.toml", "TENANTRY_ENV_OF": self.local}
 
 
-def check(stack, chosen, states):
+def check(stack, chosen, states, built):
     """Everything that can be said before anything starts, one line each."""
     problems = []
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -99,6 +101,8 @@ def check(stack, chosen, states):
         wish = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wish), hard))
     missing = {what for part in chosen for there, what in part.needs() if not there}
+    if built:
+        missing |= {f"{path} (run `cargo build` first)" for part in chosen for path in part.programs() if not executable(path)}
     if not shutil.which("supervisord"):
         missing.add("supervisor")
     problems += [f"missing: {what}" for what in sorted(missing)]
@@ -113,25 +117,67 @@ def check(stack, chosen, states):
         raise SystemExit("\n".join(problems))
 
 
+def wanted_tools(stack, chosen):
+    """What is built of infra/tools for these parts, and for the phases: the collector is what SETUP_OBSERVABILITY runs
+    itself where no container would.
+    """
+    wanted = {tool for part in chosen for tool in part.tools} | {"helm", "kubernetes", "opentofu"}
+    return wanted | ({"otelcol"} if any(part.name == "kwok" for part in chosen) else set())
+
+
 def link_tools(stack, chosen):
-    """The folder LOCAL_BIN, with links to the built tools."""
-    wanted = {tool for part in chosen for tool in getattr(part, "tools", ())} | {"helm", "kubernetes", "opentofu"}
+    """The folder LOCAL_BIN, with links to the tools; what is missing is built first."""
+    found = build.binaries(sorted(wanted_tools(stack, chosen)))
     if parts.Functions(stack).crates():
-        wanted.add("cargo-lambda")  # tests start it themselves
-    found = build.binaries(sorted(wanted - {"cargo-lambda"}))
-    if "cargo-lambda" in wanted:
-        found["cargo-lambda"] = cargo_lambda.binary()
+        found["cargo-lambda"] = cargo_lambda.binary()  # tests start it themselves
+    link(stack, found | from_debian())
+
+
+def from_debian():
     # Their real places: the first on PATH may be the link that is made here.
-    found |= {name: os.path.realpath(path) for name in FROM_DEBIAN if (path := shutil.which(name))}
+    return {name: os.path.realpath(path) for name in FROM_DEBIAN if (path := shutil.which(name))}
+
+
+def link(stack, found):
     for name, target in found.items():
         link = stack.bin / name
         if not link.is_symlink() or os.readlink(link) != str(target):
             link.unlink(missing_ok=True)
             link.symlink_to(target)
-    # Beside supervisord: the first on PATH may be what is made here, of this stack or of another.
-    real = Path(shutil.which("supervisord")).with_name("supervisorctl")
-    stack.write(stack.bin / "supervisorctl",
-                f'#!/bin/sh\nexec {real} -c "{stack.local}/supervisord.conf" "$@"\n', 0o700)
+
+
+@contextlib.contextmanager
+def locked(stack):
+    """One start or stop of a stack at a time."""
+    with open(stack.local / "lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"waiting for another start or stop of {stack.local}")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def begin(stack, chosen, built=True):
+    """Everything before the first part starts; supervisord, which runs. `built`: cargo has built our programs already."""
+    supervisor = Supervisor(stack.local, [part.name for part in stack.parts])
+    if not supervisor.alive() and processes(stack.local):
+        say("stopping what an earlier start left behind")
+        supervisor.stop()
+    supervisor.end_strays()
+    check(stack, chosen, supervisor.states(), built)
+    if not supervisor.alive():
+        shutil.rmtree(stack.tmp, ignore_errors=True)
+        stack.tmp.mkdir()
+    stack.values = stack.env_values()
+    stack.render_platform(stack.values)
+    for part in stack.parts:
+        if part.given and stack.given(part.given) and hasattr(part, "adopt"):
+            part.adopt()
+    for part in chosen:
+        part.beforehand()
+    supervisor.launch({part.name for part in chosen})
+    return supervisor
 
 
 def up(stack):
@@ -139,75 +185,24 @@ def up(stack):
     stack.must_be_ours()
     stack.make_folders()
     chosen = stack.chosen()
-    with open(stack.local / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        supervisor = Supervisor(stack.local)
-        if not supervisor.alive() and processes(stack.local):
-            say("stopping what an earlier start left behind")
-            supervisor.stop()
-        supervisor.end_strays()
-        check(stack, chosen, supervisor.states())
+    with locked(stack):
+        supervisor = begin(stack, chosen)
         link_tools(stack, chosen)
-        stack.values = stack.env_values()
-        stack.render_platform(stack.values)
-        for part in stack.parts:
-            if part.given and stack.given(part.given) and hasattr(part, "adopt"):
-                part.adopt()
-        for part in chosen:
-            part.prepare()
-            part.write_script()
-        supervisor.configure(chosen)
-        supervisor.launch()
-        start(stack, supervisor, chosen)
-        for name in supervisor.revive():
-            say(f"  {name} is started again")
-        stack.write_env(stack.values)
+        start = Start(stack, supervisor, chosen, say)
+        while not start.done():
+            start.step(lambda part: True)
+            time.sleep(0.05)
+        finish(stack, supervisor, chosen)
     say(f"ready in {time.monotonic() - began:.1f} s: {stack.env_file}")
 
 
-def start(stack, supervisor, chosen):
-    """Starts each part once those it comes after are ready. What a part does last is done beside the others' start."""
-    names = {part.name for part in chosen}
-    waiting, starting, finishing, ready = list(chosen), {}, {}, set()
-    beside = ThreadPoolExecutor()
-    while waiting or starting or finishing:
-        for part in [part for part in waiting if ready.issuperset(names.intersection(part.after))]:
-            waiting.remove(part)
-            if part.name == "tenant-api":
-                migrate(chosen)
-            fresh = supervisor.info(part.name)["statename"] not in ("RUNNING", "STARTING", "BACKOFF")
-            if fresh:
-                supervisor.start(part.name)
-            starting[part] = (time.monotonic(), fresh)
-        for part, (since, fresh) in list(starting.items()):
-            problem = part.ready()
-            state = supervisor.info(part.name)
-            if problem is None and state["statename"] in ("RUNNING", "STARTING"):
-                del starting[part]
-                finishing[part] = (since, fresh, beside.submit(part.finish))
-            elif state["statename"] in ("FATAL", "EXITED", "UNKNOWN"):
-                raise fail(part, f"{part.name} ended: {state['spawnerr'] or 'exit status ' + str(state['exitstatus'])}")
-            elif time.monotonic() - since > part.bound:
-                raise fail(part, f"{part.name} is not ready after {part.bound} s: {problem or state['statename']}")
-        for part, (since, fresh, last) in list(finishing.items()):
-            if last.done():
-                last.result()  # raises what went wrong
-                del finishing[part]
-                ready.add(part.name)
-                if fresh:
-                    say(f"  {part.name} is ready ({time.monotonic() - since:.1f} s)")
-        time.sleep(0.05)
-
-
-def migrate(chosen):
+def finish(stack, supervisor, chosen):
+    """What is left to do once every part is ready."""
+    for name in supervisor.revive():
+        say(f"  {name} is started again")
     for part in chosen:
-        if part.name == "dispatcher":
-            part.migrate()
-
-
-def fail(part, line):
-    tail = part.log.read_text(errors="replace").splitlines()[-25:] if part.log.exists() else []
-    return SystemExit("\n".join([line, f"the end of {part.log}:", *("  | " + text[:300] for text in tail)]))
+        part.settle()
+    stack.write_env(stack.values)
 
 
 def status(stack):
@@ -230,9 +225,10 @@ def down(stack):
     stack.must_be_ours()
     if not stack.local.is_dir():
         return
-    with open(stack.local / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(stack):
         Supervisor(stack.local).stop([part.name for part in reversed(stack.parts) if part.profiles == ("full",)])
+        # What processes have left there that were killed.
+        shutil.rmtree(stack.tmp, ignore_errors=True)
 
 
 def clean(stack):

@@ -1,5 +1,6 @@
 """supervisord: its one configuration file, the calls to it over its socket, and what it may have left behind."""
 
+import contextlib
 import hashlib
 import http.client
 import os
@@ -13,13 +14,16 @@ from pathlib import Path
 
 # Every process of a stack carries this variable with the stack's folder, so that orphans of a killed supervisord are found.
 MARK = "TENANTRY_STACK"
+# The folder of the stack's own parts, a file each.
+PARTS = "parts"
 # The folder of programs that come and go while the stack runs, a file each.
 PROGRAMS = "programs"
 
 
 class Supervisor:
-    def __init__(self, local):
-        self.local = local
+    def __init__(self, local, order=()):
+        """`order` has the names of all parts, those first that start first."""
+        self.local, self.order = local, list(order)
         self.conf = local / "supervisord.conf"
         self.socket = socket_path(local)
         self.rpc = xmlrpc.client.ServerProxy("http://localhost", transport=OverUnixSocket(self.socket)).supervisor
@@ -39,28 +43,19 @@ class Supervisor:
     def info(self, name):
         return self.rpc.getProcessInfo(name)
 
-    def configure(self, programs):
-        """Writes the configuration; a running supervisord stops what changed or left it and learns what is new."""
-        self.conf.write_text(render(self.local, self.socket, programs))
-        self.conf.chmod(0o600)
-        if not self.alive():
-            return
-        added, changed, removed = self.rpc.reloadConfig()[0]
-        order = [program.name for program in programs]
-        others = self.dropped_in()
-        added, changed, removed = ([name for name in names if name not in others] for names in (added, changed, removed))
-        # The last first: what has lost the part that it depends on ends slowly.
-        for name in [*removed, *sorted(changed, key=order.index, reverse=True)]:
-            self.rpc.stopProcessGroup(name)
-            self.rpc.removeProcessGroup(name)
-        for name in [*added, *changed]:
-            self.rpc.addProcessGroup(name)
-
-    def launch(self):
+    def launch(self, names):
+        """Starts supervisord, which runs nothing yet. One that runs stops the parts that are not of `names`."""
+        write(self.conf, render(self.local, self.socket))
+        for file in (self.local / PARTS).glob("*.conf"):
+            if file.stem not in names:
+                file.unlink()
         if self.alive():
+            self.reload()
             return
+        for file in (self.local / PARTS).glob("*.conf"):
+            file.unlink()
         self.socket.unlink(missing_ok=True)
-        env = os.environ | {MARK: str(self.local)}
+        env = os.environ | {MARK: str(self.local), "TMPDIR": str(self.local / "tmp")}
         with open(self.local / "logs" / "supervisord.out", "w") as out:
             done = subprocess.run([shutil.which("supervisord"), "-c", self.conf], env=env, stdin=subprocess.DEVNULL,
                                   stdout=out, stderr=out, cwd="/")
@@ -72,6 +67,26 @@ class Supervisor:
             time.sleep(0.1)
         told = (self.local / "logs" / "supervisord.out").read_text().strip()
         raise SystemExit(f"supervisord did not start: {told or 'see ' + str(self.local / 'logs/supervisord.log')}")
+
+    def configure(self, parts):
+        """Tells supervisord of these parts. What is changed is stopped, everything else runs on."""
+        for part in parts:
+            write(self.local / PARTS / f"{part.name}.conf", section(part, self.order.index(part.name)))
+        self.reload()
+
+    def reload(self):
+        added, changed, removed = self.rpc.reloadConfig()[0]
+        others = self.dropped_in()
+        added, changed, removed = ([name for name in names if name not in others] for names in (added, changed, removed))
+        # The last first: what has lost the part that it depends on ends slowly.
+        for name in sorted([*removed, *changed], key=self.place, reverse=True):
+            self.rpc.stopProcessGroup(name)
+            self.rpc.removeProcessGroup(name)
+        for name in [*added, *changed]:
+            self.rpc.addProcessGroup(name)
+
+    def place(self, name):
+        return self.order.index(name) if name in self.order else len(self.order)
 
     def dropped_in(self):
         """Programs that others than the stack have added, by a file of their own: tenants' instances, Terraform at work."""
@@ -99,6 +114,9 @@ class Supervisor:
             wait_gone(self.local, 60)
         end_leftovers(self.local)
         self.socket.unlink(missing_ok=True)
+        if self.socket.parent != self.local:
+            with contextlib.suppress(OSError):  # somebody has put something there
+                self.socket.parent.rmdir()
 
     def end_strays(self):
         """Ends what outlived its parent while supervisord goes on: children of a part that was killed, a stray epmd."""
@@ -152,10 +170,17 @@ def socket_path(local):
     return folder / "supervisor.sock"
 
 
-def render(local, sock, programs):
-    def text(path):
-        return str(path).replace("%", "%%")
+def write(path, text):
+    path.write_text(text)
+    path.chmod(0o600)
 
+
+def text(path):
+    """A path as supervisord reads it."""
+    return str(path).replace("%", "%%")
+
+
+def render(local, sock):
     lines = [
         "; Written by infra/local/stack.py at each start.",
         "[unix_http_server]", f"file={text(sock)}", "chmod=0600",
@@ -163,21 +188,26 @@ def render(local, sock, programs):
         f"pidfile={text(local / 'supervisord.pid')}", f"childlogdir={text(local / 'logs')}", "minfds=4096",
         *(["user=root"] if os.getuid() == 0 else []),
         "[rpcinterface:supervisor]", "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface",
-        "[include]", f"files={text(local / PROGRAMS)}/*.conf",
+        "[include]", f"files={text(local / PARTS)}/*.conf {text(local / PROGRAMS)}/*.conf",
         "[supervisorctl]", f"serverurl=unix://{text(sock)}",
     ]
-    for order, program in enumerate(programs):
-        group = "true" if program.stop_group else "false"
-        lines += [
-            f"[program:{program.name}]", f'command="{text(program.script)}"', f"priority={order + 1}",
-            # A changed fingerprint is what makes a running supervisord restart the part.
-            f'environment=FINGERPRINT="{program.fingerprint()}"',
-            "autostart=false", "autorestart=true", "startsecs=1", "startretries=3",
-            f"stopsignal={program.stop_signal}", f"stopwaitsecs={program.stop_wait}",
-            f"stopasgroup={group}", "killasgroup=true",
-            "redirect_stderr=true", f"stdout_logfile={text(program.log)}", "stdout_logfile_maxbytes=20MB",
-            "stdout_logfile_backups=1",
-        ]
+    return "\n".join(lines) + "\n"
+
+
+def section(part, order):
+    """A part's file."""
+    group = "true" if part.stop_group else "false"
+    lines = [
+        "; Written by infra/local/stack.py at each start.",
+        f"[program:{part.name}]", f'command="{text(part.script)}"', f"priority={order + 1}",
+        # A changed fingerprint is what makes a running supervisord restart the part.
+        f'environment=FINGERPRINT="{part.fingerprint()}"',
+        "autostart=false", "autorestart=true", "startsecs=1", "startretries=3",
+        f"stopsignal={part.stop_signal}", f"stopwaitsecs={part.stop_wait}",
+        f"stopasgroup={group}", "killasgroup=true",
+        "redirect_stderr=true", f"stdout_logfile={text(part.log)}", "stdout_logfile_maxbytes=20MB",
+        "stdout_logfile_backups=1",
+    ]
     return "\n".join(lines) + "\n"
 
 

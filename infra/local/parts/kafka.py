@@ -23,13 +23,16 @@ SETTINGS = {
     "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
 }
 FLAGS = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-         "-Djava.net.preferIPv4Stack=true")
+         "-Djava.net.preferIPv4Stack=true",
+         # A virtual machine leaves a folder for its counters in the machine's temporary one.
+         "-XX:-UsePerfData")
 
 
 class Kafka(Part):
     name = "kafka"
     ports = ("KAFKA_PORT", "KAFKA_CONTROLLER_PORT")
     given = "KAFKA_BROKERS"
+    fetches = ("kafka",)
     bound = 120
     stop_wait = 30
 
@@ -38,7 +41,8 @@ class Kafka(Part):
         return [(shutil.which("java"), "default-jre-headless"), (maven, "maven")]
 
     def java(self, memory, *words):
-        return [shutil.which("java"), f"-Xmx{memory}m", *FLAGS, "-cp", f"{kafka_jars.jars()}/*", *words]
+        temporary = f"-Djava.io.tmpdir={self.stack.tmp}"
+        return [shutil.which("java"), f"-Xmx{memory}m", *FLAGS, temporary, "-cp", f"{kafka_jars.jars()}/*", *words]
 
     def prepare(self):
         broker, controller = (f"127.0.0.1:{self.port(name)}" for name in self.ports)

@@ -44,6 +44,7 @@ class KubeApiserver(Part):
     profiles = ("test", "full", "region")
     bound = 120
     tools = ("kubernetes",)
+    fetches = ("crds",)
     stop_wait = 30
 
     def needs(self):
@@ -52,15 +53,18 @@ class KubeApiserver(Part):
     def url(self):
         return f"https://127.0.0.1:{self.port('KUBE_APISERVER_PORT')}"
 
-    def prepare(self):
+    def beforehand(self):
+        """How to get to it, which our own programs read when they start; they need no answer then."""
         make_certificates(self.home / "pki")
-        lines = [f'{self.stack.secret(f"token {key}")},{user},{key},"{groups}"' for key, (user, groups) in USERS.items()]
-        self.file("tokens.csv", "\n".join(lines) + "\n")
-        self.file("audit-policy.yaml", AUDIT_POLICY)
         authority = base64.b64encode((self.home / "pki" / "ca.crt").read_bytes()).decode()
         for key in USERS:
             path = self.stack.local / "kubeconfig" if key == "admin" else self.home / f"{key}.kubeconfig"
             self.stack.write(path, kubeconfig(self.url(), authority, key, self.stack.secret(f"token {key}")))
+
+    def prepare(self):
+        lines = [f'{self.stack.secret(f"token {key}")},{user},{key},"{groups}"' for key, (user, groups) in USERS.items()]
+        self.file("tokens.csv", "\n".join(lines) + "\n")
+        self.file("audit-policy.yaml", AUDIT_POLICY)
 
     def command(self):
         made = self.home / "pki"

@@ -17,9 +17,9 @@ class Kwok(Part):
     ports = ("KWOK_PORT",)
     after = ("kube-apiserver",)
     given = "TENANTRY_KUBECONFIG"
+    bound = 120
     profiles = ("test", "full", "region")
-    # The collector is what SETUP_OBSERVABILITY runs itself where no container would.
-    tools = ("kwok", "otelcol")
+    tools = ("kwok",)
 
     def prepare(self):
         self.file("stages.yaml", STAGES.read_text())
@@ -54,7 +54,7 @@ class Kwok(Part):
 
     def kubectl(self, *words, text=None):
         env = os.environ | {"KUBECONFIG": str(self.stack.local / "kubeconfig")}
-        done = subprocess.run([self.stack.bin / "kubectl", "--request-timeout=20s", *words], env=env, input=text,
+        done = subprocess.run([self.stack.bin / "kubectl", "--request-timeout=60s", *words], env=env, input=text,
                               capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(f"kubectl {words[0]} failed: {done.stderr.strip()}")

@@ -11,6 +11,7 @@ class Maildev(Part):
     name = "maildev"
     ports = ("SMTP_PORT", "MAILBOX_PORT")
     given = "SMTP_URL"
+    fetches = ("maildev",)
 
     def needs(self):
         npm = maildev_files.cached() or shutil.which("npm") or None

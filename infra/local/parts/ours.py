@@ -11,10 +11,12 @@ from supervisor import MARK
 
 
 class Ours(Part):
-    """A server of the workspace. A rebuilt binary restarts it."""
+    """A server of the workspace. A rebuilt binary restarts it. None needs the cluster to start: a tenant of the pooled
+    instance has nothing there, and a phase that does waits for it.
+    """
 
     profiles = ("full",)
-    after = ("postgres", "kube-apiserver", "charts", "kwok")
+    after = ("postgres",)
     stop_wait = 30
     listens = ""  # its port in ports.env
 
@@ -31,8 +33,8 @@ class Ours(Part):
     def binary(self):
         return self.stack.target / "debug" / self.name
 
-    def needs(self):
-        return [(os.access(self.binary(), os.X_OK), f"{self.binary()} (run `cargo build` first)")]
+    def programs(self):
+        return [self.binary()]
 
     def prepare(self):
         found = self.binary().stat()
@@ -57,6 +59,10 @@ class TenantApi(Ours):
     name = "tenant-api"
     listens = "TENANT_API_PORT"
 
+    def before_start(self):
+        """It is the first of ours, and the control plane's schema has to be there before any of them."""
+        Dispatcher(self.stack).migrate()
+
     def exports(self):
         return {"TENANT_API_URL": f"http://{self.address()}",
                 "TENANT_API_INTERNAL_SECRET": self.stack.secret("tenant_api_internal"),
@@ -74,6 +80,11 @@ class Dispatcher(Ours):
     name = "dispatcher"
     listens = "DISPATCHER_HEALTH_PORT"
     after = (*Ours.after, "rabbitmq", "tenant-api", "functions")
+
+    def __init__(self, stack):
+        super().__init__(stack)
+        if stack.invoker() == "embedded":
+            self.tools = ("helm",)  # which it looks for when it connects the phases
 
     def environment(self):
         environment = told(self.stack) | {"HEALTH_LISTEN": self.address(), "AMQP_URL": self.stack.values["AMQP_URL"]}

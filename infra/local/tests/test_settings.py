@@ -41,7 +41,7 @@ class Settings(unittest.TestCase):
         self.assertLess(len(str(socket_path(deep))), 91)
 
     def test_a_percent_sign_in_the_path_is_no_substitution(self):
-        self.assertIn("/a%%b/logs", render(Path("/a%b"), Path("/s"), []))
+        self.assertIn("/a%%b/logs", render(Path("/a%b"), Path("/s")))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::PhaseEntry;
@@ -32,6 +33,7 @@ async fn run(phase: &PhaseEntry) -> Result<(), lambda_runtime::Error> {
     let platform = Arc::new(Platform::from_env()?);
     let runner = Runner::new(Store::connect(1)?, platform).with(phase).await?;
     let runner = &runner;
+    let mut terminate = signal(SignalKind::terminate())?;
     // The Lambda runtime's own client panics without them.
     for variable in ["AWS_LAMBDA_RUNTIME_API", "AWS_LAMBDA_FUNCTION_NAME"] {
         if std::env::var_os(variable).is_none() {
@@ -40,11 +42,15 @@ async fn run(phase: &PhaseEntry) -> Result<(), lambda_runtime::Error> {
             return Err(why.into());
         }
     }
-    lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| async move {
+    let serving = lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| async move {
         let (job, trigger) = Job::from_event(&event.payload)?;
         Ok::<_, lambda_runtime::Error>(Box::pin(runner.run(&job, trigger)).await?)
-    }))
-    .await
+    }));
+    tokio::select! {
+        ended = serving => ended,
+        // What it has in hand is lost, as by a kill, and taken over once its lease is over. Temporary folders go.
+        _ = terminate.recv() => Ok(()),
+    }
 }
 
 fn fail(name: &str, error: &dyn std::error::Error) -> ExitCode {
