@@ -84,7 +84,6 @@ impl Phase for ConfigureNetworking {
 struct Instance {
     port: u16,
     /// Of the subnet that it is in: its host is a name, and its address may change within that.
-    #[serde(default)]
     cidrs: Vec<String>,
 }
 

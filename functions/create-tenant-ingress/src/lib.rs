@@ -65,7 +65,6 @@ pub struct Plan {
     /// Before the `/` in the labels that carry ownership.
     pub label_prefix: String,
     /// The Deployment behind the routes to the tenant's API, if an earlier phase has made one.
-    #[serde(default)]
     pub serves: Option<Serves>,
 }
 

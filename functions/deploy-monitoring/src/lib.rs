@@ -58,7 +58,6 @@ pub struct Plan {
     /// Decides the pods' sizes.
     pub tier: Tier,
     /// Nothing of it runs.
-    #[serde(default)]
     pub suspended: bool,
     /// Before the `/` of the platform's labels.
     pub label_prefix: String,
@@ -86,17 +85,10 @@ pub struct Plan {
     pub api_server_cidrs: Vec<String>,
     /// How long the phase may wait for readiness.
     pub ready_within: Seconds,
-    /// The ingress controller, as its measurements name it. None: the reference's, as plans of before have it.
-    #[serde(default)]
-    pub controller: Option<String>,
+    /// The ingress controller, as its measurements name it.
+    pub controller: String,
     /// Labels that select the ingress controller's pods.
-    #[serde(default = "ingress_nginx")]
     pub controller_pods: BTreeMap<String, String>,
-}
-
-/// What plans of before mean.
-fn ingress_nginx() -> BTreeMap<String, String> {
-    [("app.kubernetes.io/name".into(), "ingress-nginx".into())].into()
 }
 
 /// What is there.
@@ -325,7 +317,7 @@ fn plan(tenant: &Tenant, platform: &Platform) -> Result<Plan> {
         control_plane_namespace: platform.control_plane_namespace.clone(),
         api_server_cidrs: platform.api_server_cidrs.clone(),
         ready_within: monitoring.ready_within,
-        controller: Some(controller.controller),
+        controller: controller.controller,
         controller_pods: controller.pods,
         namespace,
     })

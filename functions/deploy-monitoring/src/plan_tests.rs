@@ -117,20 +117,6 @@ fn requests_are_counted_at_the_controller_that_the_platform_has() {
     assert!(wrong.code == "platform_incomplete" && wrong.message.contains("ingress.controller"), "{wrong}");
 }
 
-#[test]
-fn a_plan_of_before_means_what_it_meant() {
-    let mut stored = serde_json::to_value(planned(Tier::Free)).unwrap();
-    for later in ["controller", "controller_pods"] {
-        assert!(stored.as_object_mut().unwrap().remove(later).is_some(), "{later}");
-    }
-    let plan: Plan = serde_json::from_value(stored).unwrap();
-    assert_eq!(
-        prometheus::ingress(&plan).spec["selector"],
-        json!({ "matchLabels": { "app.kubernetes.io/name": "ingress-nginx" } })
-    );
-    assert_eq!(rules::groups(&plan), rules::groups(&planned(Tier::Free)));
-}
-
 /// Free must hold everything: each pod is no larger than the share that is left for it.
 #[test]
 fn the_pods_share_the_free_tiers_quota_as_they_must() {

@@ -97,11 +97,9 @@ pub(crate) struct Expressions {
 
 impl Expressions {
     pub(crate) fn of(plan: &Plan) -> Self {
-        let reference = || format!("k8s.io/ingress-nginx-{}", plan.slug);
-        let controller = plan.controller.clone().unwrap_or_else(reference);
         Self {
             namespace: format!("namespace=\"{}\"", plan.namespace),
-            ingress: format!("controller_class=\"{controller}\""),
+            ingress: format!("controller_class=\"{}\"", plan.controller),
         }
     }
 

@@ -29,8 +29,6 @@ pub struct IssueLicense {
     cluster: Cluster,
     /// Read anew for every step: keys may change while a plan waits.
     settings: License,
-    /// For plans that do not say.
-    label_prefix: String,
 }
 
 /// What will be issued.
@@ -44,15 +42,12 @@ pub struct Plan {
     /// What that allows.
     pub limits: Limits,
     /// Whether it is one of a suspended tenant, which is refused.
-    #[serde(default)]
     pub suspended: bool,
     /// How long it holds, in seconds.
     pub validity: Seconds,
     /// One that ends within this many seconds is issued anew.
-    #[serde(default)]
     pub renew_before: Seconds,
-    /// Where the Secret goes; none without a Secret, for a tenant of the pooled tenant-api, and in plans of before there was one.
-    #[serde(default)]
+    /// Where the Secret goes; none without a Secret, for a tenant of the pooled tenant-api.
     pub secret: Option<Place>,
 }
 
@@ -99,7 +94,6 @@ impl Phase for IssueLicense {
             store: store.clone(),
             cluster: Cluster::of(platform).await?,
             settings: platform.license.clone(),
-            label_prefix: platform.label_prefix.clone(),
         })
     }
 
@@ -118,8 +112,8 @@ impl Phase for IssueLicense {
     async fn apply(&self, plan: &Plan, step: &Step) -> Result<Progress<Checkpoint>> {
         let held = step.operation("issue license", Box::pin(self.issue(plan, step))).await?;
         step.operation("verify license", Box::pin(self.check(step))).await?;
-        if let Some(place) = self.place(plan, step).await? {
-            step.operation("license secret", Box::pin(self.publish(&place, step))).await?;
+        if let Some(place) = &plan.secret {
+            step.operation("license secret", Box::pin(self.publish(place, step))).await?;
         }
         Ok(Progress::Done(held))
     }
@@ -130,9 +124,9 @@ impl Phase for IssueLicense {
             removed.ok_or_else(overtaken)
         });
         step.operation("delete license", removed).await?;
-        if let Some(place) = self.place(plan, step).await? {
+        if let Some(place) = &plan.secret {
             if self.current(step).await?.is_some() {
-                step.operation("license secret", Box::pin(self.publish(&place, step))).await?;
+                step.operation("license secret", Box::pin(self.publish(place, step))).await?;
             } else {
                 let cleared = Box::pin(place.clear(&self.cluster, step));
                 step.wait_for("delete license secret", cleared).await?;
@@ -183,16 +177,6 @@ impl IssueLicense {
 
     async fn current(&self, step: &Step) -> Result<Option<StoredLicense>> {
         self.store.license(step.owner().tenant_id).await.map_err(of_store)
-    }
-
-    /// Where the Secret goes, if there is to be one. A plan of before there were any does not say, and is done again to take
-    /// a change back: without it the Secret would stay with the licence of the change.
-    async fn place(&self, plan: &Plan, step: &Step) -> Result<Option<Place>> {
-        if plan.secret.is_some() {
-            return Ok(plan.secret.clone());
-        }
-        let own = self.store.deployment(step.owner().tenant_id).await.map_err(of_store)?;
-        Ok(own.map(|own| Place { namespace: own.namespace, label_prefix: self.label_prefix.clone() }))
     }
 
     /// Brings the Secret to the licence that is current now.

@@ -77,12 +77,10 @@ pub struct Plan {
     /// Where the control plane's services are.
     pub control_plane_namespace: String,
     /// Where its background jobs are; none where its region has no broker for them.
-    #[serde(default)]
     pub jobs: Option<Jobs>,
     /// How long its process may take to be alive, or ready.
     pub within: Seconds,
     /// The tenant's database is there: an instance that does not become ready is not what is wanted.
-    #[serde(default)]
     pub has_database: bool,
 }
 

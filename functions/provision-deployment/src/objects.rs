@@ -19,7 +19,7 @@ use crate::Plan;
 
 mod pod;
 
-pub(crate) use pod::{DATABASE_FOLDER, INTERNAL_FOLDER, JOBS_FOLDER, STORAGE_FOLDER};
+pub(crate) use pod::{DATABASE_FOLDER, INTERNAL_FOLDER, JOBS_FOLDER, LICENSE_FOLDER, STORAGE_FOLDER};
 
 /// Deployment, ServiceAccount, Ingress, and the Service with the pods that are ready.
 pub const NAME: &str = "tenant-api";

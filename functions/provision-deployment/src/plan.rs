@@ -54,6 +54,7 @@ pub(crate) fn plan(tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) 
         ("DATABASE_CREDENTIALS_DIR", objects::DATABASE_FOLDER.into()),
         ("INTERNAL_SECRETS_DIR", objects::INTERNAL_FOLDER.into()),
         ("JOBS_CREDENTIALS_DIR", objects::JOBS_FOLDER.into()),
+        ("LICENSE_SECRET_DIR", objects::LICENSE_FOLDER.into()),
         // There even when empty: what is left out of a later plan would stay as it was.
         ("LICENSE_PUBLIC_KEYS", settings.license_public_keys.clone()),
     ]);

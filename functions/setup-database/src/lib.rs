@@ -50,7 +50,6 @@ pub struct Plan {
     pub server: Server,
     /// Who is asked to make it, if that is the tenant's own instance: each owns its own schema (control-plane reference,
     /// "Database creation is delegated to the data plane"). None of a suspended tenant's, of which nothing runs.
-    #[serde(default)]
     pub instance: Option<Server>,
     /// Where the Secret goes; none without a Secret, for a tenant of the pooled tenant-api.
     pub namespace: Option<Namespace>,
@@ -353,10 +352,6 @@ mod tests {
         );
         assert_eq!((&*planned.server.endpoint, planned.server.own), ("http://tenant-api", None));
         assert_eq!(own.admin, planned.server.admin);
-        // A plan of before.
-        let mut stored = serde_json::to_value(&planned).unwrap();
-        stored.as_object_mut().unwrap().remove("instance");
-        assert_eq!(serde_json::from_value::<Plan>(stored).unwrap().instance, None);
         tenant.suspended = true;
         assert_eq!(super::plan(&tenant, &platform(), &earlier).unwrap().instance, None, "nothing of it runs");
         tenant.suspended = false;
@@ -376,7 +371,7 @@ mod tests {
                     "region": "eastus", "endpoint": "http://tenant-api", "internalSecret": "env:INTERNAL",
                     "admin": {
                         "host": "db", "port": 5432, "user": "region_admin", "password": "file:/run/admin",
-                        "database": "region_eastus",
+                        "database": "region_eastus", "ofOwnInstance": false,
                     },
                 },
                 "namespace": "matih-acme", "secret": "tenant-database-credentials", "labelPrefix": "matih.ai",

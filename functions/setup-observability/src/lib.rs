@@ -45,7 +45,6 @@ pub struct Plan {
     /// Decides the collector's size.
     pub tier: Tier,
     /// Nothing of it runs.
-    #[serde(default)]
     pub suspended: bool,
     /// Before the `/` of the platform's labels.
     pub label_prefix: String,

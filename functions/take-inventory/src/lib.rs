@@ -37,16 +37,12 @@ pub struct Plan {
     /// The region's tenant-api, and the Postgres server that it looks into.
     pub server: Server,
     /// Who serves the tenants' names; none on a platform without.
-    #[serde(default)]
     pub dns: Option<Names>,
     /// What stays in Loki and Tempo.
-    #[serde(default)]
     pub kept: Vec<Kept>,
     /// The broker of the tenants' jobs; none in a region without.
-    #[serde(default)]
     pub jobs: Option<Site>,
     /// The database of Terraform's states; none of a tenant without infrastructure of its own.
-    #[serde(default)]
     pub terraform: Option<SecretRef>,
 }
 

@@ -8,7 +8,7 @@ use crate::measure::Measures;
 use crate::ownership::{self, Mark, Role};
 use crate::problem::Problem;
 use crate::request::{Admin, Identifier, Initialize, Operation, Strategy};
-use crate::schema::{self, Migration, Seeded};
+use crate::schema::{self, Migration, Migrations, Seeded};
 use crate::server::App;
 use crate::sql;
 use postgres_protocol::password::scram_sha_256;
@@ -56,7 +56,7 @@ impl Operation for Initialize {
             if member.is_some() {
                 tables.join(&mut admin, &self.admin, TenantId(self.tenant_id)).await?;
             }
-            steps(self, member.as_deref(), &mut admin).await
+            steps(self, &here.migrations, member.as_deref(), &mut admin).await
         };
         let outcome = outcome.await;
         sql::close(admin).await;
@@ -70,6 +70,7 @@ impl Operation for Initialize {
 
 async fn steps(
     asked: &Initialize,
+    migrations: &Migrations,
     member: Option<&str>,
     admin: &mut PgConnection,
 ) -> Result<Answer, Problem> {
@@ -82,7 +83,7 @@ async fn steps(
             let created = database(asked, admin, &role).await?;
             let place = sql::connect_place(&asked.admin, asked.database.as_str(), asked.tenant_id).await?;
             let created = Created { role: made, database: created, schema: false };
-            fill(asked, member, admin, place, role, created).await
+            fill(asked, migrations, member, admin, place, role, created).await
         }
         Strategy::Schema => {
             if ownership::database(admin, &asked.database).await?.is_none() {
@@ -93,7 +94,8 @@ async fn steps(
             ownership::own_schema(&mut place, &asked.schema, found.as_ref(), asked.strategy).await?;
             let (role, made) = role(asked, admin, found).await?;
             ownership::join(admin, &asked.role).await?;
-            fill(asked, member, admin, place, role, Created { role: made, ..Created::default() }).await
+            fill(asked, migrations, member, admin, place, role, Created { role: made, ..Created::default() })
+                .await
         }
     }
 }
@@ -101,6 +103,7 @@ async fn steps(
 /// Everything after role and database: the same for both strategies.
 async fn fill(
     asked: &Initialize,
+    migrations: &Migrations,
     member: Option<&str>,
     admin: &mut PgConnection,
     mut place: PgConnection,
@@ -115,10 +118,10 @@ async fn fill(
         admit(asked, &mut place, member).await?;
     }
     let unprotected = close_doors(asked, admin).await?;
-    let complete = role.mark.complete == Some(schema::newest()) && !created.database && !created.schema;
-    let (migrations, seeded) = if complete {
+    let complete = role.mark.complete == Some(migrations.newest()) && !created.database && !created.schema;
+    let (listed, seeded) = if complete {
         sql::close(place).await;
-        (schema::migrations_that_ran(), Seeded::default())
+        (migrations.that_ran(), Seeded::default())
     } else {
         if role.was_opened() {
             // Tables, and a schema from its first moment, may carry triggers and defaults of the tenant's making, which would
@@ -128,12 +131,13 @@ async fn fill(
             sql::lock_place(&mut place, asked.tenant_id).await?;
         }
         schema::act_as(&mut place, &asked.role, &asked.schema).await?;
-        let migrations = schema::migrate(&mut place).await?;
+        let listed = migrations.run(&mut place).await?;
         let seeded = schema::seed(&mut place, asked.tenant_id).await?;
         sql::close(place).await;
-        (migrations, seeded)
+        (listed, seeded)
     };
-    open(asked, admin, &role.mark).await?;
+    let complete = Mark { complete: Some(migrations.newest()), ..role.mark.clone() };
+    open(asked, admin, &complete).await?;
     ownership::leave(admin, &asked.role).await?;
     Ok(Answer {
         tenant_id: asked.tenant_id,
@@ -143,7 +147,7 @@ async fn fill(
         role: asked.role.clone(),
         created,
         created_by_run: role.mark.run,
-        migrations,
+        migrations: listed,
         seeded,
         unprotected,
     })
@@ -326,9 +330,8 @@ fn login(asked: &Initialize) -> String {
 
 /// The last step, in one transaction: the role can log in with its password, if it has one, starts in its schema, and is
 /// marked complete. A second call sets the password and the limit it was given.
-async fn open(asked: &Initialize, admin: &mut PgConnection, mark: &Mark) -> Result<(), Problem> {
+async fn open(asked: &Initialize, admin: &mut PgConnection, complete: &Mark) -> Result<(), Problem> {
     let role = asked.role.quoted();
-    let complete = Mark { complete: Some(schema::newest()), ..mark.clone() };
     let statement = format!(
         "BEGIN; {}; ALTER ROLE {role} SET search_path TO {}; {}; COMMIT",
         login(asked),

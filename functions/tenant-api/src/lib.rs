@@ -53,5 +53,6 @@ pub use license::Licenses;
 pub use measure::Measures;
 pub use problem::Problem;
 pub use ready::Readiness;
+pub use schema::Migrations;
 pub use server::{Config, main, router, serve};
 pub use tables::Tables;

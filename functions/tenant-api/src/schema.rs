@@ -9,6 +9,7 @@ use sqlx::Connection;
 use sqlx::migrate::{Migrate, Migrator};
 use sqlx::postgres::PgConnection;
 use std::collections::HashSet;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// One versioned file of `migrations/`.
@@ -29,37 +30,59 @@ pub struct Seeded {
     configuration: u64,
 }
 
-fn migrator() -> Migrator {
-    let mut migrator = sqlx::migrate!("./migrations");
-    // Its lock is one per database; ours is one per tenant, so that tenants of a shared database do not queue.
-    migrator.set_locking(false);
-    migrator
+/// The migrations that a tenant's tables come from, in order.
+#[derive(Clone, Debug)]
+pub struct Migrations(Arc<Migrator>);
+
+impl Default for Migrations {
+    /// Those of this version.
+    fn default() -> Self {
+        sqlx::migrate!("./migrations").into()
+    }
 }
 
-/// The version of the newest migration.
-pub fn newest() -> i64 {
-    migrator().iter().map(|migration| migration.version).max().unwrap_or_default()
+impl From<Migrator> for Migrations {
+    fn from(mut migrator: Migrator) -> Self {
+        // Its lock is one per database; ours is one per tenant, so that tenants of a shared database do not queue.
+        migrator.set_locking(false);
+        Self(Arc::new(migrator))
+    }
 }
 
-/// All migrations, none of them run by this call.
-pub fn migrations_that_ran() -> Vec<Migration> {
-    listed(|_| false)
+impl Migrations {
+    /// The version of the newest one.
+    pub(crate) fn newest(&self) -> i64 {
+        self.0.iter().map(|migration| migration.version).max().unwrap_or_default()
+    }
+
+    /// All of them, none run by this call.
+    pub(crate) fn that_ran(&self) -> Vec<Migration> {
+        self.listed(|_| false)
+    }
+
+    fn listed(&self, applied: impl Fn(i64) -> bool) -> Vec<Migration> {
+        self.0
+            .iter()
+            .map(|migration| Migration {
+                version: migration.version,
+                description: migration.description.to_string(),
+                applied: applied(migration.version),
+            })
+            .collect()
+    }
+
+    /// Runs those that have not run yet, each in one transaction with its row in the schema's own `_sqlx_migrations`. A call
+    /// after one that died goes on where that one stopped.
+    pub(crate) async fn run(&self, place: &mut PgConnection) -> Result<Vec<Migration>, Problem> {
+        let before = ran_before(place, &self.0).await.map_err(|error| Problem::from_migration(&error))?;
+        self.0.run_direct(None, place, false).await.map_err(|error| Problem::from_migration(&error))?;
+        Ok(self.listed(|version| !before.contains(&version)))
+    }
 }
 
 /// How many of them this call ran.
 pub fn applied(migrations: &[Migration]) -> u64 {
     migrations.iter().map(|migration| u64::from(migration.applied)).sum()
-}
-
-fn listed(applied: impl Fn(i64) -> bool) -> Vec<Migration> {
-    migrator()
-        .iter()
-        .map(|migration| Migration {
-            version: migration.version,
-            description: migration.description.to_string(),
-            applied: applied(migration.version),
-        })
-        .collect()
 }
 
 /// Makes `place` act as the tenant's role in the tenant's schema: what it creates is the tenant's. What the role has set for
@@ -71,15 +94,6 @@ pub async fn act_as(place: &mut PgConnection, role: &Identifier, schema: &Identi
         schema.quoted()
     );
     sql::run(place, "acting as the tenant's role", statement).await
-}
-
-/// Runs the migrations that have not run yet, each in one transaction with its row in the schema's own
-/// `_sqlx_migrations`. A call after one that died goes on where that one stopped.
-pub async fn migrate(place: &mut PgConnection) -> Result<Vec<Migration>, Problem> {
-    let migrator = migrator();
-    let before = ran_before(place, &migrator).await.map_err(|error| Problem::from_migration(&error))?;
-    migrator.run_direct(None, place, false).await.map_err(|error| Problem::from_migration(&error))?;
-    Ok(listed(|version| !before.contains(&version)))
 }
 
 async fn ran_before(

@@ -7,6 +7,7 @@ use crate::measure::{self, Measures};
 use crate::problem::Problem;
 use crate::ready::{self, Readiness, in_folder};
 use crate::request::{self, Operation};
+use crate::schema::Migrations;
 use crate::tables::Tables;
 use crate::{accept, users};
 use axum::body::Bytes;
@@ -44,6 +45,8 @@ pub struct Config {
     pub licenses: Licenses,
     /// How it works in the tenants' tables by itself.
     pub tables: Tables,
+    /// What the tenants' tables are made by.
+    pub migrations: Migrations,
     /// When it can serve.
     pub readiness: Readiness,
     /// Its background jobs; none where there are none.
@@ -59,6 +62,7 @@ impl Config {
             secrets,
             licenses: Licenses::default(),
             tables: Tables::default(),
+            migrations: Migrations::default(),
             readiness: Readiness::at_once(),
             exports: None,
             measures: Measures::default(),
@@ -71,6 +75,7 @@ impl Config {
 pub(crate) struct App {
     pub(crate) licenses: Licenses,
     pub(crate) tables: Tables,
+    pub(crate) migrations: Migrations,
     pub(crate) exports: Exports,
     pub(crate) measures: Measures,
 }
@@ -273,6 +278,7 @@ pub fn router(config: &Config) -> Router {
             exports: Exports::new(config.exports.as_ref(), config.tables.clone(), config.licenses.clone()),
             licenses: config.licenses.clone(),
             tables: config.tables.clone(),
+            migrations: config.migrations.clone(),
             measures: config.measures.clone(),
         })
 }

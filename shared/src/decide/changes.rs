@@ -117,7 +117,7 @@ mod tests {
         let shared = phases::plan(DeploymentType::Shared, Tier::Free);
         let list = plan(&refresh, &now(Tier::Free, TenantStatus::Active), &shared);
         assert_eq!(list, Some(Vec::new()), "a shared tenant has none");
-        // As a version before has written it, and as one would read it.
+        // What a change leaves as it is, is not written.
         let stored = serde_json::to_value(Change::default()).unwrap();
         assert_eq!(stored, serde_json::json!({}));
         assert_eq!(

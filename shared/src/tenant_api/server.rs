@@ -81,7 +81,6 @@ pub struct Admin {
     /// tenant lives there.
     pub database: String,
     /// It administers a tenant's own instance, of which no region says anything.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub of_own_instance: bool,
 }
 
@@ -308,10 +307,6 @@ mod tests {
         let instance =
             Server { own: Some(TenantId::generate()), endpoint: "http://own".into(), ..enterprise };
         assert_eq!(now(&instance, &region("db", "new"))[0], "http://own");
-        // A plan of before has no word of it.
-        let stored = serde_json::to_value(&pooled).unwrap();
-        assert_eq!(stored["admin"].get("ofOwnInstance"), None);
-        assert_eq!(serde_json::from_value::<Server>(stored).unwrap(), pooled);
     }
 
     #[test]

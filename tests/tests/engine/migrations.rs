@@ -1,146 +1,111 @@
-//! Upgrades of a control plane's database that holds something already.
+//! Migrations of a control plane's database that holds something already.
 
-use shared::model::TenantId;
-use sqlx::{AssertSqlSafe, PgPool};
+use shared::store::{Store, StoreError};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::{AssertSqlSafe, PgPool, SqlSafeStr as _};
 use tests::World;
-use uuid::Uuid;
 
-/// A database of the world's server with the migrations up to this one, and the later ones.
-async fn at(world: &World, last: &str) -> (PgPool, Vec<String>) {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/migrations");
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
-    files.sort();
-    let texts: Vec<(String, String)> = files
-        .iter()
-        .map(|file| {
-            let name = file.file_name().unwrap().to_string_lossy().into_owned();
-            (name, std::fs::read_to_string(file).unwrap())
-        })
-        .collect();
-    let position = texts.iter().position(|(name, _)| name.contains(last)).unwrap();
-    let (before, after) = texts.split_at(position + 1);
-    // In the place of the schema that the world has made.
-    run(&world.pool, "DROP SCHEMA public CASCADE; CREATE SCHEMA public").await;
-    for (_, text) in before {
-        run(&world.pool, text).await;
-    }
-    (world.pool.clone(), after.iter().map(|(_, text)| text.clone()).collect())
+/// A later version's migrations: this one's, and one more.
+fn later() -> Migrator {
+    let more = "ALTER TABLE tenants ADD COLUMN later integer NOT NULL DEFAULT 7".into_sql_str();
+    let more = Migration::new(i64::MAX, "later".into(), MigrationType::Simple, more, false);
+    let known = sqlx::migrate!("../shared/migrations");
+    Migrator::with_migrations(known.iter().cloned().chain([more]).collect())
 }
 
-async fn run(pool: &PgPool, text: &str) {
-    sqlx::raw_sql(AssertSqlSafe(text.to_owned())).execute(pool).await.unwrap();
-}
-
-async fn tenant(pool: &PgPool, slug: &str, created: &str, deleted: bool) -> Uuid {
-    let id = Uuid::now_v7();
-    sqlx::query(
-        "INSERT INTO tenants (id, slug, name, tier, region, admin_email, deployment_strategy, deployment_reason, status, \
-                              created_by, created_at, deleted_at) \
-         VALUES ($1, $2, $2, 'free', 'eastus', 'a@b.example', 'container_per_tenant', 'test', 'ACTIVE', 'test', \
-                 $3::timestamptz, CASE WHEN $4 THEN now() END)",
+/// Every table with all its rows, the migrator's own too.
+async fn everything(pool: &PgPool) -> Vec<(String, String)> {
+    let tables: Vec<String> = sqlx::query_scalar(
+        "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' ORDER BY 1",
     )
-    .bind(id)
-    .bind(slug)
-    .bind(created)
-    .bind(deleted)
-    .execute(pool)
+    .fetch_all(pool)
     .await
     .unwrap();
-    id
+    let mut all = Vec::new();
+    for table in tables {
+        let rows =
+            format!("SELECT coalesce(string_agg(t::text, E'\\n' ORDER BY t::text), '') FROM {table} t");
+        let rows = sqlx::query_scalar(AssertSqlSafe(rows)).fetch_one(pool).await.unwrap();
+        all.push((table, rows));
+    }
+    all
+}
+
+async fn run(pool: &PgPool, text: &'static str) {
+    sqlx::raw_sql(text).execute(pool).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_several_tenants_with_one_domain_the_first_living_one_keeps_it() {
+async fn a_second_call_changes_nothing() {
     World::run(|world| async move {
-        let (pool, later) = at(&world, "tenant_licenses").await;
-        let mut named = Vec::new();
-        for (slug, created, deleted) in
-            [("gone", "2026-01-01", true), ("first", "2026-01-02", false), ("second", "2026-01-03", false)]
-        {
-            let id = tenant(&pool, slug, created, deleted).await;
-            sqlx::query("INSERT INTO tenant_domains (tenant_id, domain, created_at) VALUES ($1, 'a.example', $2::timestamptz)")
-                .bind(id)
-                .bind(created)
-                .execute(&pool)
-                .await
-                .unwrap();
-            named.push(id);
-        }
-        for text in &later {
-            run(&pool, text).await;
-        }
-        let keeps: Vec<Uuid> =
-            sqlx::query_scalar("SELECT tenant_id FROM tenant_domains").fetch_all(&pool).await.unwrap();
-        assert_eq!(keeps, [named[1]]);
+        world.tenant("acme", &["FIRST"]).await;
+        let before = everything(&world.pool).await;
+        world.store.migrate().await.unwrap();
+        assert_eq!(everything(&world.pool).await, before);
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn audit_rows_go_on_from_the_number_that_they_had() {
+async fn calls_at_once_make_the_schema_once() {
     World::run(|world| async move {
-        let (pool, later) = at(&world, "changes").await;
-        let id = tenant(&pool, "counted", "2026-01-01", false).await;
-        run(&pool, "UPDATE tenants SET audit_number = 41").await;
-        for text in &later {
-            run(&pool, text).await;
-        }
-        let numbers: Vec<(Uuid, i64)> = sqlx::query_as("SELECT tenant_id, number FROM tenant_audit_numbers")
-            .fetch_all(&pool)
-            .await
-            .unwrap();
-        assert_eq!(numbers, [(id, 41)]);
+        run(&world.pool, "DROP SCHEMA public CASCADE; CREATE SCHEMA public").await;
+        let calls = (0..8).map(|_| world.store.migrate());
+        futures::future::try_join_all(calls).await.unwrap();
+        world.store.ready().await.unwrap();
+        world.tenant("acme", &["FIRST"]).await;
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn domains_are_numbered_on_from_the_highest_ever_and_those_that_failed_are_served_anew() {
+async fn a_later_migration_keeps_what_is_there_and_the_version_before_it_does_not_undo_it() {
     World::run(|world| async move {
-        let (pool, later) = at(&world, "upkeep").await;
-        let mut wanted = Vec::new();
-        // How many it has; those that a change was to serve; how that ended; the next one's number.
-        for (slug, claimed, served, status, next) in [
-            ("none", 0, None, "failed", 1),
-            ("two", 2, None, "succeeded", 3),
-            ("fewer", 1, Some(r#"{"domains": [{"number": 4, "domain": "d.example"}]}"#), "failed", 5),
-            ("all", 0, Some(r#"{"domains": []}"#), "succeeded", 1),
-            ("other", 1, Some(r#"{"tier": "free"}"#), "failed", 2),
-        ] {
-            let id = tenant(&pool, slug, "2026-01-01", false).await;
-            for number in 1..=claimed {
-                sqlx::query("INSERT INTO tenant_domains (tenant_id, domain, number) VALUES ($1, $2, $3)")
-                    .bind(id)
-                    .bind(format!("{number}.{slug}.example"))
-                    .bind(number)
-                    .execute(&pool)
-                    .await
-                    .unwrap();
+        let tenant = world.tenant("acme", &["FIRST"]).await;
+        let before = everything(&world.pool).await;
+        later().run(&world.pool).await.unwrap();
+        let after = everything(&world.pool).await;
+        for ((table, rows), (_, now)) in before.iter().zip(&after) {
+            match table.as_str() {
+                "_sqlx_migrations" => assert!(now.starts_with(rows), "{now}"),
+                "tenants" => assert_eq!(*now, rows.replace(')', ",7)")),
+                _ => assert_eq!(now, rows, "{table}"),
             }
-            sqlx::query(
-                "INSERT INTO provisioning_runs (id, tenant_id, kind, status, direction, phases, cursor, actor, change) \
-                 VALUES ($1, $1, 'change', $3, 'forward', '{}', 0, 'test', $2::jsonb)",
-            )
-            .bind(id)
-            .bind(served)
-            .bind(status)
-            .execute(&pool)
-            .await
-            .unwrap();
-            wanted.push((id, next));
         }
-        for text in &later {
-            run(&pool, text).await;
-        }
-        let anew: Vec<String> =
-            sqlx::query_scalar("SELECT slug FROM tenants WHERE domains_changed").fetch_all(&pool).await.unwrap();
-        assert_eq!(anew, ["fewer"], "what failed is to be done still");
-        for (id, next) in wanted {
-            let domain = format!("{id}.example");
-            let rules = &world.platform.domains;
-            let claimed = world.store.claim_domain(TenantId(id), &domain, rules, "test").await.unwrap();
-            assert_eq!(claimed.number, next);
-        }
+        // The version before works on, as it must while it is replaced; asked to migrate, it refuses.
+        world.store.ready().await.unwrap();
+        assert_eq!(world.status(tenant).await.tenant.slug, "acme");
+        let refused = world.store.migrate().await.unwrap_err();
+        assert!(matches!(refused, StoreError::Migrate(MigrateError::VersionMissing(i64::MAX))), "{refused}");
+        assert_eq!(everything(&world.pool).await, after);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_with_a_foreign_table_is_left_as_it_is() {
+    World::run(|world| async move {
+        // The last one that is made, so that all the others were made before.
+        run(
+            &world.pool,
+            "DROP SCHEMA public CASCADE; CREATE SCHEMA public; \
+             CREATE TABLE dispatching (theirs text); INSERT INTO dispatching VALUES ('kept')",
+        )
+        .await;
+        let refused = world.store.migrate().await.unwrap_err();
+        assert!(matches!(refused, StoreError::Migrate(MigrateError::ExecuteMigration(_, 1))), "{refused}");
+        let left = [("_sqlx_migrations", ""), ("dispatching", "(kept)")];
+        assert_eq!(
+            everything(&world.pool).await,
+            left.map(|(table, rows)| (table.to_owned(), rows.to_owned()))
+        );
+        // Without it, the next call makes everything. Another process's: the first still holds the migrator's lock.
+        run(&world.pool, "DROP TABLE dispatching").await;
+        world.store.close();
+        let next = Store::connect_to(&world.database_url, 1).unwrap();
+        next.migrate().await.unwrap();
+        next.ready().await.unwrap();
+        next.close();
     })
     .await;
 }

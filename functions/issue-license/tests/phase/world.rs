@@ -251,11 +251,6 @@ pub struct Life {
 }
 
 impl Life {
-    /// Whoever works on its run.
-    pub fn owner(&self) -> Owner {
-        owner(self, self.run, Scope::Run)
-    }
-
     pub fn namespace(&self) -> String {
         Platform::default().namespace(&self.tenant.slug).to_string()
     }

@@ -22,7 +22,7 @@ pub(crate) const INTERNAL_FOLDER: &str = "/var/run/tenantry/internal";
 /// Where it finds the login to its job broker; empty where it has none.
 pub(crate) const JOBS_FOLDER: &str = "/var/run/tenantry/jobs";
 /// Where it finds its licence.
-const LICENSE_FOLDER: &str = "/var/run/tenantry/license";
+pub(crate) const LICENSE_FOLDER: &str = "/var/run/tenantry/license";
 
 /// The Secret that ISSUE_LICENSE writes.
 const LICENSE_SECRET: &str = "tenant-api-license";
@@ -74,12 +74,9 @@ pub(super) fn template(plan: &Plan) -> PodTemplateSpec {
 
 fn container(plan: &Plan) -> Container {
     let size = &plan.size;
-    // Plans of before name a folder that is no longer there, and not the one that took its place.
-    let planned = plan.environment.iter().filter(|(name, _)| *name != "LICENSE_DIR");
-    let planned = planned.map(|(name, value)| (name.as_str(), value.as_str()));
-    let environment = planned.chain([("LICENSE_SECRET_DIR", LICENSE_FOLDER)]).map(|(name, value)| EnvVar {
-        name: name.to_owned(),
-        value: Some(value.to_owned()),
+    let environment = plan.environment.iter().map(|(name, value)| EnvVar {
+        name: name.clone(),
+        value: Some(value.clone()),
         ..EnvVar::default()
     });
     let mount = |name: &str, path: &str, read_only| VolumeMount {
@@ -176,28 +173,23 @@ mod tests {
     use shared::model::Tier;
 
     #[test]
-    fn every_pod_reads_the_licence_from_the_secret_also_by_a_plan_of_before() {
+    fn every_pod_reads_the_licence_from_the_secret() {
         let plan = planned(&tenant(Tier::Free), &platform()).unwrap();
-        let mut before = plan.clone();
-        before.environment.insert("LICENSE_DIR".into(), "/var/lib/tenant-api/licenses".into());
-        for plan in [plan, before] {
-            let pod = serde_json::to_value(template(&plan)).unwrap();
-            let container = &pod["spec"]["containers"][0];
-            let of = |list: &Value, key: &str, name: &str| {
-                let mut found = list.as_array().unwrap().iter().filter(|one| one[key] == name);
-                (found.next().cloned(), found.count())
-            };
-            let folder = json!({ "name": "LICENSE_SECRET_DIR", "value": "/var/run/tenantry/license" });
-            assert_eq!(of(&container["env"], "name", "LICENSE_SECRET_DIR"), (Some(folder), 0));
-            let mount =
-                json!({ "name": "license", "mountPath": "/var/run/tenantry/license", "readOnly": true });
-            assert_eq!(of(&container["volumeMounts"], "name", "license"), (Some(mount), 0));
-            let volume = json!({ "name": "license", "secret": {
-                "secretName": "tenant-api-license", "optional": true, "defaultMode": 0o440,
-            } });
-            assert_eq!(of(&pod["spec"]["volumes"], "name", "license"), (Some(volume), 0));
-            // Its file system is read-only: nothing is kept where nothing is mounted.
-            assert_eq!(of(&container["env"], "name", "LICENSE_DIR"), (None, 0));
-        }
+        let pod = serde_json::to_value(template(&plan)).unwrap();
+        let container = &pod["spec"]["containers"][0];
+        let of = |list: &Value, key: &str, name: &str| {
+            let mut found = list.as_array().unwrap().iter().filter(|one| one[key] == name);
+            (found.next().cloned(), found.count())
+        };
+        let folder = json!({ "name": "LICENSE_SECRET_DIR", "value": "/var/run/tenantry/license" });
+        assert_eq!(of(&container["env"], "name", "LICENSE_SECRET_DIR"), (Some(folder), 0));
+        let mount = json!({ "name": "license", "mountPath": "/var/run/tenantry/license", "readOnly": true });
+        assert_eq!(of(&container["volumeMounts"], "name", "license"), (Some(mount), 0));
+        let volume = json!({ "name": "license", "secret": {
+            "secretName": "tenant-api-license", "optional": true, "defaultMode": 0o440,
+        } });
+        assert_eq!(of(&pod["spec"]["volumes"], "name", "license"), (Some(volume), 0));
+        // Its file system is read-only: nothing is kept where nothing is mounted.
+        assert_eq!(of(&container["env"], "name", "LICENSE_DIR"), (None, 0));
     }
 }

@@ -3,11 +3,12 @@
 use postgres_protocol::password::scram_sha_256;
 use serde_json::{Value, json};
 use shared::secret::SecretRef;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{AssertSqlSafe, ConnectOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions, SqlSafeStr};
 use std::future::Future;
 use std::time::Duration;
-use tenant_api::{Config, InternalSecrets, Tables};
+use tenant_api::{Config, InternalSecrets, Migrations, Tables};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
@@ -36,6 +37,22 @@ impl World {
         setting("POOL_DATABASE_URL");
         let login = SecretRef::Env("POOL_DATABASE_URL".into());
         Self::serving(Tables::new(Some(login), None, false)).await
+    }
+
+    /// With a pooled instance of a later version, whose migrations are one more: it makes the table `later`.
+    pub async fn later() -> Self {
+        let login = SecretRef::Env("POOL_DATABASE_URL".into());
+        let secrets = InternalSecrets::new([SECRET.to_owned()]).unwrap();
+        let more = "CREATE TABLE later (tenant_id uuid PRIMARY KEY)".into_sql_str();
+        let more = Migration::new(2, "later".into(), MigrationType::Simple, more, false);
+        let known = sqlx::migrate!("./migrations");
+        let migrations = Migrator::with_migrations(known.iter().cloned().chain([more]).collect());
+        Self::with(Config {
+            tables: Tables::new(Some(login), None, false),
+            migrations: Migrations::from(migrations),
+            ..Config::new(secrets)
+        })
+        .await
     }
 
     /// With an instance that works in these tables.
@@ -198,18 +215,6 @@ impl Tenant {
             "database": self.database(), "schema": self.schema(), "role": self.name,
             "onlyIfRun": only_if_run, "admin": world.admin(),
         })
-    }
-
-    /// Makes the tenant one of a version before, whose newest migration is not in its tables.
-    pub async fn outdate(&self, world: &World, conn: &mut PgConnection) {
-        run(conn, "DROP TABLE exports; DELETE FROM _sqlx_migrations WHERE version = 6").await.unwrap();
-        self.mark_outdated(world).await;
-    }
-
-    /// Only says so.
-    pub async fn mark_outdated(&self, world: &World) {
-        let mark = json!({ "tenant": self.id, "run": self.run, "complete": 5 });
-        world.sql(SHARED, &[format!("COMMENT ON ROLE \"{}\" IS 'tenantry {mark}'", self.name)]).await;
     }
 
     /// The URL of the tenant's own login.

@@ -25,7 +25,7 @@ pub fn parse(
     actor: &Actor,
 ) -> Result<NewTenant, Vec<FieldError>> {
     let fields = &mut Fields::new(body, "");
-    let slug = fields.parsed("slug", "invalid_slug", Slug::of_new);
+    let slug = fields.parsed("slug", "invalid_slug", str::parse::<Slug>);
     let slug = fields.required("slug", slug);
     let name = fields.short_text("name", NAME);
     let name = fields.required("name", name);

@@ -116,7 +116,7 @@ async fn what_cannot_be_invited_is_refused_and_nothing_is_written() {
             std::fs::write(&key, good).unwrap();
             world.invite(tenant, "k").await.ok(202);
 
-            // One that an earlier version has made.
+            // One without an administrator.
             let forget = "DELETE FROM tenant_phases WHERE name = 'CREATE_BOOTSTRAP_USER'";
             sqlx::query(forget).execute(&mut world.look().await).await.unwrap();
             world.invite(tenant, "l").await.problem(409, "no_bootstrap_user");
