@@ -21,12 +21,7 @@ use shared::platform::JobBroker as Settings;
 use shared::secret;
 
 use crate::Plan;
-use crate::objects::{named, selector};
-
-/// The Secret with the login.
-pub const JOBS_SECRET: &str = "tenant-api-jobs";
-/// The NetworkPolicy from the instance to the broker.
-pub const JOBS_POLICY: &str = "allow-tenant-api-to-job-broker";
+use crate::objects::{JOBS_POLICY, JOBS_SECRET, named, selector};
 
 /// The key of the password in the Secret.
 const PASSWORD: &str = "AMQP_PASSWORD";

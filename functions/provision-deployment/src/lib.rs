@@ -33,8 +33,8 @@ use shared::secret::SecretRef;
 use shared::store::{NewDeployment, Store, StoreError};
 use shared::tenant_api::own_secret;
 
-pub use jobs::{JOBS_POLICY, JOBS_SECRET, Jobs};
-pub use objects::{CONTROL_SERVICE, INTERNAL_SECRET, NAME, POLICY};
+pub use jobs::Jobs;
+pub use objects::{CONTROL_SERVICE, INTERNAL_SECRET, JOBS_POLICY, JOBS_SECRET, NAME, POLICY};
 
 /// The phase.
 #[derive(Debug)]

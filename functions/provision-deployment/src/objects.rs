@@ -27,8 +27,12 @@ pub const NAME: &str = "tenant-api";
 pub const CONTROL_SERVICE: &str = "tenant-api-control";
 /// The Secret with what the instance accepts as internal secrets.
 pub const INTERNAL_SECRET: &str = "tenant-api-internal";
-/// The NetworkPolicy.
+/// The Secret with the login to the job broker.
+pub const JOBS_SECRET: &str = "tenant-api-jobs";
+/// The NetworkPolicy from the control plane to the instance.
 pub const POLICY: &str = "allow-control-plane-to-tenant-api";
+/// The NetworkPolicy from the instance to the job broker.
+pub const JOBS_POLICY: &str = "allow-tenant-api-to-job-broker";
 
 /// Where the instance listens; `api-gateway` of CREATE_TENANT_INGRESS reaches it by the port's name.
 pub(crate) const PORT: i32 = 8080;

@@ -4,10 +4,11 @@
 //! this instance keeps of the tenant beside Postgres, each time when there is nothing of the tenant there: a call that died in
 //! between is made again.
 
+use crate::app::App;
+use crate::operation::Operation;
 use crate::ownership::{self, Role};
 use crate::problem::Problem;
-use crate::request::{Drop, Operation, Strategy};
-use crate::server::App;
+use crate::request::{Drop, Strategy};
 use crate::sql;
 use serde::Serialize;
 use shared::model::TenantId;

@@ -4,12 +4,13 @@
 //! the very end, if at all: until then no code of the tenant can be in the way of an administrator who acts in its name.
 //! From then on nobody acts in its name but a session that is logged in as the role and has no other rights to fall back on.
 
+use crate::app::App;
 use crate::measure::Measures;
+use crate::operation::Operation;
 use crate::ownership::{self, Mark, Role};
 use crate::problem::Problem;
-use crate::request::{Admin, Identifier, Initialize, Operation, Strategy};
+use crate::request::{Admin, Identifier, Initialize, Strategy};
 use crate::schema::{self, Migration, Migrations, Seeded};
-use crate::server::App;
 use crate::sql;
 use postgres_protocol::password::scram_sha_256;
 use rand::TryRngCore as _;

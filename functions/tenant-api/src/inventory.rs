@@ -5,10 +5,11 @@
 //! to SETUP_DATABASE drops nothing, and would wait for an empty inventory for ever. Nobody but its tenant is served by it, and
 //! it ends by itself.
 
+use crate::app::App;
+use crate::operation::Operation;
 use crate::ownership::Mark;
 use crate::problem::Problem;
-use crate::request::{Inventory, Operation};
-use crate::server::App;
+use crate::request::Inventory;
 use crate::sql;
 use serde::Serialize;
 use shared::model::TenantId;

@@ -27,6 +27,7 @@
 //! `export_gone`. A pinned instance (`TENANT_ID`) answers whatever is asked for another tenant with 403 `tenant_not_served`.
 
 mod accept;
+mod app;
 mod auth;
 mod broker;
 mod drop;
@@ -37,6 +38,7 @@ mod inventory;
 mod license;
 mod measure;
 mod mounted;
+mod operation;
 mod ownership;
 mod problem;
 mod ready;

@@ -1,6 +1,5 @@
 //! Counts and times, in a registry of this instance's own: several can live in one process. No label says whose it was.
 
-use crate::server::App;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::Method;
 use axum::middleware::Next;
@@ -90,8 +89,8 @@ impl Measures {
 }
 
 /// `GET /metrics`.
-pub(crate) async fn metrics(State(app): State<App>) -> String {
-    app.measures.render()
+pub(crate) async fn metrics(State(measures): State<Measures>) -> String {
+    measures.render()
 }
 
 /// Counts a request and the time it took.

@@ -1,13 +1,10 @@
 //! What a caller may send, parsed once and strictly: a value of these types is safe to put into a statement.
 
-use crate::measure::Measures;
 use crate::problem::Problem;
-use crate::server::App;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize, de};
 use std::fmt;
-use std::future::Future;
 use uuid::Uuid;
 
 /// Where a tenant's tables live.
@@ -255,18 +252,6 @@ impl Asked for Inventory {
     fn secrets(&self) -> Vec<&str> {
         vec![&self.admin.password]
     }
-}
-
-/// A call: what is asked for, and the doing of it.
-pub trait Operation: Asked + Send + Sync + 'static {
-    /// For the log.
-    const NAME: &'static str;
-    type Answer: Serialize + Send;
-    /// Does it. May be called again after any failure, and at once with itself. Dropping the future closes its
-    /// connections, which ends its locks.
-    fn perform(&self, here: &App) -> impl Future<Output = Result<Self::Answer, Problem>> + Send;
-    /// Counts what was done.
-    fn count(_: &Self::Answer, _: &Measures) {}
 }
 
 fn place(

@@ -1,22 +1,19 @@
 //! The process: its settings, its routes, its logs.
 
+use crate::app::App;
 use crate::auth::{self, InternalSecrets};
 use crate::exports::{self, ExportSettings, Exports, Storage, Worker};
 use crate::license::{self, Licenses};
 use crate::measure::{self, Measures};
 use crate::problem::Problem;
 use crate::ready::{self, Readiness, in_folder};
-use crate::request::{self, Operation};
 use crate::schema::Migrations;
 use crate::tables::Tables;
-use crate::{accept, users};
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, FromRef, State};
-use axum::http::{StatusCode, Uri};
-use axum::response::{IntoResponse, Response};
+use crate::{accept, operation, request, users};
+use axum::extract::DefaultBodyLimit;
+use axum::http::Uri;
 use axum::routing::{get, post};
-use axum::{Json, Router, middleware};
+use axum::{Router, middleware};
 use shared::license::PublicKeys;
 use shared::model::TenantId;
 use shared::secret::SecretRef;
@@ -24,7 +21,6 @@ use std::future::Future;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -67,40 +63,6 @@ impl Config {
             exports: None,
             measures: Measures::default(),
         }
-    }
-}
-
-/// What the routes reach.
-#[derive(Clone)]
-pub(crate) struct App {
-    pub(crate) licenses: Licenses,
-    pub(crate) tables: Tables,
-    pub(crate) migrations: Migrations,
-    pub(crate) exports: Exports,
-    pub(crate) measures: Measures,
-}
-
-impl FromRef<App> for Exports {
-    fn from_ref(app: &App) -> Self {
-        app.exports.clone()
-    }
-}
-
-impl FromRef<App> for Measures {
-    fn from_ref(app: &App) -> Self {
-        app.measures.clone()
-    }
-}
-
-impl FromRef<App> for Licenses {
-    fn from_ref(app: &App) -> Self {
-        app.licenses.clone()
-    }
-}
-
-impl FromRef<App> for Tables {
-    fn from_ref(app: &App) -> Self {
-        app.tables.clone()
     }
 }
 
@@ -189,9 +151,9 @@ fn start() -> Result<(), String> {
         };
         tracing::info!(listen, "tenant-api is ready");
         let measures = Measures::default();
-        serve(listener, Config { secrets, licenses, tables, readiness, exports, measures }, stop)
-            .await
-            .map_err(|error| format!("stopped: {error}"))
+        let migrations = Migrations::default();
+        let config = Config { secrets, licenses, tables, migrations, readiness, exports, measures };
+        serve(listener, config, stop).await.map_err(|error| format!("stopped: {error}"))
     })
 }
 
@@ -249,9 +211,9 @@ pub async fn serve(
 /// All routes. A caller that hangs up drops the handler, and with it its database connections and locks.
 pub fn router(config: &Config) -> Router {
     let internal = Router::new()
-        .route("/internal/database/initialize", post(call::<request::Initialize>))
-        .route("/internal/database/drop", post(call::<request::Drop>))
-        .route("/internal/database/inventory", post(call::<request::Inventory>))
+        .route("/internal/database/initialize", post(operation::call::<request::Initialize>))
+        .route("/internal/database/drop", post(operation::call::<request::Drop>))
+        .route("/internal/database/inventory", post(operation::call::<request::Inventory>))
         .route("/internal/license/refresh", post(license::refresh))
         .route("/internal/license/{tenant}", get(license::read))
         .route("/internal/users/bootstrap", post(users::bootstrap))
@@ -281,45 +243,4 @@ pub fn router(config: &Config) -> Router {
             migrations: config.migrations.clone(),
             measures: config.measures.clone(),
         })
-}
-
-/// One internal call: parse, do, log how it went, answer.
-async fn call<O: Operation>(State(here): State<App>, body: Result<Bytes, BytesRejection>) -> Response {
-    let parsed = body
-        .map_err(|rejection| Problem::invalid("", rejection.body_text()))
-        .and_then(|body| request::parse::<O>(&body));
-    let asked = match parsed {
-        Ok(asked) => asked,
-        Err(problem) => {
-            tracing::warn!(operation = O::NAME, problem.detail = problem.detail(), "refused");
-            return problem.into_response();
-        }
-    };
-    let begun = Instant::now();
-    let outcome = match here.tables.serves(TenantId(asked.tenant())) {
-        Ok(()) => asked.perform(&here).await.map_err(|problem| problem.without(&asked.secrets())),
-        Err(problem) => Err(problem),
-    };
-    let elapsed = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let (tenant, run) = (asked.tenant(), asked.run().map(tracing::field::display));
-    match outcome {
-        Ok(answer) => {
-            O::count(&answer, &here.measures);
-            tracing::info!(operation = O::NAME, tenant.id = %tenant, run.id = run, duration.ms = elapsed, "done");
-            (StatusCode::OK, Json(answer)).into_response()
-        }
-        Err(problem) => {
-            let (code, detail) = (problem.code(), problem.detail());
-            tracing::warn!(
-                operation = O::NAME,
-                tenant.id = %tenant,
-                run.id = run,
-                duration.ms = elapsed,
-                problem.code = code,
-                problem.detail = detail,
-                "failed"
-            );
-            problem.into_response()
-        }
-    }
 }

@@ -10,11 +10,8 @@ use sha2::{Digest, Sha256};
 use shared::platform::Platform;
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
+use crate::extract::Actor;
 use crate::problem::Problem;
-
-/// The holder of the token that a request carried; stands in audit rows and keeps idempotency keys apart.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Actor(pub Arc<str>);
 
 /// The tokens, as digests: comparing those tells nothing of a token's length either.
 #[derive(Clone)]

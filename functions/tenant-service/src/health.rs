@@ -9,8 +9,8 @@ use axum::response::IntoResponse;
 use serde_json::{Value, json};
 use shared::store::StoreError;
 
-use crate::app::App;
 use crate::problem::Problem;
+use crate::state::App;
 
 /// The description of the API, OpenAPI 3.1.
 pub const OPENAPI: &str = include_str!("../openapi.json");

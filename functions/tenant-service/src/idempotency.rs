@@ -6,9 +6,9 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 use shared::store::{KeyState, KeyUse, StoredResponse};
 
-use crate::app::App;
-use crate::auth::Actor;
+use crate::extract::Actor;
 use crate::problem::Problem;
+use crate::state::App;
 
 /// The request's key: 1 to 255 visible ASCII characters.
 pub fn key(headers: &HeaderMap) -> Result<&str, Problem> {

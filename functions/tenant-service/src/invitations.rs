@@ -6,8 +6,8 @@
 //! comes to that, the one before holds.
 
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde_json::json;
@@ -18,19 +18,17 @@ use shared::seal::Purpose;
 use shared::store::{InviteError, KeyState, Sealed, StoredResponse};
 use uuid::Uuid;
 
-use crate::app::App;
-use crate::auth::Actor;
-use crate::body;
+use crate::extract::{self, Actor, TenantPath};
 use crate::idempotency;
 use crate::problem::Problem;
-use crate::tenants::Known;
+use crate::state::App;
 use crate::tenants::view::location;
 
 /// Answers 202; the e-mail follows. A second call with the same key is answered as the first was, and sends nothing.
 pub async fn renew(
     State(app): State<App>,
-    Extension(actor): Extension<Actor>,
-    Known(tenant): Known,
+    actor: Actor,
+    TenantPath(tenant): TenantPath,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
@@ -60,8 +58,8 @@ fn nothing_asked(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Re
     if body.as_ref().is_ok_and(Bytes::is_empty) {
         return Ok(Bytes::new());
     }
-    let bytes = body::json_bytes(headers, body)?;
-    let errors = crate::fields::Fields::new(body::object(&bytes)?, "").finish();
+    let bytes = extract::json_bytes(headers, body)?;
+    let errors = crate::fields::Fields::new(extract::object(&bytes)?, "").finish();
     if errors.is_empty() { Ok(bytes) } else { Err(Problem::invalid_fields(errors)) }
 }
 

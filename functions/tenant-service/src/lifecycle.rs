@@ -1,34 +1,28 @@
 //! Changes of a tenant that lives: another tier, suspended, resumed.
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{Extension, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use shared::decide::deployment::{Characteristics, determine_deployment_type};
 use shared::model::{Change, DeploymentType, TenantId, TenantStatus, Tier, UnknownName};
 use shared::platform::Platform;
 use shared::store::{ChangeError, Changing, Operated, StoreError, TenantRow};
 
-use crate::app::App;
-use crate::auth::Actor;
-use crate::body;
+use crate::extract::{Actor, JsonObject, TenantPath};
 use crate::fields::Fields;
 use crate::problem::Problem;
-use crate::tenants::Known;
+use crate::state::App;
 use crate::tenants::view::{TenantView, accepted, location};
 
 /// `PATCH /api/v1/tenants/{id}`: another tier. Answers with the run that makes it, a second call with the same run, and
 /// with the tenant once it is so.
 pub async fn change(
     State(app): State<App>,
-    Extension(actor): Extension<Actor>,
-    Known(tenant): Known,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    actor: Actor,
+    TenantPath(tenant): TenantPath,
+    JsonObject(object): JsonObject,
 ) -> Result<Response, Problem> {
-    let object = body::object(&body::json_bytes(&headers, body)?)?;
     let mut fields = Fields::new(object, "");
     let tier = fields.one_of::<Tier>("tier");
     let tier = fields.required("tier", tier);
@@ -52,8 +46,8 @@ pub async fn change(
 pub async fn become_so(
     status: TenantStatus,
     State(app): State<App>,
-    Extension(actor): Extension<Actor>,
-    Known(tenant): Known,
+    actor: Actor,
+    TenantPath(tenant): TenantPath,
 ) -> Result<Response, Problem> {
     begin(&app, tenant, Change { status: Some(status), ..Change::default() }, &actor).await
 }

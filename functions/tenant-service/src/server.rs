@@ -10,7 +10,8 @@ use shared::store::Store;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::app::{App, router};
+use crate::router::router;
+use crate::state::App;
 
 /// The longest that a request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);

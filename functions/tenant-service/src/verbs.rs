@@ -1,22 +1,18 @@
 //! The operators' verbs, and `DELETE`.
 
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{Extension, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::Response;
 use shared::decide::verbs::{Request, Verb};
 use shared::model::TenantId;
 use shared::platform::Seconds;
 use shared::store::{Asked, OperateError, Operated};
 
-use crate::app::App;
-use crate::auth::Actor;
-use crate::body;
+use crate::extract::{Actor, JsonObject, TenantPath};
 use crate::fields::Fields;
 use crate::params::{Params, RawQuery};
 use crate::problem::Problem;
-use crate::tenants::Known;
+use crate::state::App;
 use crate::tenants::view::{accepted, location};
 
 /// The longest reason, in characters.
@@ -27,12 +23,10 @@ const REASON: usize = 500;
 pub async fn ask(
     verb: Verb,
     State(app): State<App>,
-    Extension(actor): Extension<Actor>,
-    Known(tenant): Known,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    actor: Actor,
+    TenantPath(tenant): TenantPath,
+    JsonObject(object): JsonObject,
 ) -> Result<Response, Problem> {
-    let object = body::object(&body::json_bytes(&headers, body)?)?;
     let mut fields = Fields::new(object, "");
     let seq = fields.integer("seq");
     let seq = fields.required("seq", seq);
@@ -51,8 +45,8 @@ pub async fn ask(
 /// retention is over, or at once with `immediately=true`. While that is under way a second call is answered as the first.
 pub async fn delete(
     State(app): State<App>,
-    Extension(actor): Extension<Actor>,
-    Known(tenant): Known,
+    actor: Actor,
+    TenantPath(tenant): TenantPath,
     query: RawQuery,
 ) -> Result<Response, Problem> {
     let mut params = Params::new(query)?;

@@ -5,63 +5,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::run::{Direction, INVENTORY, PhaseState, RunKind, RunStatus};
 use super::verbs::{Request, Verb};
 use crate::model::{OnFailure, TenantStatus};
 use crate::phase::{ErrorRecord, Wait};
 use crate::platform::Engine;
-
-crate::model::names!(
-    /// What a run is for.
-    RunKind {
-        /// Makes a tenant.
-        Provision = "provision",
-        /// Takes a tenant out.
-        Deprovision = "deprovision",
-        /// Makes a living tenant's phases hold a new plan; undone, they hold the plan of before.
-        Change = "change",
-    }
-);
-
-crate::model::names!(
-    /// Which way a run goes.
-    Direction { Forward = "forward", Backward = "backward" }
-);
-
-crate::model::names!(
-    /// Where a run is.
-    RunStatus {
-        /// Under way, a worker at it or not.
-        Running = "running",
-        /// Waits for an operator.
-        Paused = "paused",
-        /// An undo cannot succeed; waits for an operator.
-        Stuck = "stuck",
-        /// Finished: the tenant is whole, or gone.
-        Succeeded = "succeeded",
-        /// Finished: undone.
-        Failed = "failed",
-        /// Finished by an operator with things left.
-        Abandoned = "abandoned",
-    }
-);
-
-crate::model::names!(
-    /// Where a phase of a run is.
-    PhaseState {
-        Pending = "pending", Running = "running", Waiting = "waiting", Done = "done", Failed = "failed",
-        Reverting = "reverting", Reverted = "reverted", Skipped = "skipped",
-    }
-);
-
-impl RunStatus {
-    /// Nothing comes after it.
-    pub fn finished(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Failed | Self::Abandoned)
-    }
-}
-
-/// The position of the inventory that ends every backward run.
-pub const INVENTORY: i32 = -1;
 
 /// What the machine looks at.
 #[derive(Clone, Debug)]

@@ -4,4 +4,5 @@ pub mod changes;
 pub mod deployment;
 pub mod machine;
 pub mod phases;
+pub mod run;
 pub mod verbs;

@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::machine::{Direction, INVENTORY, RunKind, RunStatus};
 use super::phases;
+use super::run::{Direction, INVENTORY, RunKind, RunStatus};
 use crate::model::{PhaseName, TenantStatus};
 
 crate::model::names!(

@@ -13,7 +13,8 @@ use tracing::Instrument as _;
 use super::DynPhase;
 use super::lease::Lease;
 use super::regional::{self, PhaseEntry, RegisteredPhase};
-use crate::decide::machine::{self, Direction, Event, INVENTORY, Transition};
+use crate::decide::machine::{self, Event, Transition};
+use crate::decide::run::{Direction, INVENTORY, RunKind, RunStatus};
 use crate::model::PhaseName;
 use crate::phase::{
     Answer, Checkpoints, Error, Interrupt, Job, Kind, Operation, Owner, Progress, Scope, Step, StepParts,
@@ -134,8 +135,8 @@ impl Runner {
                 run_id: claimed.hold.run_id,
                 epoch: claimed.hold.epoch,
                 scope: match claimed.run.kind {
-                    machine::RunKind::Provision | machine::RunKind::Change => Scope::Run,
-                    machine::RunKind::Deprovision => Scope::Tenant,
+                    RunKind::Provision | RunKind::Change => Scope::Run,
+                    RunKind::Deprovision => Scope::Tenant,
                 },
             },
             phase: claimed.phase.clone(),
@@ -323,7 +324,7 @@ fn answer(claimed: &Claimed, to: &Transition, seq: i64, hand_over: bool) -> Answ
         usize::try_from(to.cursor).ok().and_then(|cursor| claimed.list.get(cursor).cloned())
     };
     match next {
-        Some(phase) if to.status == machine::RunStatus::Running && !hand_over => Answer::Next {
+        Some(phase) if to.status == RunStatus::Running && !hand_over => Answer::Next {
             job: Job::new(claimed.tenant.id, claimed.hold.run_id, phase, seq),
             delay_ms: millis(to.delay),
         },

@@ -4,11 +4,11 @@ use serde_json::json;
 use sqlx::types::Json;
 use sqlx::{Connection as _, PgConnection};
 
-use super::create::audit;
-use super::transition::Cause;
-use super::{Store, StoreError, StoreResult};
+use super::audit::audit;
+use super::types::Written;
+use super::{Store, StoreError, StoreResult, deletion, domains};
 use crate::decide::changes;
-use crate::decide::machine::{Direction, PhaseState, RunKind, RunStatus, Transition};
+use crate::decide::run::{Direction, PhaseState, RunKind, RunStatus};
 use crate::decide::verbs::Situation;
 use crate::model::{Change, Container, PhaseName, RunId, TenantId, TenantStatus, Tier};
 
@@ -96,7 +96,7 @@ impl Store {
             sqlx::query!("SELECT id FROM tenants WHERE id = $1 FOR UPDATE", tenant.0)
                 .fetch_optional(&mut *transaction)
                 .await?;
-            if super::upkeep::runs(&mut transaction, tenant).await? {
+            if runs(&mut transaction, tenant).await? {
                 done.under_way += 1;
                 continue;
             }
@@ -165,7 +165,7 @@ pub(super) async fn begin(
     .await?;
     let now = changes::Now { status, tier, container: row.container.0, unsure: unsure == Some(true) };
     if change.status == Some(TenantStatus::Active) {
-        super::upkeep::take_deletion_back(connection, tenant, actor).await?;
+        deletion::take_back(connection, tenant, actor).await?;
     }
     let Some(phases) = changes::plan(change, &now, &held) else { return Ok(Changing::Already) };
     if phases.is_empty() {
@@ -173,6 +173,16 @@ pub(super) async fn begin(
     }
     let id = insert(connection, tenant, change, &phases, actor).await?;
     Ok(Changing::Run { id, seq: 1 })
+}
+
+/// Whether a run of the tenant's is under way.
+pub(super) async fn runs(connection: &mut PgConnection, tenant: TenantId) -> StoreResult<bool> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM provisioning_runs WHERE tenant_id = $1 AND finished_at IS NULL) AS "runs!""#,
+        tenant.0
+    )
+    .fetch_one(connection)
+    .await?)
 }
 
 /// A run that makes `phases` hold new plans, due at once. What they hold until then is kept with it.
@@ -208,12 +218,8 @@ async fn insert(
 }
 
 /// What a transition of a change means for what holds for the tenant; and why it is undone, if it is from now on.
-pub(super) async fn hold(
-    connection: &mut PgConnection,
-    run_id: RunId,
-    cause: &Cause<'_>,
-    to: &Transition,
-) -> StoreResult<()> {
+pub(super) async fn hold(connection: &mut PgConnection, written: &Written<'_>) -> StoreResult<()> {
+    let Written { run_id, cause, to, .. } = *written;
     let tenant = cause.tenant.id.0;
     match (cause.direction, to.phase.state) {
         (Direction::Forward, Some(PhaseState::Done)) => {
@@ -269,7 +275,7 @@ pub(super) async fn hold(
         .execute(&mut *connection)
         .await?;
     } else if to.finished() {
-        super::domains::not_served(connection, cause.tenant.id, run_id).await?;
+        domains::not_served(connection, cause.tenant.id, run_id).await?;
     }
     Ok(())
 }

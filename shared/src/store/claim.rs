@@ -7,24 +7,13 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::types::Json;
 
+use super::types::{Hold, alerting, seconds};
 use super::{Store, StoreError, StoreResult};
-use crate::decide::machine::{self, RunStatus};
-use crate::model::{Alerting, Change, ClaimId, Container, OnFailure, PhaseName, RunId, Tenant, TenantId};
+use crate::decide::machine;
+use crate::decide::run::RunStatus;
+use crate::model::{Change, ClaimId, Container, OnFailure, PhaseName, RunId, Tenant, TenantId};
 use crate::phase::{Interrupt, Operation};
 use crate::platform::Engine;
-
-/// What identifies one worker's hold on one step: every write of the worker names all of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hold {
-    /// The run.
-    pub run_id: RunId,
-    /// Its transition.
-    pub seq: i64,
-    /// Grows whenever control is taken from a worker.
-    pub epoch: i64,
-    /// Fresh with every claim; none when nobody holds the step.
-    pub claim: Option<ClaimId>,
-}
 
 /// A claimed step.
 #[derive(Clone, Debug)]
@@ -324,14 +313,4 @@ impl Store {
         .await?;
         Ok(())
     }
-}
-
-/// Where a tenant's alerts go, as the request was stored.
-pub(super) fn alerting(stored: Option<Value>) -> StoreResult<Alerting> {
-    let Some(stored) = stored else { return Ok(Alerting::default()) };
-    serde_json::from_value(stored).map_err(StoreError::unreadable)
-}
-
-pub(super) fn seconds(value: Option<f64>) -> Duration {
-    Duration::try_from_secs_f64(value.unwrap_or_default().max(0.0)).unwrap_or_default()
 }

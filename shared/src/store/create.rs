@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
-use uuid::Uuid;
 
+use super::audit::audit;
 use super::idempotency::{self, KeyState, KeyUse, StoredResponse};
 use super::{ClaimError, Store, StoreError, StoreResult, TenantRow, domains};
 use crate::model::{DeploymentType, OnFailure, PhaseName, RunId, Slug, TenantId, Tier};
@@ -243,35 +243,4 @@ pub(super) async fn insert_deprovisioning(
     .await?;
     audit(connection, tenant, Some(id), "DEPROVISIONING_STARTED", actor, &json!({})).await?;
     Ok(id)
-}
-
-/// One row of the audit log, numbered under the lock of the tenant and of its number.
-pub(super) async fn audit(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    run: Option<RunId>,
-    action: &str,
-    actor: &str,
-    detail: &Value,
-) -> StoreResult<()> {
-    sqlx::query!(
-        r#"WITH tenant AS (
-               UPDATE tenants SET updated_at = clock_timestamp() WHERE id = $1 RETURNING id
-           ), numbered AS (
-               UPDATE tenant_audit_numbers n SET number = n.number + 1 FROM tenant WHERE n.tenant_id = tenant.id
-               RETURNING n.number
-           )
-           INSERT INTO provisioning_audit_logs (tenant_id, number, run_id, seq, action, phase, actor, detail)
-           SELECT $1, numbered.number, $2, r.seq, $3,
-                  CASE WHEN r.cursor >= 0 THEN r.phases[r.cursor + 1] END, $4, $5
-           FROM numbered LEFT JOIN provisioning_runs r ON r.id = $2"#,
-        tenant.0,
-        run.map(|run| run.0) as Option<Uuid>,
-        action,
-        actor,
-        detail
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
 }

@@ -4,7 +4,8 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
 
-use super::{Store, StoreError, StoreResult, create};
+use super::audit::audit;
+use super::{Store, StoreError, StoreResult};
 use crate::model::{OwnDomain, RunId, TenantId};
 use crate::platform::Domains;
 
@@ -89,7 +90,7 @@ impl Store {
                 return Err(ClaimError::TooMany(rules.per_tenant));
             }
             let detail = json!({ "domain": domain });
-            create::audit(&mut transaction, tenant, None, "DOMAIN_CLAIMED", actor, &detail).await?;
+            audit(&mut transaction, tenant, None, "DOMAIN_CLAIMED", actor, &detail).await?;
         }
         let row = one(&mut transaction, tenant, domain).await?;
         let row = row.ok_or_else(|| StoreError::unreadable("no row for the domain just claimed"))?;
@@ -119,7 +120,7 @@ impl Store {
         .await?;
         if done.rows_affected() == 1 {
             let detail = json!({ "domain": domain });
-            create::audit(&mut transaction, tenant, None, "DOMAIN_VERIFIED", actor, &detail).await?;
+            audit(&mut transaction, tenant, None, "DOMAIN_VERIFIED", actor, &detail).await?;
             stand(&mut transaction, tenant).await?;
         }
         let row = one(&mut transaction, tenant, domain).await?;
@@ -143,7 +144,7 @@ impl Store {
         let given_up = done.rows_affected() == 1;
         if given_up {
             let detail = json!({ "domain": domain });
-            create::audit(&mut transaction, tenant, None, "DOMAIN_GIVEN_UP", actor, &detail).await?;
+            audit(&mut transaction, tenant, None, "DOMAIN_GIVEN_UP", actor, &detail).await?;
             stand(&mut transaction, tenant).await?;
             serve_anew(&mut transaction, tenant).await?;
         }

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
+use super::audit::audit;
 use super::idempotency::{self, KeyState, KeyUse, StoredResponse};
-use super::{Sealed, Sink, Store, StoreError, StoreResult, create, license};
+use super::{Sealed, Sink, Store, StoreError, StoreResult, license};
 use crate::model::TenantId;
 use crate::phase::{Owner, Scope};
 
@@ -173,7 +174,7 @@ impl Store {
         }
         insert(&mut transaction, tenant, id, sealed, &json!({ "actor": actor })).await?;
         let detail = json!({ "invitationId": id });
-        create::audit(&mut transaction, tenant, None, "INVITATION_RENEWED", actor, &detail).await?;
+        audit(&mut transaction, tenant, None, "INVITATION_RENEWED", actor, &detail).await?;
         idempotency::keep(&mut transaction, key, &response).await?;
         let committed = transaction.commit().await;
         connection.ended(committed)?;

@@ -3,12 +3,15 @@
 //! Every change of a run is one statement (state, checkpoint, audit row and outbox together), fenced by run, seq, epoch
 //! and claim; times are the database's own.
 
+mod audit;
 mod change;
 mod claim;
 mod connections;
 mod create;
+mod deletion;
 mod deployments;
 mod domains;
+mod finish;
 mod idempotency;
 mod invitation;
 mod license;
@@ -17,25 +20,27 @@ mod outbox;
 mod read;
 mod regions;
 mod sweep;
+mod take_over;
 mod transition;
+mod types;
 mod upkeep;
 
 use sqlx::postgres::PgConnectOptions;
 
 pub use change::{ChangeError, Changing, Refreshing};
-pub use claim::{Claim, Claimed, Disposition, Hold};
+pub use claim::{Claim, Claimed, Disposition};
 pub use create::{CreateError, NewTenant};
 pub use deployments::{DeploymentRow, NewDeployment};
 pub use domains::{ClaimError, DomainRow};
 pub use idempotency::{KeyState, KeyUse, StoredResponse};
 pub use invitation::{InvitationStored, InviteError, SealedRow, StoredInvitation};
 pub use license::{LicenseStored, StoredLicense};
-pub use operate::{Asked, OperateError, Operated, RunView};
+pub use operate::{Asked, OperateError, Operated};
 pub use outbox::{Backlog, GivenBack, Outgoing, Patience, SetAside, Sink, Undelivered};
 pub use read::{AuditRow, PhaseRow, RunRow, StatusRow, TenantFilter, TenantRow, Typical};
 pub use regions::{NotChanged, RegionRow};
 pub use sweep::Swept;
-pub use transition::{Applied, Cause, Left};
+pub use types::{Applied, Cause, Hold, Left};
 pub use upkeep::{Begun, Duty};
 
 /// The channel on which a committed change that a dispatcher should look at is announced. A hint: nothing depends on it.

@@ -9,11 +9,10 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::transition::{Cause, about};
+use super::types::Written;
 use super::{Sealed, Store, StoreError, StoreResult};
-use crate::decide::machine::Transition;
 use crate::decide::verbs::{self, Situation};
-use crate::model::{PhaseName, RunId, TenantId};
+use crate::model::{PhaseName, Tenant, TenantId};
 use crate::phase::ErrorRecord;
 use crate::platform::Seconds;
 
@@ -280,12 +279,10 @@ impl Store {
 /// tenant's administrator are told how it ends.
 pub(super) async fn tell_halted(
     connection: &mut PgConnection,
-    run_id: RunId,
-    seq: i64,
-    cause: &Cause<'_>,
-    to: &Transition,
+    written: &Written<'_>,
     error: &ErrorRecord,
 ) -> StoreResult<()> {
+    let Written { run_id, seq, cause, to } = *written;
     let at = sqlx::query!(
         r#"SELECT p.name, t.status FROM provisioning_phases p, tenants t
            WHERE p.run_id = $1 AND p.position = $2 AND t.id = $3"#,
@@ -315,4 +312,12 @@ pub(super) async fn tell_halted(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// What every row of the outbox about a run says of its tenant.
+pub(super) fn about(tenant: &Tenant) -> Value {
+    json!({
+        "tenantId": tenant.id, "slug": tenant.slug, "name": tenant.name, "tier": tenant.tier,
+        "region": tenant.region, "adminEmail": tenant.admin_email,
+    })
 }

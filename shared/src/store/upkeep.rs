@@ -4,15 +4,12 @@
 //! Each duty is a run like any other. A tenant's row is locked while one is begun, so that dispatchers side by side begin it
 //! once, and never beside another run.
 
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
 
-use super::change::{self, ChangeError, Changing};
-use super::create::{audit, insert_deprovisioning};
-use super::operate::Asked;
-use super::{Store, StoreError, StoreResult};
+use super::change::{self, ChangeError, Changing, runs};
+use super::create::insert_deprovisioning;
+use super::{Store, StoreError, StoreResult, deletion, domains};
 use crate::model::{Change, RunId, TenantId, TenantStatus};
 use crate::platform::Platform;
 
@@ -95,7 +92,7 @@ async fn begin(connection: &mut PgConnection, tenant: TenantId, duty: Duty) -> S
     let wanted = match duty {
         Duty::Deletion => return delete(connection, tenant).await,
         Duty::Suspension => {
-            if delete_at(connection, tenant).await?.is_none() {
+            if deletion::due_at(connection, tenant).await?.is_none() {
                 return Ok(None);
             }
             Change { status: Some(TenantStatus::Suspended), ..Change::default() }
@@ -105,7 +102,7 @@ async fn begin(connection: &mut PgConnection, tenant: TenantId, duty: Duty) -> S
             if !domains_changed(connection, tenant).await? {
                 return Ok(None);
             }
-            let domains = super::domains::to_serve(connection, tenant).await?;
+            let domains = domains::to_serve(connection, tenant).await?;
             Change { domains: Some(domains), ..Change::default() }
         }
     };
@@ -127,16 +124,6 @@ async fn domains_changed(connection: &mut PgConnection, tenant: TenantId) -> Sto
     Ok(changed == Some(true) && !runs(connection, tenant).await?)
 }
 
-/// Whether a run of the tenant's is under way.
-pub(super) async fn runs(connection: &mut PgConnection, tenant: TenantId) -> StoreResult<bool> {
-    Ok(sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT FROM provisioning_runs WHERE tenant_id = $1 AND finished_at IS NULL) AS "runs!""#,
-        tenant.0
-    )
-    .fetch_one(connection)
-    .await?)
-}
-
 async fn delete(connection: &mut PgConnection, tenant: TenantId) -> StoreResult<Option<RunId>> {
     let due = sqlx::query_scalar!(
         r#"SELECT delete_at <= clock_timestamp() AND status IN ('ACTIVE', 'SUSPENDED') AS due
@@ -149,56 +136,4 @@ async fn delete(connection: &mut PgConnection, tenant: TenantId) -> StoreResult<
         return Ok(None);
     }
     Ok(Some(insert_deprovisioning(connection, tenant, ACTOR).await?))
-}
-
-/// When the tenant is to be deleted. Its row is locked.
-async fn delete_at(connection: &mut PgConnection, tenant: TenantId) -> StoreResult<Option<DateTime<Utc>>> {
-    let row = sqlx::query_scalar!("SELECT delete_at FROM tenants WHERE id = $1 FOR UPDATE", tenant.0)
-        .fetch_optional(connection)
-        .await?;
-    Ok(row.flatten())
-}
-
-/// Writes when the tenant is to be deleted. Asked for again, the first time holds, unless the second is sooner.
-pub(super) async fn schedule_deletion(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    run: Option<RunId>,
-    asked: &Asked,
-) -> StoreResult<DateTime<Utc>> {
-    let row = sqlx::query!(
-        r#"UPDATE tenants t
-           SET delete_at = LEAST(t.delete_at, clock_timestamp() + make_interval(secs => $2)),
-               updated_at = clock_timestamp()
-           FROM (SELECT id, delete_at FROM tenants WHERE id = $1 FOR UPDATE) before
-           WHERE t.id = before.id
-           RETURNING t.delete_at AS "at!", t.delete_at IS DISTINCT FROM before.delete_at AS "changed!""#,
-        tenant.0,
-        asked.retention.0
-    )
-    .fetch_one(&mut *connection)
-    .await?;
-    if row.changed {
-        let detail = json!({ "deleteAt": row.at, "reason": asked.request.reason });
-        audit(connection, tenant, run, "DELETION_SCHEDULED", &asked.request.actor, &detail).await?;
-    }
-    Ok(row.at)
-}
-
-/// The tenant is wanted again.
-pub(super) async fn take_deletion_back(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    actor: &str,
-) -> StoreResult<()> {
-    let taken_back = sqlx::query!(
-        "UPDATE tenants SET delete_at = NULL, updated_at = clock_timestamp() WHERE id = $1 AND delete_at IS NOT NULL",
-        tenant.0
-    )
-    .execute(&mut *connection)
-    .await?;
-    if taken_back.rows_affected() == 1 {
-        audit(connection, tenant, None, "DELETION_TAKEN_BACK", actor, &json!({})).await?;
-    }
-    Ok(())
 }

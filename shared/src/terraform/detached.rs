@@ -1,30 +1,12 @@
 //! Whoever runs tofu for us, and how it is waited for.
 
-use std::time::Duration;
-
 use super::job::Jobs;
-use super::outcome::Outcome;
+use super::outcome::{LOOK_AGAIN, Outcome, State};
 use super::site::Site;
 use super::supervised::Programs;
 use super::work::Work;
 use crate::cluster::Cluster;
 use crate::phase::{Error, Owner, Progress, Result};
-
-/// When to look again.
-pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
-
-/// What goes on under a name.
-#[derive(Debug)]
-pub(super) enum State {
-    /// Nothing is known of it.
-    Nothing,
-    /// It runs; how far it is.
-    Running(String),
-    /// It ended without an outcome: the work of this id was killed.
-    Killed(String),
-    /// It ended.
-    Ended(Box<Outcome>),
-}
 
 /// Runs tofu beside us: a Job, or a process under a supervisord.
 #[derive(Clone, Debug)]

@@ -14,9 +14,8 @@ use kube::Api;
 use kube::ResourceExt as _;
 use kube::api::{ListParams, LogParams, ObjectMeta};
 
-use super::detached::State;
 use super::execute::PROGRESS;
-use super::outcome::Outcome;
+use super::outcome::{LOOK_AGAIN, Outcome, State};
 use super::work::Work;
 use crate::cluster::client::{call, find};
 use crate::cluster::{Cluster, Owned, Target};
@@ -109,7 +108,7 @@ impl Jobs {
     /// Takes away the Job, if it has ended, and its Secret.
     pub async fn forget(&self, name: &str) -> Result<Progress<()>> {
         if let State::Running(progress) = self.look(name).await? {
-            return Ok(Progress::wait(super::detached::LOOK_AGAIN, format!("{name} ({progress})")));
+            return Ok(Progress::wait(LOOK_AGAIN, format!("{name} ({progress})")));
         }
         self.owned.ensure_deleted(&Target::of::<Job>(Some(&self.namespace), name)).await?.or_park()?;
         self.forget_secret(name).await

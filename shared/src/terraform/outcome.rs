@@ -1,4 +1,6 @@
-//! What a run of tofu leaves.
+//! What a run of tofu leaves, and how far one is.
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -7,6 +9,22 @@ use crate::phase::Error;
 
 /// How long a failure's text may be: a container's termination message has 4,096 bytes.
 const SAID: usize = 2_000;
+
+/// When to look again.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// What goes on under a name.
+#[derive(Debug)]
+pub(super) enum State {
+    /// Nothing is known of it.
+    Nothing,
+    /// It runs; how far it is.
+    Running(String),
+    /// It ended without an outcome: the work of this id was killed.
+    Killed(String),
+    /// It ended.
+    Ended(Box<Outcome>),
+}
 
 /// The end of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

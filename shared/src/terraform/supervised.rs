@@ -8,10 +8,9 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::detached::State;
 use super::environment::MARK;
 use super::execute::PROGRESS;
-use super::outcome::Outcome;
+use super::outcome::{LOOK_AGAIN, Outcome, State};
 use super::rpc::{ALREADY_ADDED, ALREADY_STARTED, BAD_NAME, Parameter, Rpc, STILL_RUNNING, member};
 use super::work::Work;
 use crate::phase::{Error, Progress, Result};
@@ -82,7 +81,7 @@ impl Programs {
     /// Forgets what has ended under the name; waits while something runs.
     pub async fn forget(&self, name: &str) -> Result<Progress<()>> {
         if let State::Running(progress) = self.look(name).await? {
-            return Ok(Progress::wait(super::detached::LOOK_AGAIN, format!("{name} ({progress})")));
+            return Ok(Progress::wait(LOOK_AGAIN, format!("{name} ({progress})")));
         }
         let folder = self.folder(name);
         let unwritable = |error| unwritable(&folder, &error);

@@ -11,9 +11,8 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::core::ObjectMeta;
 
-use super::{INTERNAL_SECRET, NAME, PORT, PORT_NAME, selector};
+use super::{INTERNAL_SECRET, JOBS_SECRET, NAME, PORT, PORT_NAME, selector};
 use crate::Plan;
-use crate::jobs::JOBS_SECRET;
 
 /// Where the instance finds the login to its database.
 pub(crate) const DATABASE_FOLDER: &str = "/var/run/tenantry/database";

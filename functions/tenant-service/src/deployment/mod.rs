@@ -1,32 +1,25 @@
 //! A tenant's own instance: what is recorded of it, and how the cluster sees it now.
 
-mod compute;
 mod image;
 mod view;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{Extension, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 use shared::model::{Change, Container, DeploymentType, TenantId};
 use shared::platform::Platform;
 use shared::store::{DeploymentRow, TenantRow};
 
-pub use compute::Compute;
-
-use crate::app::App;
-use crate::auth::Actor;
-use crate::body;
+use crate::extract::{Actor, JsonObject, TenantPath};
 use crate::fields::Fields;
 use crate::lifecycle;
 use crate::problem::Problem;
-use crate::tenants::Known;
+use crate::state::App;
 
 /// `GET /api/v1/tenants/{id}/deployment`. While the cluster does not answer, what is recorded is answered all the same.
-pub async fn show(State(app): State<App>, Known(tenant): Known) -> Result<Response, Problem> {
+pub async fn show(State(app): State<App>, TenantPath(tenant): TenantPath) -> Result<Response, Problem> {
     let owner = app.store.tenant(tenant).await?.ok_or_else(|| Problem::no_tenant(&tenant.to_string()))?;
     let row = app.store.deployment(tenant).await?.ok_or_else(|| none(&owner))?;
     let place = app.place_of(&owner.region).await?;
@@ -39,12 +32,10 @@ pub async fn show(State(app): State<App>, Known(tenant): Known) -> Result<Respon
 /// same run, and with the tenant once it is so.
 pub async fn change(
     State(app): State<App>,
-    Extension(actor): Extension<Actor>,
-    Known(tenant): Known,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    actor: Actor,
+    TenantPath(tenant): TenantPath,
+    JsonObject(object): JsonObject,
 ) -> Result<Response, Problem> {
-    let object = body::object(&body::json_bytes(&headers, body)?)?;
     let taken_away = ["image", "size"].map(|field| object.get(field).is_some_and(Value::is_null));
     let mut fields = Fields::new(object, "");
     let image = fields.parsed("image", "invalid_image", image::parse);
@@ -70,8 +61,8 @@ pub async fn change(
 /// with the run that does it, a second call meanwhile with the same run. What it already has stays as it is.
 pub async fn refresh(
     State(app): State<App>,
-    Extension(actor): Extension<Actor>,
-    Known(tenant): Known,
+    actor: Actor,
+    TenantPath(tenant): TenantPath,
 ) -> Result<Response, Problem> {
     own(&app, tenant).await?;
     let change = Change { refreshes_deployment: true, ..Change::default() };

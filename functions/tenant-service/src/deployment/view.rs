@@ -6,7 +6,7 @@ use serde_json::Value;
 use shared::cluster::{Happened, Replicas};
 use shared::store::{DeploymentRow, TenantRow};
 
-use super::compute::Seen;
+use crate::compute::Seen;
 
 /// How the Deployment is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -1,13 +1,9 @@
 //! Domains of a tenant's own: claimed, shown to be the tenant's by a record in the DNS, given up.
 
-mod challenge;
-
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{Extension, FromRequestParts, Path, State};
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures::future::join_all;
 use serde::Serialize;
@@ -17,15 +13,12 @@ use shared::model::{DeploymentType, Slug, TenantId};
 use shared::platform::Platform;
 use shared::store::{ClaimError, DomainRow, TenantRow};
 
-pub use challenge::Names;
-
-use crate::app::App;
-use crate::auth::Actor;
-use crate::body;
+use crate::challenge::{self, Seen};
+use crate::extract::{Actor, JsonObject, TenantPath};
 use crate::fields::Fields;
+use crate::names;
 use crate::problem::Problem;
-use crate::tenants::{Known, syntax};
-use challenge::Seen;
+use crate::state::App;
 
 /// A domain, and what its owner has to do.
 fn view(place: &Platform, owner: &TenantRow, row: &DomainRow) -> Value {
@@ -70,7 +63,7 @@ struct All {
 }
 
 /// `GET /api/v1/tenants/{id}/domains`: the primary one first, each with how far its certificate is.
-pub async fn list(State(app): State<App>, Known(tenant): Known) -> Result<Response, Problem> {
+pub async fn list(State(app): State<App>, TenantPath(tenant): TenantPath) -> Result<Response, Problem> {
     let (owner, place) = known(&app, tenant).await?;
     let rows = app.store.domains(tenant).await?;
     let domains = join_all(rows.iter().map(async |row| {
@@ -84,14 +77,12 @@ pub async fn list(State(app): State<App>, Known(tenant): Known) -> Result<Respon
 /// `POST /api/v1/tenants/{id}/domains`: claims a domain. Claimed again, it is answered as it is.
 pub async fn add(
     State(app): State<App>,
-    Extension(actor): Extension<Actor>,
-    Known(tenant): Known,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    actor: Actor,
+    TenantPath(tenant): TenantPath,
+    JsonObject(object): JsonObject,
 ) -> Result<Response, Problem> {
-    let object = body::object(&body::json_bytes(&headers, body)?)?;
     let mut fields = Fields::new(object, "");
-    let domain = syntax::own_domain(&mut fields, &*app.regions.all().await?);
+    let domain = names::own_domain(&mut fields, &*app.regions.all().await?);
     let domain = fields.required("domain", domain);
     let errors = fields.finish();
     let Some(domain) = domain.filter(|_| errors.is_empty()) else {
@@ -115,11 +106,11 @@ async fn known(app: &App, tenant: TenantId) -> Result<(TenantRow, Platform), Pro
 /// again; the domain is then served, or, asked again, its certificate tried again.
 pub async fn verify(
     State(app): State<App>,
-    Extension(actor): Extension<Actor>,
+    actor: Actor,
     Claimed { tenant, row }: Claimed,
 ) -> Result<Response, Problem> {
     if row.verified_at.is_none() {
-        match app.names.look(&app.platform.domains, &row).await {
+        match app.challenges.look(&app.platform.domains, &row).await {
             Seen::Shown => {}
             Seen::Missing(found) => return Err(not_shown(&app, &row, &found)),
             Seen::NoAnswer(why) => return Err(no_answer(&row, &why)),
@@ -136,7 +127,7 @@ pub async fn verify(
 /// `DELETE /api/v1/tenants/{id}/domains/{domain}`: gives it up.
 pub async fn remove(
     State(app): State<App>,
-    Extension(actor): Extension<Actor>,
+    actor: Actor,
     Claimed { tenant, row }: Claimed,
 ) -> Result<Response, Problem> {
     if app.store.give_up_domain(tenant, &row.domain, &actor.0).await? {
@@ -159,8 +150,8 @@ impl FromRequestParts<App> for Claimed {
         let Ok(Path((id, domain))) = Path::<(String, String)>::from_request_parts(parts, app).await else {
             return Err(Problem::no_tenant(""));
         };
-        let Known(tenant) = Known::find(app, &id).await?;
-        let wanted = syntax::domain(&domain).map_err(|_| no_domain(&domain))?;
+        let TenantPath(tenant) = TenantPath::find(&app.store, &id).await?;
+        let wanted = names::domain(&domain).map_err(|_| no_domain(&domain))?;
         let row = app.store.domains(tenant).await?.into_iter().find(|row| row.domain == wanted);
         Ok(Self { tenant, row: row.ok_or_else(|| no_domain(&wanted))? })
     }

@@ -1,9 +1,9 @@
 //! A region's domain is nobody's name. The zones of the region's tenants would be delegated from that tenant's zone and be
 //! covered by its certificate.
 
-use crate::app::App;
+use crate::names::within;
 use crate::problem::{FieldError, Problem};
-use crate::tenants::syntax::within;
+use crate::state::App;
 
 /// Fails where a region's domain is a living tenant's name or a claimed domain, or within one.
 pub async fn expect_free(app: &App, domain: &str) -> Result<(), Problem> {

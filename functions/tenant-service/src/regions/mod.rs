@@ -6,21 +6,18 @@ mod request;
 mod view;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{Extension, FromRequestParts, Path, State};
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::Value;
 use shared::store::NotChanged;
 
-use crate::app::App;
-use crate::auth::Actor;
-use crate::body;
+use crate::extract::{Actor, JsonObject};
 use crate::problem::Problem;
+use crate::state::App;
 use references::Guard;
 use view::RegionView;
 
@@ -45,11 +42,9 @@ pub async fn show(State(app): State<App>, Key(key): Key) -> Result<Response, Pro
 /// `POST /api/v1/regions`: makes a region. A second call with the same body is answered as the first was.
 pub async fn create(
     State(app): State<App>,
-    Extension(actor): Extension<Actor>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    actor: Actor,
+    JsonObject(object): JsonObject,
 ) -> Result<Response, Problem> {
-    let object = body::object(&body::json_bytes(&headers, body)?)?;
     let there = match object.get("key").and_then(Value::as_str) {
         Some(key) if request::key(key).is_ok() => app.store.region(key).await?,
         _ => None,
@@ -80,12 +75,10 @@ pub async fn create(
 /// take. A second call changes nothing.
 pub async fn change(
     State(app): State<App>,
-    Extension(actor): Extension<Actor>,
+    actor: Actor,
     Key(key): Key,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    JsonObject(patch): JsonObject,
 ) -> Result<Response, Problem> {
-    let patch = body::object(&body::json_bytes(&headers, body)?)?;
     for _ in 0..ROUNDS {
         let Some(there) = app.store.region(&key).await? else {
             let in_the_file = app.platform.regions.contains_key(&key);

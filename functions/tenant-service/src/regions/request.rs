@@ -10,8 +10,8 @@ use shared::secret::SecretRef;
 use super::references::{self, Guard};
 use super::view;
 use crate::fields::Fields;
+use crate::names;
 use crate::problem::FieldError;
-use crate::tenants::syntax;
 
 /// The longest of Postgres's names, and of host names.
 const NAME: usize = 63;
@@ -79,7 +79,7 @@ pub fn parse(body: Map<String, Value>, guard: &Guard<'_>) -> Result<Region, Vec<
         if fields.wrong_within("database.") { None } else { fields.required("database", database) };
     let database_cidrs = fields.list("databaseCidrs", "invalid_cidr", cidr).unwrap_or_default();
     let cluster = secret(fields, "cluster", guard);
-    let domain = fields.parsed("domain", "invalid_domain", syntax::domain);
+    let domain = fields.parsed("domain", "invalid_domain", names::domain);
     let isolation = fields.parsed("isolation", "unknown_value", isolation).unwrap_or_default();
     let accepts_tenants = fields.boolean("acceptsTenants").unwrap_or(true);
     let jobs = fields.object("jobs", "jobs.", |fields| jobs(fields, guard)).flatten();

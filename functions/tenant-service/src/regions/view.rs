@@ -8,7 +8,7 @@ use shared::platform::{Isolation, JobBroker, Region};
 use shared::secret::SecretRef;
 use shared::store::{RegionRow, StoreResult};
 
-use crate::app::App;
+use crate::state::App;
 
 /// A region.
 #[derive(Clone, Debug, Serialize)]

@@ -1,8 +1,8 @@
 //! How far a run is, how long it still takes, and what an operator may do. Pure.
 
 use chrono::{DateTime, Utc};
-use shared::decide::machine::{Direction, INVENTORY, PhaseState};
 use shared::decide::phases::{self, PhaseFacts};
+use shared::decide::run::{Direction, INVENTORY, PhaseState};
 use shared::decide::verbs::{self, Effect, Situation, Verb, effect};
 use shared::model::PhaseName;
 use shared::store::{PhaseRow, Typical};

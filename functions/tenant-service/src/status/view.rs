@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
-use shared::decide::machine::{Direction, INVENTORY, PhaseState, RunKind, RunStatus};
+use shared::decide::run::{Direction, INVENTORY, PhaseState, RunKind, RunStatus};
 use shared::decide::verbs::{Situation, Verb};
 use shared::model::{PhaseName, TenantStatus, UnknownName};
 use shared::store::{AuditRow, PhaseRow, RunRow, StatusRow, StoreError, Typical};

@@ -1,8 +1,6 @@
 //! `POST /api/v1/tenants`.
 
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{Extension, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde_json::json;
@@ -10,11 +8,10 @@ use shared::store::{CreateError, KeyState, StoredResponse, TenantRow};
 
 use super::request;
 use super::view::{TenantView, location};
-use crate::app::App;
-use crate::auth::Actor;
-use crate::body;
+use crate::extract::{self, Actor, JsonBytes};
 use crate::idempotency;
 use crate::problem::Problem;
+use crate::state::App;
 
 /// Seconds until the first look at the status is worth it.
 const LOOK_AFTER: u64 = 2;
@@ -23,13 +20,12 @@ const LOOK_AFTER: u64 = 2;
 /// key and body is answered as the first was.
 pub async fn create(
     State(app): State<App>,
-    Extension(actor): Extension<Actor>,
+    actor: Actor,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, Problem> {
-    let bytes = body::json_bytes(&headers, body)?;
     let key = idempotency::key(&headers)?;
-    let object = body::object(&bytes)?;
+    let object = extract::object(&bytes)?;
     let platform = app.regions.now().await?;
     let hash = idempotency::hash("POST /api/v1/tenants", &bytes);
     let key = idempotency::used(&app, &actor, key, &hash);

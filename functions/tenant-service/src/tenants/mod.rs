@@ -2,24 +2,23 @@
 
 mod create;
 mod request;
-pub mod syntax;
 pub mod view;
 
 use axum::Json;
-use axum::extract::{FromRequestParts, Path, State};
-use axum::http::request::Parts;
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use shared::model::{Slug, TenantId, TenantStatus};
+use shared::model::{TenantId, TenantStatus};
 use shared::store::TenantFilter;
 use uuid::Uuid;
 
 pub use create::create;
 use view::TenantView;
 
-use crate::app::App;
+use crate::extract::TenantPath;
 use crate::params::{Params, RawQuery};
 use crate::problem::Problem;
+use crate::state::App;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -48,34 +47,7 @@ pub async fn list(State(app): State<App>, query: RawQuery) -> Result<Response, P
 }
 
 /// `GET /api/v1/tenants/{id}`.
-pub async fn show(State(app): State<App>, Known(id): Known) -> Result<Response, Problem> {
+pub async fn show(State(app): State<App>, TenantPath(id): TenantPath) -> Result<Response, Problem> {
     let row = app.store.tenant(id).await?.ok_or_else(|| Problem::no_tenant(&id.to_string()))?;
     Ok(Json(TenantView::from(&row)).into_response())
-}
-
-/// The tenant that a path's `{id}` means: a UUID, or a slug's newest tenant. 404 where there is none.
-#[derive(Clone, Copy, Debug)]
-pub struct Known(pub TenantId);
-
-impl FromRequestParts<App> for Known {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        // What is no text cannot be there.
-        let Ok(Path(id)) = Path::<String>::from_request_parts(parts, app).await else {
-            return Err(Problem::no_tenant(""));
-        };
-        Self::find(app, &id).await
-    }
-}
-
-impl Known {
-    /// The tenant with this id or slug.
-    pub async fn find(app: &App, id: &str) -> Result<Self, Problem> {
-        // What is neither a UUID nor a slug need not be asked for.
-        if id.parse::<TenantId>().is_err() && id.parse::<Slug>().is_err() {
-            return Err(Problem::no_tenant(id));
-        }
-        app.store.find_tenant(id).await?.map(Self).ok_or_else(|| Problem::no_tenant(id))
-    }
 }

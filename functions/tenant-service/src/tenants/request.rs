@@ -8,9 +8,9 @@ use shared::platform::Platform;
 use shared::secret::SecretRef;
 use shared::store::NewTenant;
 
-use super::syntax;
-use crate::auth::Actor;
+use crate::extract::Actor;
 use crate::fields::Fields;
+use crate::names;
 use crate::problem::FieldError;
 
 /// The longest name, in characters.
@@ -34,9 +34,9 @@ pub fn parse(
     if let (Some(slug), Some(region)) = (&slug, &region) {
         holds_no_region(fields, platform, slug, region);
     }
-    let admin_email = fields.parsed("adminEmail", "invalid_email", syntax::email);
+    let admin_email = fields.parsed("adminEmail", "invalid_email", names::email);
     let admin_email = fields.required("adminEmail", admin_email);
-    let domain = syntax::own_domain(fields, platform);
+    let domain = names::own_domain(fields, platform);
     let compliance_required = fields.boolean("complianceRequired").unwrap_or(false);
     let member_count = fields.count("memberCount").unwrap_or(0);
     let monthly_api_calls = fields.count("monthlyApiCalls").unwrap_or(0);
@@ -162,7 +162,7 @@ fn region(fields: &mut Fields, platform: &Platform) -> Option<String> {
 /// would be within the tenant's.
 fn holds_no_region(fields: &mut Fields, platform: &Platform, slug: &Slug, region: &str) {
     let name = format!("{slug}.{}", platform.domain_in(region));
-    let within = |domain: &&str| syntax::within(&domain.trim_end_matches('.').to_ascii_lowercase(), &name);
+    let within = |domain: &&str| names::within(&domain.trim_end_matches('.').to_ascii_lowercase(), &name);
     if let Some(domain) = platform.domains_of_all().find(within) {
         let why =
             format!("would be named {name}, which holds {domain}, the domain of a region; choose another");
@@ -181,7 +181,7 @@ pub fn closed(region: &str) -> FieldError {
 
 /// Where alerts go, as it is stored. Judged against a slug that is none, a reference is left to the next request.
 fn alerting(fields: &mut Fields, platform: &Platform, slug: Option<&Slug>) -> Value {
-    let email = fields.parsed("email", "invalid_email", syntax::email);
+    let email = fields.parsed("email", "invalid_email", names::email);
     let slack_webhook_ref = fields.parsed("slackWebhookRef", "invalid_secret_reference", |text| {
         // The error of a reference quotes what was given, which may be the secret itself.
         text.parse::<SecretRef>().map_err(|_| {

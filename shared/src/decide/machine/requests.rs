@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{
-    Direction, INVENTORY, PhaseState, Run, RunKind, RunStatus, Transition, advance, of_phase, of_run,
-};
+use super::{Run, Transition, advance, of_phase, of_run};
+use crate::decide::run::{Direction, INVENTORY, PhaseState, RunKind, RunStatus};
 use crate::decide::verbs::{Request, Verb};
 use crate::phase::ErrorRecord;
 

@@ -1,86 +1,19 @@
-//! What every request can reach, and where each goes.
+//! Where every request goes.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{MethodRouter, delete, get, patch, post};
 use axum::{Router, middleware};
-use shared::cluster::Cluster;
 use shared::decide::verbs::Verb;
 use shared::model::TenantStatus;
-use shared::platform::Platform;
-use shared::regions::Regions;
-use shared::store::Store;
 
-use crate::auth::Tokens;
-use crate::deployment::Compute;
-use crate::domains::Names;
-use crate::measure::Measures;
 use crate::problem::Problem;
-use crate::status::History;
+use crate::state::App;
 use crate::{
-    auth, body, deployment, domains, frame, health, invitations, lifecycle, regions, status, tenants, verbs,
+    auth, deployment, domains, extract, frame, health, invitations, lifecycle, regions, status, tenants,
+    verbs,
 };
-
-/// What every request can reach. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct App {
-    /// The control plane's database.
-    pub store: Store,
-    /// The platform's configuration, as its file has it.
-    pub platform: Arc<Platform>,
-    /// The same with all its regions.
-    pub regions: Regions,
-    /// How long phases typically take.
-    pub history: History,
-    /// Counts and times of requests.
-    pub measures: Measures,
-    /// The tenants' cluster.
-    pub compute: Compute,
-    /// The DNS, where domains are shown to be a tenant's.
-    pub names: Names,
-    tokens: Tokens,
-}
-
-impl App {
-    /// Resolves the platform's tokens. Fails in words that name what is wrong.
-    pub fn new(store: Store, platform: Platform) -> Result<Self, String> {
-        let tokens = Tokens::of(&platform)?;
-        let names = Names::new(&platform.domains)?;
-        let platform = Arc::new(platform);
-        Ok(Self {
-            regions: Regions::new(store.clone(), platform.clone()),
-            store,
-            platform,
-            history: History::default(),
-            measures: Measures::new()?,
-            compute: Compute::default(),
-            names,
-            tokens,
-        })
-    }
-
-    /// The same, reading the tenants' cluster by this connection instead of the environment's.
-    #[must_use]
-    pub fn reading(self, cluster: Cluster) -> Self {
-        Self { compute: Compute::of(cluster), ..self }
-    }
-
-    /// The platform as it is seen in a region. Fails where nobody knows the region any more.
-    pub async fn place_of(&self, region: &str) -> Result<Platform, Problem> {
-        let platform = self.regions.knowing(region).await?;
-        platform.seen_in(region).ok_or_else(|| Problem::region_unknown(region))
-    }
-
-    /// Tells the dispatchers that something is due. Only a hint: without it their sweeper finds it a moment later, so its
-    /// failure fails nothing.
-    pub async fn announce(&self) {
-        if let Err(error) = self.store.notify().await {
-            tracing::warn!(%error, "the dispatchers were not told; their sweeper will find it");
-        }
-    }
-}
 
 /// Methods and paths of the API, behind the token. `openapi.json` lists the same.
 fn api() -> Vec<(&'static str, &'static str, MethodRouter<App>)> {
@@ -124,11 +57,7 @@ fn api() -> Vec<(&'static str, &'static str, MethodRouter<App>)> {
         (Verb::Abandon, "/api/v1/tenants/{id}/provisioning/abandon"),
     ];
     for (verb, path) in verbs {
-        routes.push((
-            "post",
-            path,
-            post(move |app, actor, id, headers, body| verbs::ask(verb, app, actor, id, headers, body)),
-        ));
+        routes.push(("post", path, post(move |app, actor, id, body| verbs::ask(verb, app, actor, id, body))));
     }
     routes
 }
@@ -149,7 +78,7 @@ pub fn router(app: App, timeout: Duration) -> Router {
         list.into_iter().fold(Router::new(), |router, (_, path, route)| router.route(path, route))
     };
     let api = routes(api())
-        .layer(DefaultBodyLimit::max(body::LIMIT))
+        .layer(DefaultBodyLimit::max(extract::LIMIT))
         .route_layer(middleware::from_fn_with_state(app.tokens.clone(), auth::require));
     let frame = frame::Frame { measures: app.measures.clone(), timeout };
     routes(open())

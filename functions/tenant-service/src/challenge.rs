@@ -47,17 +47,17 @@ pub enum Seen {
     NoAnswer(String),
 }
 
-/// Who is asked. Cheap to clone.
+/// The resolver that is asked for it. Cheap to clone.
 #[derive(Clone)]
-pub struct Names(TokioResolver);
+pub struct ChallengeResolver(TokioResolver);
 
-impl std::fmt::Debug for Names {
+impl std::fmt::Debug for ChallengeResolver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Names").finish_non_exhaustive()
+        f.debug_struct("ChallengeResolver").finish_non_exhaustive()
     }
 }
 
-impl Names {
+impl ChallengeResolver {
     /// The resolver that the platform names, or the machine's own.
     pub fn new(rules: &Domains) -> Result<Self, String> {
         let mut builder = match rules.resolver {

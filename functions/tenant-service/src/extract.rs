@@ -1,0 +1,127 @@
+//! What handlers take out of a request: the tenant of its path, its caller, its body.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRef, FromRequest, FromRequestParts, Path, Request};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse as _;
+use serde_json::{Map, Value};
+use shared::model::{Slug, TenantId};
+use shared::store::Store;
+
+use crate::problem::Problem;
+
+/// The tenant that a path's `{id}` means: a UUID, or a slug's newest tenant. 404 where there is none.
+#[derive(Clone, Copy, Debug)]
+pub struct TenantPath(pub TenantId);
+
+impl<S> FromRequestParts<S> for TenantPath
+where
+    S: Send + Sync,
+    Store: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        // What is no text cannot be there.
+        let Ok(Path(id)) = Path::<String>::from_request_parts(parts, state).await else {
+            return Err(Problem::no_tenant(""));
+        };
+        Self::find(&Store::from_ref(state), &id).await
+    }
+}
+
+impl TenantPath {
+    /// The tenant with this id or slug.
+    pub async fn find(store: &Store, id: &str) -> Result<Self, Problem> {
+        // What is neither a UUID nor a slug need not be asked for.
+        if id.parse::<TenantId>().is_err() && id.parse::<Slug>().is_err() {
+            return Err(Problem::no_tenant(id));
+        }
+        store.find_tenant(id).await?.map(Self).ok_or_else(|| Problem::no_tenant(id))
+    }
+}
+
+/// The holder of the token that a request carried; stands in audit rows and keeps idempotency keys apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor(pub Arc<str>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Actor {
+    type Rejection = Problem;
+
+    /// Every route behind the token has it.
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(Problem::internal)
+    }
+}
+
+/// A JSON body as its bytes; see [`json_bytes`].
+#[derive(Clone, Debug)]
+pub struct JsonBytes(pub Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for JsonBytes {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let headers = request.headers().clone();
+        json_bytes(&headers, Bytes::from_request(request, state).await).map(Self)
+    }
+}
+
+/// A JSON body that is an object.
+#[derive(Clone, Debug)]
+pub struct JsonObject(pub Map<String, Value>);
+
+impl<S: Send + Sync> FromRequest<S> for JsonObject {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let JsonBytes(bytes) = JsonBytes::from_request(request, state).await?;
+        object(&bytes).map(Self)
+    }
+}
+
+/// Largest body accepted, in bytes; a real one is under 2 KB.
+pub const LIMIT: usize = 64 * 1024;
+
+/// A body as it came: checked for its type and size only, so that its bytes can be compared with an earlier one's.
+pub fn json_bytes(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if kind != "application/json" && !(kind.starts_with("application/") && kind.ends_with("+json")) {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "The body is of a type that is not understood",
+            if kind.is_empty() {
+                "there is no Content-Type".to_owned()
+            } else {
+                "this Content-Type is not JSON".to_owned()
+            },
+        )
+        .next("Send JSON with the header 'Content-Type: application/json'."));
+    }
+    body.map_err(|rejection| match rejection.into_response().status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(LIMIT),
+        _ => Problem::malformed("incomplete_body", "the body ended before all of it came"),
+    })
+}
+
+/// The object that a body holds.
+pub fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
+    let value: Value = serde_json::from_slice(body)
+        .map_err(|error| Problem::malformed("malformed_json", format!("the body is no JSON: {error}")))?;
+    let kind = match value {
+        Value::Object(map) => return Ok(map),
+        Value::Array(_) => "an array",
+        Value::String(_) => "a string",
+        Value::Number(_) => "a number",
+        Value::Bool(_) => "a boolean",
+        Value::Null => "null",
+    };
+    Err(Problem::malformed("not_an_object", format!("the body is {kind} and must be a JSON object")))
+}
