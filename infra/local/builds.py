@@ -19,7 +19,7 @@ ORDER = ("kubernetes", "etcd", "kwok", "helm", "prometheus-operator", "cert-mana
 FETCHED = {"cargo-lambda": "cargo_lambda.py", "maildev": "maildev_files.py", "kafka": "kafka_jars.py", "crds": "crd_files.py"}
 OURS = "our own programs"
 # Minutes of a debug build of everything on two cores, and of one after an edit.
-FIRST, AGAIN = 10, 1
+FIRST, AGAIN = 8, 1
 # Neither a Go build nor cargo keeps two cores busy all the time. Side by side each goes on at so much of its own pace.
 SHARE = 0.6
 EVERY = 30  # seconds between two lines about one thing

@@ -36,7 +36,7 @@ class Tool:
     def __init__(self, name, module, binaries, asked, minutes, stamp=None, rare=False):
         self.name, self.module, self.binaries = name, module, binaries
         self.asked = asked  # the arguments that make a binary print its version; empty: only our own build will do
-        self.minutes = minutes  # on two cores, to tell the reader how long to wait
+        self.minutes = minutes  # on two cores, kubernetes first, to tell the reader how long to wait
         self.rare = rare  # not of the local stack: built when it is named only
         self.stamp = stamp  # variables the linker sets, so that the binary knows its version
         pin = re.search(rf"^\s*(?:require )?{re.escape(module)} (v\S+)", (HERE / name / "go.mod").read_text(), re.M)
@@ -81,19 +81,19 @@ def kubernetes_stamp(version):
 def tools():
     kubernetes = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
     return [
-        Tool("helm", "helm.sh/helm/v4", {"helm": "helm.sh/helm/v4/cmd/helm"}, {"helm": ["version", "--short"]}, 2,
+        Tool("helm", "helm.sh/helm/v4", {"helm": "helm.sh/helm/v4/cmd/helm"}, {"helm": ["version", "--short"]}, 1,
              lambda v: {"helm.sh/helm/v4/internal/version.version": v}),
         Tool("etcd", "go.etcd.io/etcd/server/v3", {"etcd": "go.etcd.io/etcd/server/v3"}, {"etcd": ["--version"]}, 1),
-        Tool("kwok", "sigs.k8s.io/kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, {"kwok": ["--version"]}, 2),
+        Tool("kwok", "sigs.k8s.io/kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, {"kwok": ["--version"]}, 1),
         Tool("otelcol", "go.opentelemetry.io/collector/otelcol", {"otelcol": "."}, {}, 2),
-        Tool("prometheus-operator", OPERATOR, {"prometheus-operator": f"{OPERATOR}/cmd/operator"}, {}, 3),
+        Tool("prometheus-operator", OPERATOR, {"prometheus-operator": f"{OPERATOR}/cmd/operator"}, {}, 1),
         Tool("kubernetes", KUBERNETES, {name: f"{KUBERNETES}/cmd/{name}" for name in kubernetes},
-             {name: ["version", "--client"] if name == "kubectl" else ["--version"] for name in kubernetes}, 5,
+             {name: ["version", "--client"] if name == "kubectl" else ["--version"] for name in kubernetes}, 7,
              kubernetes_stamp),
         Tool("pebble", "github.com/letsencrypt/pebble/v2", {"pebble": "github.com/letsencrypt/pebble/v2/cmd/pebble"}, {}, 1),
-        Tool("opentofu", OPENTOFU, {"tofu": f"{OPENTOFU}/cmd/tofu"}, {"tofu": ["version"]}, 4,
+        Tool("opentofu", OPENTOFU, {"tofu": f"{OPENTOFU}/cmd/tofu"}, {"tofu": ["version"]}, 3,
              lambda _: {f"{OPENTOFU}/version.dev": "no"}),
-        Tool("cert-manager-controllers", "github.com/cert-manager/cert-manager", {"cert-manager-controllers": "."}, {}, 2),
+        Tool("cert-manager-controllers", "github.com/cert-manager/cert-manager", {"cert-manager-controllers": "."}, {}, 1),
         Tool("crane", CRANE, {"crane": f"{CRANE}/cmd/crane"}, {"crane": ["version"]}, 1,
              lambda v: {f"{CRANE}/cmd/crane/cmd.Version": v}, rare=True),
     ]
