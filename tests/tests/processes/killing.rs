@@ -116,7 +116,8 @@ async fn a_dispatcher_killed_at_any_time_goes_on_when_started_again() {
         let tenant = api.create(&slug).await;
         under_fire(&site, tenant, 5, "ACTIVE").await;
         let row = site.world.status(tenant).await;
-        assert!(row.phases.iter().all(|phase| phase.total_failures == 0), "{row:#?}");
+        let told = site.world.store.audit(tenant, 0, 10_000).await.expect("audit log");
+        assert!(row.phases.iter().all(|phase| phase.total_failures == 0), "{told:#?}");
         all_is_as_after_one_run(&slug, tenant).await;
         api.delete(tenant).await;
         under_fire(&site, tenant, 2, "DELETED").await;
