@@ -10,9 +10,8 @@ use serde_json::Value;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
-use crate::cluster::kubectl;
 use crate::environment::required;
-use crate::look::SKIPPED;
+use crate::objects::{Content, objects_at};
 use crate::process::free_port;
 
 /// The ports of the parts of the stack's profile `region`.
@@ -81,9 +80,9 @@ impl Elsewhere {
     }
 
     async fn control(&self, what: &str, parts: &[&str]) {
-        let program = self.local.join("bin/supervisorctl");
-        let done =
-            tokio::process::Command::new(program).arg(what).args(parts).output().await.expect("its parts");
+        let mut ctl = tokio::process::Command::new("supervisorctl");
+        ctl.arg("-c").arg(self.local.join("supervisord.conf")).arg(what).args(parts);
+        let done = ctl.output().await.expect("supervisorctl");
         let said = [done.stdout, done.stderr].concat();
         let said = String::from_utf8_lossy(&said);
         assert!(done.status.success(), "{what} {parts:?}: {}: {said}", done.status);
@@ -147,12 +146,7 @@ impl Place {
     }
 
     async fn objects(&self) -> Vec<Value> {
-        let at = format!("--kubeconfig={}", self.kubeconfig);
-        let kinds = kubectl(&[&at, "api-resources", "--verbs=list", "--output=name"]).await;
-        let kinds: Vec<&str> = kinds.lines().filter(|kind| !SKIPPED.contains(kind)).collect();
-        let all = kubectl(&[&at, "get", &kinds.join(","), "--all-namespaces", "--output=json"]).await;
-        let mut all: Value = serde_json::from_str(&all).expect("JSON");
-        let Value::Array(objects) = all["items"].take() else { panic!("a list") };
+        let objects = objects_at(&self.kubeconfig, Content::Whole).await;
         assert!(objects.iter().any(|object| object["kind"] == "Node"), "a cluster that has been looked at");
         objects
     }

@@ -15,6 +15,7 @@ mod listing;
 mod look;
 mod mailbox;
 pub mod names;
+mod objects;
 mod observe;
 pub mod outside;
 mod phases;

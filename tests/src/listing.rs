@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::broker::Management;
 use crate::look::{Outside, title};
 use crate::names;
+use crate::objects::Content;
 
 /// Longest wait for what others have begun to remove.
 const AT_REST_WITHIN: Duration = Duration::from_mins(3);
@@ -26,7 +27,7 @@ impl Listing {
         let began = Instant::now();
         let mut last: Option<Self> = None;
         loop {
-            let outside = Outside::look(management).await;
+            let outside = Outside::look_at(management, Content::Whole).await;
             let going = going(&outside.objects);
             let now = Self::of(&outside, management).await;
             if going.is_empty() && last.as_ref() == Some(&now) {

@@ -8,11 +8,8 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::broker::Management;
-use crate::cluster::kubectl;
 use crate::environment::required;
-
-/// Kinds that hold nothing of a tenant's: a log that ends by itself, and what is made up for each request.
-pub(crate) const SKIPPED: [&str; 3] = ["events", "events.events.k8s.io", "componentstatuses"];
+use crate::objects::{Content, objects};
 
 /// Every region of the local stack has its shared database.
 const DATABASES: [&str; 3] = ["region_eastus", "region_za_north", "region_eu_west_1"];
@@ -20,7 +17,7 @@ const DATABASES: [&str; 3] = ["region_eastus", "region_za_north", "region_eu_wes
 /// One look at everything.
 #[derive(Clone, Debug)]
 pub struct Outside {
-    /// All objects of the cluster.
+    /// All objects of the cluster, or their metadata.
     pub(crate) objects: Vec<Value>,
     /// Kind, name, comment and whatever else is said of all roles, databases and schemas.
     pub(crate) databases: Vec<(String, String, String, String)>,
@@ -34,16 +31,15 @@ pub struct Outside {
 }
 
 impl Outside {
-    /// Looks at everything there is.
+    /// Looks at everything there is; of the cluster's objects at what [`Outside::of`] needs.
     pub async fn look(management: &Management) -> Self {
-        let kinds = kubectl(&["api-resources", "--verbs=list", "--output=name"]).await;
-        let kinds: Vec<&str> = kinds.lines().filter(|kind| !SKIPPED.contains(kind)).collect();
-        assert!(kinds.contains(&"clusterroles.rbac.authorization.k8s.io"), "cluster-scoped kinds too");
-        let all = kubectl(&["get", &kinds.join(","), "--all-namespaces", "--output=json"]).await;
-        let mut all: Value = serde_json::from_str(&all).expect("JSON");
-        let Value::Array(objects) = all["items"].take() else { panic!("a list") };
+        Self::look_at(management, Content::Metadata).await
+    }
+
+    /// As [`Outside::look`], with as much of the cluster's objects as is asked for.
+    pub(crate) async fn look_at(management: &Management, content: Content) -> Self {
         Self {
-            objects,
+            objects: objects(content).await,
             databases: databases().await,
             queues: management.tenant_queues().await,
             users: management.users().await,

@@ -1,5 +1,6 @@
 //! The DNS servers as their operator sees them.
 
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use reqwest::{Client, Method, StatusCode};
@@ -11,11 +12,14 @@ use crate::environment::required;
 const CHILD: &str = "PDNS_URL";
 const PARENT: &str = "PARENT_PDNS_URL";
 
+/// A client reads all of the machine's root certificates when it is made, so that a process has one.
+static HTTP: LazyLock<Client> = LazyLock::new(Client::new);
+
 async fn call(server: &str, method: Method, path: &str, body: Option<&Value>) -> (StatusCode, Value) {
     let url = format!("{}/api/v1/servers/localhost/{path}", required(server));
-    let (http, began) = (Client::new(), Instant::now());
+    let began = Instant::now();
     loop {
-        let mut request = http.request(method.clone(), &url).header("X-API-Key", required("PDNS_API_KEY"));
+        let mut request = HTTP.request(method.clone(), &url).header("X-API-Key", required("PDNS_API_KEY"));
         if let Some(body) = body {
             request = request.json(body);
         }

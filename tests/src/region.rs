@@ -116,6 +116,14 @@ impl RegionWorld {
         self.provision_by(slug, Tier::Professional, true, list[..phases_of_it].to_vec()).await
     }
 
+    /// As [`RegionWorld::provision`], with the phases up to this one: the later ones would only take their time.
+    pub async fn provision_through(&self, slug: &str, tier: Tier, dedicated: bool, last: &str) -> TenantId {
+        let mut list = phases::plan(DeploymentType::ContainerPerTenant, tier);
+        let nth = list.iter().position(|phase| phase.as_str() == last);
+        list.truncate(nth.expect("a phase of the tier") + 1);
+        self.provision_by(slug, tier, dedicated, list).await
+    }
+
     /// As [`RegionWorld::provision`], with these phases only.
     pub async fn provision_these(
         &self,

@@ -5,6 +5,9 @@ use shared::platform::Seconds;
 use shared::store::StatusRow;
 use tests::{Proxy, RegionWorld, kubectl, required, slug};
 
+/// The phases that the controller needs, and it; the others would only take their time.
+const NEEDED: [&str; 2] = ["CREATE_NAMESPACE", "DEPLOY_INGRESS_CONTROLLER"];
+
 fn waits_on(row: &StatusRow, what: &str) -> bool {
     let waiting = row.phases.iter().find(|phase| phase.name == "DEPLOY_INGRESS_CONTROLLER");
     waiting.and_then(|phase| phase.waiting_on.as_ref()).is_some_and(|on| on.contains(what))
@@ -22,8 +25,8 @@ async fn a_load_balancer_without_an_address_is_waited_for_tried_again_and_undone
             // The local stack gives no address in such a namespace, until its label says otherwise.
             let (never, late) = (slug("n") + "-no-address", slug("l") + "-no-address");
             let (failing, mended) = (
-                world.provision(&never, Tier::Professional, true).await,
-                world.provision(&late, Tier::Free, false).await,
+                world.provision_these(&never, Tier::Professional, true, &NEEDED).await,
+                world.provision_these(&late, Tier::Free, false, &NEEDED).await,
             );
             let service = format!("Service matih-{late}/ingress-nginx-{late}-controller");
             let lacks = format!("{service} has no external IP, attempt ");
@@ -58,7 +61,7 @@ async fn a_chart_repository_that_does_not_answer_parks_the_run() {
             repository.cut().await;
             let dispatcher = world.dispatch_all().await;
             let slug = slug("norepo");
-            let tenant = world.provision(&slug, Tier::Professional, true).await;
+            let tenant = world.provision_these(&slug, Tier::Professional, true, &NEEDED).await;
             let row = world.settled_row(tenant, "parked", |row| waits_on(row, "cannot be reached")).await;
             let phase = row.phases.iter().find(|phase| phase.name == "DEPLOY_INGRESS_CONTROLLER").unwrap();
             let error = phase.error.as_ref().unwrap();

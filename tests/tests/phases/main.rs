@@ -7,6 +7,7 @@ mod address;
 mod apart;
 mod changing;
 mod data_plane;
+mod direct;
 mod domains;
 mod elsewhere;
 mod enterprise;

@@ -63,7 +63,8 @@ async fn an_outage_parks_every_run_and_rolls_nobody_back() {
             for (phase, operation) in HELD {
                 let slug = slug("outage");
                 worker.failpoints.set(&slug, [phase, "apply", operation, "before"], "hold");
-                forward.push((slug.clone(), world.provision(&slug, Tier::Professional, true).await, phase));
+                let tenant = world.provision_through(&slug, Tier::Professional, true, phase).await;
+                forward.push((slug, tenant, phase));
             }
             // And one on its way back.
             let back = slug("outage");
@@ -73,7 +74,7 @@ async fn an_outage_parks_every_run_and_rolls_nobody_back() {
                 "fatal",
             );
             worker.failpoints.set(&back, ["SETUP_DATABASE", "revert", "drop database", "before"], "hold");
-            let failing = world.provision(&back, Tier::Professional, false).await;
+            let failing = world.provision_through(&back, Tier::Professional, false, "SETUP_DATABASE").await;
             for (_, tenant, phase) in &forward {
                 world.working_at(*tenant, phase).await;
             }

@@ -23,7 +23,8 @@ async fn a_worker_that_slept_past_its_lease_makes_no_further_call() {
                 ["DEPLOY_CORE_SERVICES", "apply", "install ai-service", "before"],
                 "stop",
             );
-            let tenant = world.provision(&first, Tier::Professional, true).await;
+            let tenant =
+                world.provision_through(&first, Tier::Professional, true, "DEPLOY_CORE_SERVICES").await;
             tests::eventually("the worker stops itself", || async { worker.is_stopped() }).await;
             let stopped = Utc::now();
 
