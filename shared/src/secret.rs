@@ -2,6 +2,7 @@
 //! that would hold one does not compile or does not show it.
 
 use std::fmt;
+use std::future::Future;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -91,18 +92,17 @@ pub enum SecretError {
     },
 }
 
-impl SecretRef {
-    /// Reads the secret, wherever it is. A Kubernetes reference is read in the process's own cluster, by programs that can
-    /// reach one.
-    pub async fn read(&self) -> Result<Secret, SecretError> {
-        #[cfg(feature = "cluster")]
-        return crate::cluster::read_secret_reference(self).await;
-        #[cfg(not(feature = "cluster"))]
-        return std::future::ready(self.resolve()).await;
-    }
+/// Reads what a reference names, wherever it is. Programs that can reach a cluster have one (`cluster::Secrets`); what only
+/// needs secrets is given it, and so links no cluster.
+pub trait SecretSource: Sync {
+    /// Reads the secret as it is now.
+    fn read(&self, reference: &SecretRef) -> impl Future<Output = Result<Secret, SecretError>> + Send;
+}
 
-    /// Reads the secret from the environment or a file, without waiting. For a Kubernetes reference see [`SecretRef::read`].
-    pub fn resolve(&self) -> Result<Secret, SecretError> {
+impl SecretRef {
+    /// Reads the secret from the environment or a file, without waiting. A Kubernetes reference is refused: only a
+    /// [`SecretSource`] reads that.
+    pub fn read_local(&self) -> Result<Secret, SecretError> {
         match self {
             Self::Env(name) => match std::env::var(name) {
                 Ok(value) if !value.is_empty() => Ok(Secret::new(value)),

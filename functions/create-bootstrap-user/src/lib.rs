@@ -11,7 +11,7 @@
 //! e-mail goes out whose link is not the one that is known; and nothing goes out before the tenant is ACTIVE.
 
 use serde::{Deserialize, Serialize};
-use shared::cluster::Cluster;
+use shared::cluster::{Cluster, Secrets};
 use shared::invitation::Token;
 use shared::license;
 use shared::model::{PhaseName, Tenant, TenantId};
@@ -118,7 +118,8 @@ impl Phase for CreateBootstrapUser {
 impl CreateBootstrapUser {
     /// Keeps the tenant's invitation if it was sent or still opens, and makes another otherwise.
     async fn invite(&self, plan: &Plan, step: &Step) -> Result<Invitation> {
-        let seals = license::read_seals(&self.keys).await.map_err(license::KeyError::into_failure)?;
+        let seals =
+            license::read_seals(&self.keys, &Secrets).await.map_err(license::KeyError::into_failure)?;
         let found = self.store.invitation(plan.tenant_id).await.map_err(of_store)?;
         if let Some(found) = &found
             && keeps(&seals, plan.tenant_id, found)

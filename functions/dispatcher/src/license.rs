@@ -3,6 +3,7 @@
 use anyhow::{Context as _, bail};
 use clap::{ArgMatches, Command};
 use serde_json::json;
+use shared::cluster::Secrets;
 use shared::license;
 use shared::platform::Platform;
 use shared::store::Store;
@@ -39,14 +40,14 @@ pub(crate) async fn execute(matches: &ArgMatches) -> anyhow::Result<()> {
             let notices = store.announce_licenses(region).await?;
             println!("{}", json!({ "notices": notices }));
         }
-        _ => println!("{}", license::read_signer(&platform.license).await?.public_keys().text()),
+        _ => println!("{}", license::read_signer(&platform.license, &Secrets).await?.public_keys().text()),
     }
     Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "the command's answer")]
 async fn rewrap(platform: &Platform) -> anyhow::Result<()> {
-    let seals = license::read_seals(&platform.license).await?;
+    let seals = license::read_seals(&platform.license, &Secrets).await?;
     let done = license::rewrap(&Store::connect(1)?, &seals).await.context("the rewrap has not ended")?;
     println!(
         "{}",

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use lettre::Address;
 use serde::Deserialize;
+use shared::cluster::Secrets;
 use shared::invitation::Token;
 use shared::license::read_seals;
 use shared::phase::Error;
@@ -76,7 +77,7 @@ impl Deliver for Invitations {
         })?;
         let sealed = row.sealed.as_ref().ok_or_else(|| Failure::Refused("it holds no token".into()))?;
         let token = {
-            let seals = read_seals(&self.platform.license).await.map_err(later)?;
+            let seals = read_seals(&self.platform.license, &Secrets).await.map_err(later)?;
             let text = seals.open(Purpose::Invitation, row.tenant_id, sealed).map_err(later)?;
             Token::parse(&text).ok_or_else(|| Failure::Refused("what it holds is no token".into()))?
         };

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use shared::cluster::Secrets;
 use shared::license::read_seals;
 use shared::model::TenantId;
 use shared::phase::Error;
 use shared::platform::Platform;
 use shared::regions::Regions;
 use shared::seal::{Purpose, Sealed};
-use shared::secret::Secret;
+use shared::secret::{Secret, SecretSource as _};
 use shared::store::{Outgoing, Store};
 use shared::tenant_api::{Server, TenantApi};
 
@@ -56,7 +57,7 @@ impl Deliver for Licenses {
             return Ok(Some(why.into()));
         }
         let license = {
-            let seals = read_seals(&self.platform.license).await.map_err(later)?;
+            let seals = read_seals(&self.platform.license, &Secrets).await.map_err(later)?;
             let text = seals.open(Purpose::License, row.tenant_id, &Sealed::from(&stored));
             Secret::new(text.map_err(later)?.as_str())
         };
@@ -76,7 +77,7 @@ pub(crate) async fn serving(
     let own = store.deployment(tenant).await.map_err(later)?.map(|own| own.endpoint);
     let platform = regions.knowing(region).await.map_err(later)?;
     let server = Server::serving(&platform, region, tenant, own).map_err(later)?;
-    let secret = server.internal_secret.read().await;
+    let secret = Secrets.read(&server.internal_secret).await;
     let secret =
         secret.map_err(|error| Failure::Later(format!("regions.{region}.internal_secret: {error}")))?;
     let presented = server.presented(secret);

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use lettre::Address;
 use lettre::message::Mailbox;
+use shared::cluster::Secrets;
 use shared::platform::Platform;
 use shared::regions::Regions;
+use shared::secret::SecretSource as _;
 use shared::store::{Sink, Store};
 
 use crate::invitation::{self, Invitations};
@@ -30,7 +32,7 @@ pub(crate) fn health_listen() -> anyhow::Result<Option<SocketAddr>> {
 pub(crate) async fn lanes(platform: &Arc<Platform>, store: &Store) -> anyhow::Result<Vec<Arc<Lane>>> {
     let (events, mail) = (&platform.events, &platform.mail);
     let regions = Regions::new(store.clone(), platform.clone());
-    let brokers = events.brokers.read().await.context("events.brokers")?;
+    let brokers = Secrets.read(&events.brokers).await.context("events.brokers")?;
     let brokers = brokers.expose();
     for broker in brokers.split(',') {
         let port = broker.trim().rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
@@ -41,7 +43,7 @@ pub(crate) async fn lanes(platform: &Arc<Platform>, store: &Store) -> anyhow::Re
     let kafka = Kafka::new(brokers, events, &regions)
         .with_context(|| format!("events.brokers ({})", events.brokers))?;
 
-    let url = mail.url.read().await.context("mail.url")?;
+    let url = Secrets.read(&mail.url).await.context("mail.url")?;
     let server = Server::new(&url, mail.delivery.timeout.duration())
         .with_context(|| format!("mail.url ({})", mail.url))?;
     let server = Arc::new(server);

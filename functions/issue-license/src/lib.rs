@@ -11,7 +11,7 @@ mod secret;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use shared::cluster::{Cluster, Ensured};
+use shared::cluster::{Cluster, Ensured, Secrets};
 use shared::license::{self, Claims, KeyError, Signer, Terms};
 use shared::model::{PhaseName, RunId, Tenant, TenantId, Tier};
 use shared::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
@@ -182,7 +182,7 @@ impl IssueLicense {
     /// Brings the Secret to the licence that is current now.
     async fn publish(&self, place: &Place, step: &Step) -> Result<Option<Ensured>> {
         let found = self.current(step).await?.ok_or_else(missing)?;
-        let seals = license::read_seals(&self.settings).await.map_err(KeyError::into_failure)?;
+        let seals = license::read_seals(&self.settings, &Secrets).await.map_err(KeyError::into_failure)?;
         let text = seals.open(Purpose::License, found.tenant_id, &Sealed::from(&found));
         let text = text.map_err(|why| unreadable(&found, &why.to_string()))?;
         place.put(&self.cluster, step, &text).await
@@ -190,8 +190,8 @@ impl IssueLicense {
 
     async fn keys(&self) -> Result<Keys> {
         Ok(Keys {
-            signer: license::read_signer(&self.settings).await.map_err(KeyError::into_failure)?,
-            seals: license::read_seals(&self.settings).await.map_err(KeyError::into_failure)?,
+            signer: license::read_signer(&self.settings, &Secrets).await.map_err(KeyError::into_failure)?,
+            seals: license::read_seals(&self.settings, &Secrets).await.map_err(KeyError::into_failure)?,
         })
     }
 }

@@ -146,7 +146,7 @@ async fn a_zone_or_delegation_that_is_left_is_named_and_a_server_that_is_down_is
     let tenant = TenantId::generate();
     let step = step(tenant, Arc::default());
     let Names { server, parent } = plan.dns.clone().unwrap();
-    let secret = server.secret().unwrap().resolve().unwrap();
+    let secret = server.secret().unwrap().read_local().unwrap();
     let names = Dns::connect(&server, Some(&secret), "matih.ai").unwrap().owned_by(step.owner());
     let zone = parent.below(&format!("inventory-{}", &tenant.to_string()[24..]));
     let (own, above) = (dns::Place::Own(zone.clone()), dns::Place::Parent(parent.clone()));

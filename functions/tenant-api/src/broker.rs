@@ -119,7 +119,7 @@ impl Jobs {
 
     fn address(&self) -> Result<AMQPUri, BrokerError> {
         let login = &self.0.login;
-        let url = login.resolve().map_err(|error| {
+        let url = login.read_local().map_err(|error| {
             BrokerError::Login(match error {
                 SecretError::File { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
                     format!("there is no login to a job broker at {login}: the region may have none")

@@ -90,7 +90,7 @@ impl Tables {
 
     fn login(&self) -> Result<Arc<Login>, Problem> {
         let setting = self.0.url.as_ref().ok_or_else(Problem::no_login)?;
-        let url = setting.resolve().map_err(|error| Problem::login_unusable(&error.to_string()))?;
+        let url = setting.read_local().map_err(|error| Problem::login_unusable(&error.to_string()))?;
         let mut held = self.0.login.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(login) = held.as_ref().filter(|login| login.url.matches(url.expose())) {
             return Ok(Arc::clone(login));

@@ -34,7 +34,7 @@ impl Tokens {
         }
         let mut tokens: Vec<(Actor, [u8; 32])> = Vec::new();
         for (name, reference) in &platform.tokens {
-            let secret = reference.resolve().map_err(|error| format!("tokens.{name}: {error}"))?;
+            let secret = reference.read_local().map_err(|error| format!("tokens.{name}: {error}"))?;
             if secret.expose().trim().is_empty() {
                 return Err(format!("tokens.{name}: {reference} is empty"));
             }

@@ -11,6 +11,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde_json::json;
+use shared::cluster::Secrets;
 use shared::invitation::Token;
 use shared::license::read_seals;
 use shared::model::TenantId;
@@ -77,7 +78,8 @@ async fn seal(app: &App, tenant: TenantId) -> Result<Sealed, Problem> {
             "Correct [license] in the platform's configuration or the secret it names, and send this again.",
         )
     };
-    let seals = read_seals(&app.platform.license).await.map_err(|error| unusable(error.to_string()))?;
+    let seals =
+        read_seals(&app.platform.license, &Secrets).await.map_err(|error| unusable(error.to_string()))?;
     let token = Token::generate(tenant).map_err(|error| unusable(error.to_string()))?;
     seals.seal(Purpose::Invitation, tenant, token.expose()).map_err(|error| unusable(error.to_string()))
 }

@@ -8,10 +8,10 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::Status;
 use kube::{Client, Config};
 
-use super::{Owned, errors};
+use super::{Owned, Secrets, errors};
 use crate::phase::{Error, Owner, Result};
 use crate::platform::{Platform, RegionCluster};
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretSource as _};
 
 /// Longest wait for a TCP and TLS connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -81,7 +81,8 @@ impl Cluster {
             errors::unusable(format!("its kubeconfig ({reference}) {why}"))
                 .next("Put a kubeconfig with a current context where the reference says; the run goes on by itself.")
         };
-        let text = reference.read().await.map_err(|error| unusable(&format!("cannot be read: {error}")))?;
+        let text =
+            Secrets.read(reference).await.map_err(|error| unusable(&format!("cannot be read: {error}")))?;
         // The errors of reading it may quote what it holds.
         let read = Kubeconfig::from_yaml(text.expose()).map_err(|_| unusable("is none"))?;
         let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await;

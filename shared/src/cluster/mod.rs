@@ -33,5 +33,5 @@ pub use inventory::Leftover;
 pub use observe::{Happened, Observed, Replicas};
 pub use owned::Owned;
 pub use ready::Deployments;
-pub(crate) use secret::read as read_secret_reference;
+pub use secret::Secrets;
 pub use target::{NOT_THE_INTERNET, Target};

@@ -8,7 +8,7 @@ use kube::Api;
 use super::Cluster;
 use super::client::find;
 use crate::phase::{Error, Kind, Result};
-use crate::secret::{Secret, SecretError, SecretRef};
+use crate::secret::{Secret, SecretError, SecretRef, SecretSource};
 
 impl Cluster {
     /// A Secret's values by key; none when there is no such Secret. A value that is no UTF-8 text is fatal.
@@ -45,21 +45,27 @@ impl Cluster {
                 let value = values.ok_or_else(|| missing("no such Secret".into()))?.remove(key);
                 value.ok_or_else(|| missing(format!("the Secret has no key {key}")))
             }
-            reference => reference.resolve().map_err(|error| missing(error.to_string())),
+            reference => reference.read_local().map_err(|error| missing(error.to_string())),
         }
     }
 }
 
-/// Reads what a reference names, a Kubernetes one in the process's own cluster.
-pub(crate) async fn read(reference: &SecretRef) -> std::result::Result<Secret, SecretError> {
-    match reference {
-        SecretRef::Kubernetes { .. } => {
-            let read = async { Cluster::connect().await?.resolve(reference).await };
-            read.await.map_err(|error| SecretError::Cluster {
-                unavailable: matches!(error.kind, Kind::Unavailable { .. }),
-                why: error.message,
-            })
+/// Secrets wherever they are: in the environment, in files, and in the process's own cluster, which is connected to only for
+/// a reference to it.
+#[derive(Clone, Copy, Debug)]
+pub struct Secrets;
+
+impl SecretSource for Secrets {
+    async fn read(&self, reference: &SecretRef) -> std::result::Result<Secret, SecretError> {
+        match reference {
+            SecretRef::Kubernetes { .. } => {
+                let read = async { Cluster::connect().await?.resolve(reference).await };
+                read.await.map_err(|error| SecretError::Cluster {
+                    unavailable: matches!(error.kind, Kind::Unavailable { .. }),
+                    why: error.message,
+                })
+            }
+            reference => reference.read_local(),
         }
-        reference => reference.resolve(),
     }
 }

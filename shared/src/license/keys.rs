@@ -9,7 +9,7 @@ use super::Signer;
 use crate::phase::Error;
 use crate::platform::License;
 use crate::seal::{Seals, key_bytes};
-use crate::secret::{Secret, SecretError, SecretRef};
+use crate::secret::{Secret, SecretError, SecretRef, SecretSource};
 
 /// What is wrong with a key. Names the setting, never the key.
 #[derive(Debug, thiserror::Error)]
@@ -71,23 +71,23 @@ impl KeyError {
 }
 
 /// The signing keys, read now from wherever they are.
-pub async fn read_signer(license: &License) -> Result<Signer, KeyError> {
+pub async fn read_signer(license: &License, secrets: &impl SecretSource) -> Result<Signer, KeyError> {
     let setting = Setting::signing(license);
     setting.check()?;
     let mut read = BTreeMap::new();
     for (id, reference) in setting.references {
-        read.insert(id.clone(), setting.key(id, reference, reference.read().await)?);
+        read.insert(id.clone(), setting.key(id, reference, secrets.read(reference).await)?);
     }
     Ok(signer_of(license, read))
 }
 
 /// The key-encryption keys, read now from wherever they are.
-pub async fn read_seals(license: &License) -> Result<Seals, KeyError> {
+pub async fn read_seals(license: &License, secrets: &impl SecretSource) -> Result<Seals, KeyError> {
     let setting = Setting::sealing(license);
     setting.check()?;
     let mut read = BTreeMap::new();
     for (id, reference) in setting.references {
-        read.insert(id.clone(), setting.key(id, reference, reference.read().await)?);
+        read.insert(id.clone(), setting.key(id, reference, secrets.read(reference).await)?);
     }
     Ok(Seals::new(license.seal_with.clone(), read))
 }
@@ -142,7 +142,7 @@ impl<'a> Setting<'a> {
     fn keys(&self) -> Result<BTreeMap<String, Key>, KeyError> {
         self.check()?;
         let one = |(id, reference): (&String, &SecretRef)| {
-            Ok((id.clone(), self.key(id, reference, reference.resolve())?))
+            Ok((id.clone(), self.key(id, reference, reference.read_local())?))
         };
         self.references.iter().map(one).collect()
     }

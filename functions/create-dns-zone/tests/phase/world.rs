@@ -206,7 +206,7 @@ impl World {
     /// What the inventory lists.
     pub async fn inventory(&self) -> Vec<String> {
         let plan = self.plan().await;
-        let secret = plan.server.secret().unwrap().resolve().unwrap();
+        let secret = plan.server.secret().unwrap().read_local().unwrap();
         let dns = Dns::connect(&plan.server, Some(&secret), "matih.ai").unwrap();
         let held = dns.inventory(self.tenant.id, &plan.parent).await.unwrap();
         held.iter().map(ToString::to_string).collect()
