@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use shared::decide::phases;
 use shared::model::TenantId;
 use shared::platform::{Infrastructure, Platform};
 use sqlx::{Connection as _, PgConnection};
@@ -12,8 +13,8 @@ use crate::process::program;
 /// The stack's own settings, with the program that was built with this test.
 pub fn infrastructure() -> Infrastructure {
     required("TERRAFORM_STATE_KEY");
-    let platform =
-        Platform::read(Path::new(&required("TENANTRY_CONFIG"))).expect("the stack's platform file");
+    let platform = Platform::read(Path::new(&required("TENANTRY_CONFIG")), &phases::step_names())
+        .expect("the stack's platform file");
     let mut infrastructure = platform.infrastructure.expect("[infrastructure]");
     if let Some(supervised) = &mut infrastructure.supervised {
         supervised.program = program("run-terraform").display().to_string();

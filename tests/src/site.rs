@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use shared::decide::phases;
 use shared::model::TenantId;
 use shared::platform::{Engine, Platform, Seconds};
 use shared::store::StatusRow;
@@ -78,8 +79,8 @@ impl Site {
         talkative.insert("RUST_LOG".into(), "debug".into());
         talkative.insert("STAND_IN".into(), "true".into());
         let (tenant_api, url) = serve("tenant-api", &talkative, folder.path(), "/healthz").await;
-        let mut platform =
-            Platform::read(Path::new(&required("TENANTRY_CONFIG"))).expect("the stack's platform file");
+        let mut platform = Platform::read(Path::new(&required("TENANTRY_CONFIG")), &phases::step_names())
+            .expect("the stack's platform file");
         for region in platform.regions.values_mut() {
             region.tenant_api_url.clone_from(&url);
         }

@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use clap::{Arg, ArgMatches, Command, value_parser};
 use queue::{Broker, Dispatcher, Embedded, Invoker, LambdaInvoker};
 use serde_json::json;
+use shared::decide::phases;
 use shared::platform::Platform;
 use shared::store::Store;
 use tokio::signal::unix::{SignalKind, signal};
@@ -81,7 +82,7 @@ async fn execute(matches: &ArgMatches) -> anyhow::Result<()> {
 
 async fn run() -> anyhow::Result<()> {
     let settings = Settings::from_env()?;
-    let platform = Arc::new(Platform::from_env()?);
+    let platform = Arc::new(Platform::from_env(&phases::step_names())?);
     let engine = Arc::new(platform.engine.clone());
     let store = Store::connect(CONNECTIONS)?;
     let broker = Broker::from_env("dispatcher")?;

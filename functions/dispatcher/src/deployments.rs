@@ -2,6 +2,7 @@
 
 use clap::{ArgMatches, Command};
 use serde_json::json;
+use shared::decide::phases;
 use shared::platform::Platform;
 use shared::store::Store;
 
@@ -26,7 +27,7 @@ pub(crate) fn arguments() -> Command {
 pub(crate) async fn execute(matches: &ArgMatches) -> anyhow::Result<()> {
     let Some(("refresh", refresh)) = matches.subcommand() else { return Ok(()) };
     let store = Store::connect(1)?;
-    let region = region::chosen(refresh, &store, Platform::from_env()?).await?;
+    let region = region::chosen(refresh, &store, Platform::from_env(&phases::step_names())?).await?;
     let done = store.refresh_deployments(region, "dispatcher deployments refresh").await?;
     // Only a hint: without it the sweepers find them a moment later.
     store.notify().await?;

@@ -4,6 +4,7 @@ use anyhow::{Context as _, bail};
 use clap::{ArgMatches, Command};
 use serde_json::json;
 use shared::cluster::Secrets;
+use shared::decide::phases;
 use shared::license;
 use shared::platform::Platform;
 use shared::store::Store;
@@ -31,7 +32,7 @@ pub(crate) fn arguments() -> Command {
 
 #[expect(clippy::print_stdout, reason = "the command's answer")]
 pub(crate) async fn execute(matches: &ArgMatches) -> anyhow::Result<()> {
-    let platform = Platform::from_env()?;
+    let platform = Platform::from_env(&phases::step_names())?;
     match matches.subcommand() {
         Some(("rewrap", _)) => return rewrap(&platform).await,
         Some(("announce", announce)) => {

@@ -7,6 +7,7 @@ use anyhow::{Context as _, anyhow, bail};
 use clap::{Arg, ArgMatches, Command, value_parser};
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::{Value, json};
+use shared::decide::phases;
 use shared::platform::Platform;
 use shared::store::Store;
 use tokio::signal::unix::{SignalKind, signal};
@@ -85,7 +86,7 @@ async fn execute(matches: &ArgMatches) -> anyhow::Result<()> {
 }
 
 async fn connect() -> anyhow::Result<(Store, Vec<Arc<Lane>>)> {
-    let platform = Arc::new(Platform::from_env()?);
+    let platform = Arc::new(Platform::from_env(&phases::step_names())?);
     let store = Store::connect(CONNECTIONS)?;
     let lanes = settings::lanes(&platform, &store).await?;
     Ok((store, lanes))

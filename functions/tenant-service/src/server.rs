@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use axum::Router;
+use shared::decide::phases;
 use shared::platform::Platform;
 use shared::store::Store;
 use tokio::net::TcpListener;
@@ -39,7 +40,7 @@ fn start() -> Result<(), String> {
     let lambda = std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_some();
     let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("cannot start: {error}"))?;
     runtime.block_on(async {
-        let platform = Platform::from_env().map_err(|error| error.to_string())?;
+        let platform = Platform::from_env(&phases::step_names()).map_err(|error| error.to_string())?;
         let store =
             Store::connect(if lambda { 1 } else { CONNECTIONS }).map_err(|error| error.to_string())?;
         let router = router(App::new(store, platform)?, REQUEST_TIMEOUT);

@@ -1,8 +1,7 @@
 //! The plan of phases: which phases a tenant's run has, in which order. Adding a phase adds one line to `PHASES`.
 
-use std::collections::BTreeSet;
-
 use crate::model::{DeploymentType, PhaseName, Tier};
+use crate::platform::StepNames;
 
 /// What the engine knows of a phase without linking it.
 #[derive(Clone, Debug)]
@@ -114,20 +113,19 @@ pub fn facts(name: &PhaseName) -> Option<&'static PhaseFacts> {
     PHASES.iter().chain(&LATER).find(|phase| &phase.name == name)
 }
 
-/// The names of everything that a step may be of.
-pub fn names() -> BTreeSet<&'static str> {
-    let phases = PHASES.iter().chain(&LATER).map(|phase| phase.name.as_str());
-    phases.chain(["TAKE_INVENTORY"]).collect()
-}
-
-/// The outside systems that any phase needs.
-pub fn dependencies() -> BTreeSet<&'static str> {
-    PHASES.iter().chain(&LATER).flat_map(|phase| phase.depends).copied().collect()
+/// The names by which the platform file may limit steps.
+pub fn step_names() -> StepNames {
+    let phases = || PHASES.iter().chain(&LATER);
+    StepNames {
+        phases: phases().map(|phase| phase.name.as_str()).chain(["TAKE_INVENTORY"]).collect(),
+        dependencies: phases().flat_map(|phase| phase.depends).copied().collect(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::platform::Engine;
 
     #[test]
     fn a_container_tenant_gets_its_phases_in_order_and_an_enterprise_one_its_infrastructure_first() {
@@ -162,5 +160,31 @@ mod tests {
         let names: Vec<String> =
             plan(DeploymentType::Shared, Tier::Free).iter().map(ToString::to_string).collect();
         assert_eq!(names, SHARED);
+    }
+
+    #[test]
+    fn a_limit_that_would_stop_a_phase_or_limits_nothing_is_refused_by_its_key() {
+        let phase = |name: &str, places| Engine {
+            in_flight_per_phase: [(name.to_owned(), places)].into(),
+            ..Engine::default()
+        };
+        let dependency = |name: &str, places| Engine {
+            in_flight_per_dependency: [(name.to_owned(), places)].into(),
+            ..Engine::default()
+        };
+        assert_eq!(phase("CREATE_DNS_ZONE", 1).check(&step_names()), Ok(()));
+        assert_eq!(phase("TAKE_INVENTORY", 1).check(&step_names()), Ok(()));
+        assert_eq!(phase("SERVE_DOMAINS", 1).check(&step_names()), Ok(()));
+        assert_eq!(dependency("tenant-api", 1).check(&step_names()), Ok(()));
+        for (engine, key, name) in [
+            (phase("CREATE_DNS_ZONE", 0), "in_flight_per_phase", "CREATE_DNS_ZONE"),
+            (phase("CREATE_DNS", 4), "in_flight_per_phase", "CREATE_DNS"),
+            (dependency("cluster", 0), "in_flight_per_dependency", "cluster"),
+            (dependency("clutser", 4), "in_flight_per_dependency", "clutser"),
+        ] {
+            let (wrong, why) = engine.check(&step_names()).unwrap_err();
+            assert_eq!(wrong, key);
+            assert!(why.contains(name), "{why}");
+        }
     }
 }

@@ -35,7 +35,7 @@ pub use monitoring::{Chart, ClusterMetrics, Mail, Monitoring};
 pub use observability::{Backend, Kept, Observability};
 pub use region::{Isolation, Region, RegionCluster, RegionDatabase};
 pub use relay::{Delivery, Events, Letters};
-pub use settings::{Engine, Seconds};
+pub use settings::{Engine, Seconds, StepNames};
 pub use tenant_api::{InstanceSize, OwnTenantApi};
 
 use crate::model::{DeploymentType, Namespace, Slug, Tier};
@@ -266,13 +266,13 @@ impl Default for DeploymentRules {
 }
 
 impl Platform {
-    /// Reads the file that `TENANTRY_CONFIG` names.
-    pub fn from_env() -> Result<Self, PlatformError> {
-        Self::read(Path::new(&std::env::var_os(CONFIG_VARIABLE).ok_or(PlatformError::NotSet)?))
+    /// Reads the file that `TENANTRY_CONFIG` names. See [`Platform::read`].
+    pub fn from_env(names: &StepNames) -> Result<Self, PlatformError> {
+        Self::read(Path::new(&std::env::var_os(CONFIG_VARIABLE).ok_or(PlatformError::NotSet)?), names)
     }
 
-    /// Reads a platform file. An unknown key, a wrong type or an impossible value names its key.
-    pub fn read(path: &Path) -> Result<Self, PlatformError> {
+    /// Reads a platform file. An unknown key, a wrong type, an impossible value or a limit for none of `names` names its key.
+    pub fn read(path: &Path, names: &StepNames) -> Result<Self, PlatformError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| PlatformError::Read { path: path.to_owned(), source })?;
         let platform: Self = toml::from_str(&text)
@@ -282,7 +282,7 @@ impl Platform {
             key: format!("{section}.{key}"),
             why,
         };
-        platform.engine.check().map_err(|(key, why)| in_section("engine", (key.to_owned(), why)))?;
+        platform.engine.check(names).map_err(|(key, why)| in_section("engine", (key.to_owned(), why)))?;
         platform.ingress.check().map_err(|wrong| in_section("ingress", wrong))?;
         platform.dns.check(platform.slug_rest).map_err(|wrong| in_section("dns", wrong))?;
         platform.certificates.check().map_err(|wrong| in_section("certificates", wrong))?;

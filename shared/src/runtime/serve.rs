@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::PhaseEntry;
 use super::Runner;
+use crate::decide::phases;
 use crate::phase::Job;
 use crate::platform::Platform;
 use crate::store::Store;
@@ -30,7 +31,7 @@ pub fn serve(phase: &'static PhaseEntry) -> ExitCode {
 }
 
 async fn run(phase: &PhaseEntry) -> Result<(), lambda_runtime::Error> {
-    let platform = Arc::new(Platform::from_env()?);
+    let platform = Arc::new(Platform::from_env(&phases::step_names())?);
     let runner = Runner::new(Store::connect(1)?, platform).with(phase).await?;
     let runner = &runner;
     let mut terminate = signal(SignalKind::terminate())?;

@@ -165,6 +165,7 @@ fn unwritable(folder: &Path, error: &std::io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::phases;
     use crate::model::TenantId;
     use crate::platform::Platform;
     use crate::secret::Secret;
@@ -183,8 +184,8 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn what_comes_and_goes_beside_others_is_in_nobodys_way() {
-        let platform =
-            Platform::from_env().expect("these tests need the local stack: run them by `make test`");
+        let platform = Platform::from_env(&phases::step_names())
+            .expect("these tests need the local stack: run them by `make test`");
         let settings = platform.infrastructure.unwrap().supervised.unwrap();
         // It ends at once, and leaves no outcome.
         let settings = Supervised { program: "/bin/true".into(), ..settings };

@@ -11,6 +11,7 @@ use kube::api::Api;
 use nix::unistd::Pid;
 use provisioning_infrastructure::{Checkpoint, Plan, ProvisioningInfrastructure};
 use shared::cluster::Cluster;
+use shared::decide::phases;
 use shared::model::{DeploymentType, RunId, Tenant, TenantId, Tier};
 use shared::phase::{
     Checkpoints, Error, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Result, Scope, Step,
@@ -48,7 +49,8 @@ impl World {
     async fn new(adjust: impl FnOnce(&mut Infrastructure)) -> Self {
         setting("KUBECONFIG");
         setting("TERRAFORM_STATE_KEY");
-        let mut platform = Platform::read(Path::new(&setting("TENANTRY_CONFIG"))).unwrap();
+        let mut platform =
+            Platform::read(Path::new(&setting("TENANTRY_CONFIG")), &phases::step_names()).unwrap();
         let infrastructure = platform.infrastructure.as_mut().expect("the stack's own");
         if let Some(supervised) = &mut infrastructure.supervised {
             supervised.program = env!("CARGO_BIN_EXE_run-terraform").into();

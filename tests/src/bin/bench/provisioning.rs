@@ -94,7 +94,7 @@ impl Watched {
 /// Provisions a tenant as the service would, and takes it away again.
 pub async fn run(world: &World) -> Provisioned {
     let (url, serving) = tests::serve_tenant_api().await;
-    let mut platform = Platform::from_env().expect("TENANTRY_CONFIG");
+    let mut platform = Platform::from_env(&phases::step_names()).expect("TENANTRY_CONFIG");
     // Names that may be forgotten soon, as taking the tenant out waits for that.
     platform.dns = tests::dns();
     for region in platform.regions.values_mut() {
