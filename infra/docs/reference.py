@@ -4,8 +4,8 @@
     reference.py            writes both
     reference.py --check    says whether what is there is what would be written (make test does)
 
-The defaults of the platform file come from docs/reference/platform-defaults.toml, which a test of the crate `shared` writes and
-compares: `UPDATE_REFERENCE=1 cargo test -p shared --test reference`. Causes that no message tells are in causes.toml.
+The defaults of the platform file come from docs/reference/platform-defaults.toml, which a test of the crate `model` writes and
+compares: `UPDATE_REFERENCE=1 cargo test -p model --test reference`. Causes that no message tells are in causes.toml.
 """
 
 import argparse

@@ -1,5 +1,5 @@
 """The settings of the platform file, as the Rust structs say: names, types, meanings. The defaults are those that the test
-`reference` of the crate `shared` has written from the running code (docs/reference/platform-defaults.toml)."""
+`reference` of the crate `model` has written from the running code (docs/reference/platform-defaults.toml)."""
 
 import re
 import tomllib
@@ -251,7 +251,7 @@ def setting(key, field_, known, value, listed):
         default = "none"
     else:
         raise Unreadable(f"{key} has a default that {DEFAULTS.name} does not list; run "
-                         "`UPDATE_REFERENCE=1 cargo test -p shared --test reference` first")
+                         "`UPDATE_REFERENCE=1 cargo test -p model --test reference` first")
     return Setting(key, base, unit, default, field_.doc)
 
 

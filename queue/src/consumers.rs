@@ -11,7 +11,7 @@ use futures::StreamExt as _;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicCancelOptions};
 use lapin::{Channel, Consumer};
-use shared::model::{RunId, TenantId};
+use model::{RunId, TenantId};
 use shared::phase::queue_name;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;

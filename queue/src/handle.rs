@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable as _};
+use model::PhaseName;
+use model::platform::Engine;
 use serde_json::{Value, json};
 use shared::decide::phases;
-use shared::model::PhaseName;
 use shared::phase::{Answer, Job};
-use shared::platform::Engine;
 use shared::store::{Disposition, Store};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use shared::platform::Engine;
+use model::platform::Engine;
 use shared::store::{CHANNEL, Store, StoreError, Swept};
 use sqlx::postgres::PgListener;
 use tokio::sync::{Notify, watch};

@@ -8,7 +8,7 @@ use backon::{ExponentialBuilder, Retryable as _};
 use lapin::options::{BasicConsumeOptions, BasicQosOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Consumer};
-use shared::model::TenantId;
+use model::TenantId;
 use shared::phase::{Job, queue_name};
 use shared::store::Store;
 use tokio::sync::Semaphore;

@@ -14,8 +14,8 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::model::TenantId;
-use crate::secret::Secret;
+use model::TenantId;
+use model::secret::Secret;
 
 const ID: usize = 16;
 const RANDOM: usize = 32;

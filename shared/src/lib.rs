@@ -2,12 +2,9 @@
 //! store, and one module per outside system, each behind a cargo feature so that a function links only what it uses.
 
 pub mod decide;
-pub mod model;
 pub mod phase;
-pub mod platform;
 pub mod regions;
 pub mod runtime;
-pub mod secret;
 pub mod store;
 
 #[cfg(any(feature = "helm", feature = "terraform"))]

@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use crate::platform::Platform;
+use model::platform::Platform;
+
 use crate::store::{Store, StoreResult};
 
 /// How long the list of all regions is taken for fresh.

@@ -9,11 +9,11 @@ use std::fmt;
 
 use aes_gcm::aead::{Aead as _, KeyInit as _, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
+use model::TenantId;
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::model::TenantId;
 pub use crate::store::Sealed;
 
 const NONCE: usize = 12;

@@ -10,9 +10,9 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
+use model::{RunId, TenantId};
 use serde_json::json;
 use shared::cluster::{Cluster, Deployments, Effect, Target};
-use shared::model::{RunId, TenantId};
 use shared::phase::{Error, Kind, Owner, Progress, Scope};
 
 const PREFIX: &str = "matih.ai";

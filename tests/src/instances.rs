@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use model::TenantId;
+use model::platform::{Infrastructure, Platform};
 use shared::decide::phases;
-use shared::model::TenantId;
-use shared::platform::{Infrastructure, Platform};
 use sqlx::{Connection as _, PgConnection};
 
 use crate::environment::required;

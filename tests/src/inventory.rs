@@ -1,10 +1,10 @@
 //! The inventory of the tests' world: what the table `effects` says is there.
 
 use async_trait::async_trait;
+use model::platform::Platform;
+use model::{PhaseName, Tenant};
 use serde_json::{Value, json};
-use shared::model::{PhaseName, Tenant};
 use shared::phase::{Checkpoints, Error, Progress, Result, Step};
-use shared::platform::Platform;
 use shared::runtime::DynPhase;
 use sqlx::PgPool;
 

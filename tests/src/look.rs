@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use model::TenantId;
 use serde_json::Value;
-use shared::model::TenantId;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 

@@ -1,8 +1,8 @@
 //! What tests look at beside a run's own status: all its rows, its sweeps, what went through the delay queues.
 
+use model::{PhaseName, RunId, TenantId};
 use queue::{Broker, topology};
 use serde_json::Value;
-use shared::model::{PhaseName, RunId, TenantId};
 use shared::phase::{Job, queue_name};
 use sqlx::{Executor as _, PgPool};
 

@@ -3,8 +3,8 @@
 
 use std::process::Command;
 
+use model::TenantId;
 use serde_json::Value;
-use shared::model::TenantId;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 

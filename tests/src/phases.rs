@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
+use model::platform::Platform;
+use model::{PhaseName, Tenant};
 use serde_json::{Value, json};
-use shared::model::{PhaseName, Tenant};
 use shared::phase::{Checkpoints, Progress, Result, Step};
-use shared::platform::Platform;
 use shared::runtime::DynPhase;
 use sqlx::PgPool;
 

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dispatcher::registry;
+use model::platform::{
+    Certificates, Charts, Dns, DnsProviderKind, Engine, Isolation, JobBroker, License, Lifecycle, Platform,
+    PowerDnsSettings, Region, RegionDatabase, Seconds,
+};
+use model::secret::SecretRef;
+use model::{DeploymentType, PhaseName, TenantId, Tier};
 use queue::{Dispatcher, Embedded};
 use serde_json::{Value, json};
 use shared::decide::phases;
 use shared::decide::verbs::Verb;
-use shared::model::{DeploymentType, PhaseName, TenantId, Tier};
-use shared::platform::{
-    Certificates, Charts, Dns, DnsProviderKind, Engine, Isolation, JobBroker, License, Lifecycle, Platform,
-    PowerDnsSettings, Region, RegionDatabase, Seconds,
-};
 use shared::runtime::Runner;
-use shared::secret::SecretRef;
 use shared::store::StatusRow;
 use sqlx::{AssertSqlSafe, Connection as _};
 use tokio::net::TcpListener;

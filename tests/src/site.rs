@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use model::TenantId;
+use model::platform::{Engine, Platform, Seconds};
 use serde_json::{Value, json};
 use shared::decide::phases;
-use shared::model::TenantId;
-use shared::platform::{Engine, Platform, Seconds};
 use shared::store::StatusRow;
 
 use crate::environment::required;

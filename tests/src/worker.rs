@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use model::platform::Platform;
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use shared::platform::Platform;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
+use model::platform::{Platform, Seconds};
+use model::{Change, DeploymentType, OnFailure, PhaseName, TenantId, Tier};
 use queue::{Broker, Dispatcher, Embedded, Invoker};
 use shared::decide::verbs::{Request, Verb};
-use shared::model::{Change, DeploymentType, OnFailure, PhaseName, TenantId, Tier};
-use shared::platform::{Platform, Seconds};
 use shared::runtime::{DynPhase, Runner};
 use shared::store::{
     Asked, ChangeError, Changing, KeyUse, NewTenant, OperateError, Operated, StatusRow, Store, StoredResponse,
@@ -20,7 +20,7 @@ use crate::environment::Environment;
 use crate::inventory::Inventory;
 use crate::phases::Scripted;
 
-pub use shared::platform::Engine;
+pub use model::platform::Engine;
 
 /// A world. Everything in it is real and goes with it.
 #[derive(Clone)]

@@ -8,11 +8,11 @@
 mod policies;
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
+use model::platform::Platform;
+use model::{Namespace, PhaseName, Slug, Tenant};
 use serde::{Deserialize, Serialize};
 use shared::cluster::{Cluster, Target};
-use shared::model::{Namespace, PhaseName, Slug, Tenant};
 use shared::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
-use shared::platform::Platform;
 
 /// The phase.
 #[derive(Debug)]

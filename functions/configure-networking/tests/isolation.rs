@@ -16,13 +16,13 @@ use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use kube::{Client, ResourceExt};
+use model::platform::Platform;
+use model::{RunId, Tenant, TenantId};
 use serde_json::json;
 use shared::cluster::Cluster;
-use shared::model::{RunId, Tenant, TenantId};
 use shared::phase::{
     Checkpoints, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Scope, Step, StepParts,
 };
-use shared::platform::Platform;
 
 struct Open;
 

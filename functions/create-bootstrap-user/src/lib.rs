@@ -10,13 +10,13 @@
 //! very token that it sends the one that holds (`event-relay`). So there is no moment, and no order of crashes, in which an
 //! e-mail goes out whose link is not the one that is known; and nothing goes out before the tenant is ACTIVE.
 
+use model::platform::{License, Platform};
+use model::{PhaseName, Tenant, TenantId};
 use serde::{Deserialize, Serialize};
 use shared::cluster::{Cluster, Secrets};
 use shared::invitation::Token;
 use shared::license;
-use shared::model::{PhaseName, Tenant, TenantId};
 use shared::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Scope, Step};
-use shared::platform::{License, Platform};
 use shared::seal::{Purpose, Seals};
 use shared::store::{InvitationStored, Store, StoreError, StoredInvitation};
 use shared::tenant_api::{BootstrapUser, Server, TenantApi};

@@ -10,12 +10,12 @@ mod undo;
 
 use std::net::Ipv4Addr;
 
+use model::platform::{Platform, Seconds};
+use model::{PhaseName, Tenant};
 use serde::{Deserialize, Serialize};
 use shared::cluster::Cluster;
 use shared::dns::{Dns, Made, Name, Owned, Place, Records, Server};
-use shared::model::{PhaseName, Tenant};
 use shared::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
-use shared::platform::{Platform, Seconds};
 
 /// Whose checkpoint has the address.
 const INGRESS: &str = "DEPLOY_INGRESS_CONTROLLER";

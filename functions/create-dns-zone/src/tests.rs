@@ -1,7 +1,7 @@
+use model::platform::{AzureCredential, AzureDnsSettings, DnsProviderKind, PowerDnsSettings};
+use model::{DeploymentType, Tier};
 use serde_json::json;
-use shared::model::{DeploymentType, Tier};
 use shared::phase::Kind;
-use shared::platform::{AzureCredential, AzureDnsSettings, DnsProviderKind, PowerDnsSettings};
 
 use super::*;
 
@@ -16,9 +16,9 @@ fn tenant() -> Tenant {
         deployment_type: DeploymentType::ContainerPerTenant,
         has_dedicated_database: true,
         cost_center: None,
-        alerting: shared::model::Alerting::default(),
+        alerting: model::Alerting::default(),
         suspended: false,
-        container: shared::model::Container::default(),
+        container: model::Container::default(),
         domains: Vec::new(),
         created_by: "admin@matih.ai".into(),
         created_at: "2026-02-12T10:00:00.123Z".parse().unwrap(),

@@ -11,11 +11,11 @@ use std::collections::BTreeMap;
 use chrono::SecondsFormat;
 use k8s_openapi::api::core::v1;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use model::platform::{Platform, Quota};
+use model::{Namespace, PhaseName, Tenant};
 use serde::{Deserialize, Serialize};
 use shared::cluster::{Cluster, Ensured, Target};
-use shared::model::{Namespace, PhaseName, Tenant};
 use shared::phase::{Checkpoints, Phase, Progress, Result, Step};
-use shared::platform::{Platform, Quota};
 
 /// The ServiceAccount that the tenant's workloads run as, its Role and its RoleBinding.
 pub const SERVICE_ACCOUNT: &str = "tenant-workload";
@@ -150,7 +150,7 @@ fn plan(tenant: &Tenant, platform: &Platform) -> Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shared::model::{DeploymentType, Tier};
+    use model::{DeploymentType, Tier};
 
     fn tenant(tier: Tier) -> Tenant {
         Tenant {
@@ -163,9 +163,9 @@ mod tests {
             deployment_type: DeploymentType::ContainerPerTenant,
             has_dedicated_database: true,
             cost_center: None,
-            alerting: shared::model::Alerting::default(),
+            alerting: model::Alerting::default(),
             suspended: false,
-            container: shared::model::Container::default(),
+            container: model::Container::default(),
             domains: Vec::new(),
             created_by: "admin@matih.ai".into(),
             created_at: "2026-02-12T10:00:00.123Z".parse().unwrap(),

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::core::ObjectMeta;
-use shared::platform::Quota;
+use model::platform::Quota;
 
 use crate::{LIMITS, Plan, QUOTA, SERVICE_ACCOUNT};
 

@@ -10,13 +10,13 @@ use k8s_openapi::api::core::v1::{ConfigMap, LimitRange, Namespace, Pod, Resource
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use kube::{Client, ResourceExt};
+use model::platform::Platform;
+use model::{RunId, Tenant, TenantId};
 use serde_json::json;
 use shared::cluster::{Cluster, Effect};
-use shared::model::{RunId, Tenant, TenantId};
 use shared::phase::{
     Checkpoints, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Scope, Step, StepParts,
 };
-use shared::platform::Platform;
 
 struct Open;
 

@@ -7,9 +7,9 @@ use k8s_openapi::api::networking::v1::{
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::core::ObjectMeta;
+use model::{RunId, TenantId};
 use serde_json::json;
 use shared::cluster::certificate::Certificate;
-use shared::model::{RunId, TenantId};
 
 use crate::Plan;
 

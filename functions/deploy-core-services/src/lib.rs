@@ -5,10 +5,10 @@
 //! Fails with: `foreign_object`, `chart_not_found`, `chart_invalid`, `quota_exceeded`, `helm_failed`, `not_ready`.
 //! Undo: uninstalls the releases in reverse order.
 
+use model::platform::Platform;
+use model::{PhaseName, Tenant};
 use shared::helm::services::{self, Service, Services};
-use shared::model::{PhaseName, Tenant};
 use shared::phase::{Checkpoints, Phase, Progress, Result, Step};
-use shared::platform::Platform;
 
 pub use shared::helm::services::{Checkpoint, Plan};
 

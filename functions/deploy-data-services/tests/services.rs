@@ -13,14 +13,14 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
+use model::platform::{Charts, Platform, Seconds};
+use model::{DeploymentType, RunId, Tenant, TenantId, Tier};
 use serde_json::json;
 use shared::cluster::Cluster;
 use shared::helm::Helm;
-use shared::model::{DeploymentType, RunId, Tenant, TenantId, Tier};
 use shared::phase::{
     Checkpoints, Error, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Scope, Step, StepParts,
 };
-use shared::platform::{Charts, Platform, Seconds};
 use tokio_util::sync::CancellationToken;
 
 const NINE: [&str; 9] = [
@@ -76,9 +76,9 @@ impl World {
             deployment_type: DeploymentType::ContainerPerTenant,
             has_dedicated_database: true,
             cost_center: None,
-            alerting: shared::model::Alerting::default(),
+            alerting: model::Alerting::default(),
             suspended: false,
-            container: shared::model::Container::default(),
+            container: model::Container::default(),
             domains: Vec::new(),
             created_by: "test".into(),
             created_at: "2026-02-12T10:00:00Z".parse().unwrap(),

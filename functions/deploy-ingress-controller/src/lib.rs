@@ -14,13 +14,13 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::{IngressClass, NetworkPolicy};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use model::platform::{Platform, Seconds};
+use model::{Namespace, PhaseName, RunId, Tenant};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared::cluster::{Address, Cluster, Deployments, Owned, Target};
 use shared::helm::{Helm, Release};
-use shared::model::{Namespace, PhaseName, RunId, Tenant};
 use shared::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
-use shared::platform::{Platform, Seconds};
 
 /// What the wait for the address is divided into, for those who watch it (provisioning reference, phase 6: "1/60").
 const LOOKS: u32 = 60;

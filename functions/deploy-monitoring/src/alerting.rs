@@ -2,9 +2,9 @@
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1;
+use model::secret::{Secret, SecretRef};
 use serde_json::{Value, json};
 use shared::phase::{Error, Result};
-use shared::secret::{Secret, SecretRef};
 
 use crate::Plan;
 use crate::kinds::{Alertmanager, AlertmanagerConfig};

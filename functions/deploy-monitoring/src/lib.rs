@@ -21,15 +21,15 @@ use k8s_openapi::api::core::v1::{self, ConfigMap, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::ResourceExt as _;
+use model::platform::{Chart, ClusterMetrics, Mail, Platform, Seconds};
+use model::secret::{Secret, SecretRef};
+use model::{Namespace, PhaseName, RunId, Slug, Tenant, TenantId, Tier};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::cluster::{Cluster, Deployments, Owned, Target};
 use shared::helm::Helm;
-use shared::model::{Namespace, PhaseName, RunId, Slug, Tenant, TenantId, Tier};
 use shared::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
-use shared::platform::{Chart, ClusterMetrics, Mail, Platform, Seconds};
-use shared::secret::{Secret, SecretRef};
 
 use kinds::{
     Alertmanager, AlertmanagerConfig, AlertmanagerKind, PodMonitor, Prometheus, PrometheusKind,

@@ -1,8 +1,9 @@
+use model::{Alerting, DeploymentType};
+
 use super::*;
 use kube::ResourceExt;
 use serde_json::json;
 use shared::cluster::Reach;
-use shared::model::{Alerting, DeploymentType};
 
 fn tenant(tier: Tier, alerting: Alerting) -> Tenant {
     Tenant {
@@ -17,7 +18,7 @@ fn tenant(tier: Tier, alerting: Alerting) -> Tenant {
         cost_center: None,
         alerting,
         suspended: false,
-        container: shared::model::Container::default(),
+        container: model::Container::default(),
         domains: Vec::new(),
         created_by: "admin@matih.ai".into(),
         created_at: "2026-02-12T10:00:00Z".parse().unwrap(),
@@ -179,7 +180,7 @@ fn a_tenants_webhook_goes_before_the_platforms_and_must_be_allowed() {
 
 #[test]
 fn a_webhook_that_is_none_is_refused_unseen() {
-    use shared::secret::Secret as Value;
+    use model::secret::Secret as Value;
     let plan = planned(Tier::Free);
     let refused = alerting::secret(&plan, &[("slack-webhook-url", Value::new("hunter2"))]).unwrap_err();
     assert_eq!((refused.code, refused.message.contains("hunter2")), ("secret_unusable", false));

@@ -1,7 +1,7 @@
 //! Which share of the tier's quota each pod gets.
 
+use model::Tier;
 use serde_json::{Value, json};
-use shared::model::Tier;
 
 use crate::Plan;
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::{Arg, ArgMatches, Command, value_parser};
+use model::platform::Platform;
 use queue::{Broker, Dispatcher, Embedded, Invoker, LambdaInvoker};
 use serde_json::json;
 use shared::decide::phases;
-use shared::platform::Platform;
 use shared::store::Store;
 use tokio::signal::unix::{SignalKind, signal};
 

@@ -1,9 +1,9 @@
 //! What is done to the tenants' own instances by hand: beside dispatchers and runs that are at work.
 
 use clap::{ArgMatches, Command};
+use model::platform::Platform;
 use serde_json::json;
 use shared::decide::phases;
-use shared::platform::Platform;
 use shared::store::Store;
 
 use crate::region;

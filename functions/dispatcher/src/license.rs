@@ -2,11 +2,11 @@
 
 use anyhow::{Context as _, bail};
 use clap::{ArgMatches, Command};
+use model::platform::Platform;
 use serde_json::json;
 use shared::cluster::Secrets;
 use shared::decide::phases;
 use shared::license;
-use shared::platform::Platform;
 use shared::store::Store;
 
 use crate::region;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use clap::{Arg, ArgMatches};
-use shared::platform::Platform;
+use model::platform::Platform;
 use shared::regions::Regions;
 use shared::store::Store;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use shared::platform::Platform;
+use model::platform::Platform;
 use shared::runtime::{PhaseEntry, Runner};
 use shared::store::Store;
 

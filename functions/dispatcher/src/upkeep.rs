@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::platform::Platform;
+use model::platform::Platform;
 use shared::store::Store;
 
 /// How often it is looked. Nothing that becomes due by itself is in a hurry.

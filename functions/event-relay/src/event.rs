@@ -34,7 +34,7 @@ pub(crate) fn cloud_event(row: &Outgoing, source: &str, url: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
-    use shared::model::TenantId;
+    use model::TenantId;
     use uuid::Uuid;
 
     use super::*;

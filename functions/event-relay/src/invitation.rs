@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lettre::Address;
+use model::platform::Platform;
 use serde::Deserialize;
 use shared::cluster::Secrets;
 use shared::invitation::Token;
 use shared::license::read_seals;
 use shared::phase::Error;
-use shared::platform::Platform;
 use shared::regions::Regions;
 use shared::seal::Purpose;
 use shared::store::{Outgoing, Store};

@@ -255,8 +255,8 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use model::TenantId;
     use serde_json::{Value, json};
-    use shared::model::TenantId;
     use uuid::Uuid;
 
     use super::*;

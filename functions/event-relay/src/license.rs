@@ -4,14 +4,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use model::TenantId;
+use model::platform::Platform;
+use model::secret::{Secret, SecretSource as _};
 use shared::cluster::Secrets;
 use shared::license::read_seals;
-use shared::model::TenantId;
 use shared::phase::Error;
-use shared::platform::Platform;
 use shared::regions::Regions;
 use shared::seal::{Purpose, Sealed};
-use shared::secret::{Secret, SecretSource as _};
 use shared::store::{Outgoing, Store};
 use shared::tenant_api::{Server, TenantApi};
 

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use lettre::Address;
 use lettre::message::Mailbox;
+use model::platform::Platform;
+use model::secret::SecretSource as _;
 use shared::cluster::Secrets;
-use shared::platform::Platform;
 use shared::regions::Regions;
-use shared::secret::SecretSource as _;
 use shared::store::{Sink, Store};
 
 use crate::invitation::{self, Invitations};

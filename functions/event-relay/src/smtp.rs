@@ -10,8 +10,8 @@ use lettre::transport::smtp::client::{AsyncSmtpConnection, Tls, TlsParameters};
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter};
 use lettre::transport::smtp::{Error, SMTP_PORT, SUBMISSION_PORT, SUBMISSIONS_PORT};
+use model::secret::Secret;
 use percent_encoding::percent_decode_str;
-use shared::secret::Secret;
 use url::{Host, Url};
 
 use crate::lane::Failure;

@@ -4,11 +4,11 @@
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1;
 use kube::core::ObjectMeta;
+use model::platform::Platform;
+use model::{DeploymentType, Tenant};
 use serde::{Deserialize, Serialize};
 use shared::cluster::{Cluster, Ensured, Owned, Target};
-use shared::model::{DeploymentType, Tenant};
 use shared::phase::{Progress, Result, Step};
-use shared::platform::Platform;
 
 /// The Secret's name, which PROVISION_DEPLOYMENT mounts.
 pub const SECRET: &str = "tenant-api-license";

@@ -9,16 +9,16 @@ use k8s_openapi::api::networking::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use model::TenantId;
+use model::platform::JobBroker as Settings;
+use model::secret;
 use rand::TryRngCore as _;
 use rand::distr::{Alphanumeric, SampleString as _};
 use rand::rngs::OsRng;
 use serde::{Deserialize, Serialize};
 use shared::cluster::{Cluster, Owned};
 use shared::job_broker::{JobBroker, Site, UserMade};
-use shared::model::TenantId;
 use shared::phase::{Error, Result, Step};
-use shared::platform::JobBroker as Settings;
-use shared::secret;
 
 use crate::Plan;
 use crate::objects::{JOBS_POLICY, JOBS_SECRET, named, selector};

@@ -22,14 +22,14 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
+use model::platform::{InstanceSize, Platform, Seconds};
+use model::secret::SecretRef;
+use model::{Namespace, PhaseName, RunId, Tenant};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use shared::cluster::{Cluster, Deployments, Ensured, Owned, Target};
 use shared::job_broker::UserMade;
-use shared::model::{Namespace, PhaseName, RunId, Tenant};
 use shared::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
-use shared::platform::{InstanceSize, Platform, Seconds};
-use shared::secret::SecretRef;
 use shared::store::{NewDeployment, Store, StoreError};
 use shared::tenant_api::own_secret;
 

@@ -13,7 +13,7 @@ use k8s_openapi::api::networking::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::core::ObjectMeta;
-use shared::secret;
+use model::secret;
 
 use crate::Plan;
 
@@ -180,8 +180,8 @@ pub(crate) fn ingress(plan: &Plan) -> Ingress {
 mod tests {
     use super::*;
     use crate::plan::tests::{ID, planned as plan, platform, tenant};
+    use model::Tier;
     use serde_json::{Value, json};
-    use shared::model::Tier;
 
     fn planned() -> Plan {
         plan(&tenant(Tier::Free), &platform()).unwrap()

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use model::Tenant;
+use model::platform::{InstanceSize, Platform};
 use serde::de::IgnoredAny;
 use shared::job_broker::prefix_of;
-use shared::model::Tenant;
 use shared::phase::{Checkpoints, Error, Result};
-use shared::platform::{InstanceSize, Platform};
 use shared::tenant_api::{OwnPostgres, Place, Server, Strategy};
 
 use crate::Plan;
@@ -82,10 +82,10 @@ pub(crate) fn plan(tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use model::secret::SecretRef;
+    use model::{DeploymentType, Tier};
     use serde_json::json;
-    use shared::model::{DeploymentType, Tier};
     use shared::phase::Kind;
-    use shared::secret::SecretRef;
 
     pub(crate) const ID: &str = "550e8400-e29b-41d4-a716-446655440000";
 
@@ -100,9 +100,9 @@ pub(crate) mod tests {
             deployment_type: DeploymentType::ContainerPerTenant,
             has_dedicated_database: true,
             cost_center: None,
-            alerting: shared::model::Alerting::default(),
+            alerting: model::Alerting::default(),
             suspended: false,
-            container: shared::model::Container::default(),
+            container: model::Container::default(),
             domains: Vec::new(),
             created_by: "admin@matih.ai".into(),
             created_at: "2026-02-12T10:00:00Z".parse().unwrap(),
@@ -198,8 +198,7 @@ pub(crate) mod tests {
 
     #[test]
     fn what_is_chosen_goes_before_the_platforms_and_of_a_suspended_tenant_nothing_runs() {
-        let chosen =
-            shared::model::Container { image: Some("other/api:2".into()), size: Some("large".into()) };
+        let chosen = model::Container { image: Some("other/api:2".into()), size: Some("large".into()) };
         let tenant = Tenant { container: chosen, suspended: true, ..tenant(Tier::Free) };
         let plan = planned(&tenant, &platform()).unwrap();
         assert_eq!((plan.image.as_str(), plan.size_name.as_str()), ("other/api:2", "large"));

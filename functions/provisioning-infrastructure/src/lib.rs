@@ -11,16 +11,16 @@
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1;
 use kube::api::ObjectMeta;
+use model::platform::Platform;
+use model::secret::{Secret, SecretRef};
+use model::{PhaseName, RunId, Tenant};
 use rand::TryRngCore as _;
 use rand::distr::{Alphanumeric, SampleString as _};
 use rand::rngs::OsRng;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use shared::cluster::{Cluster, Target};
-use shared::model::{PhaseName, RunId, Tenant};
 use shared::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
-use shared::platform::Platform;
-use shared::secret::{Secret, SecretRef};
 use shared::terraform::{Action, Detached, Outcome, Site, Work, name_of, workspaces};
 
 /// Characters of the administrator's password after [`PREFIX`]: 40 alphanumerics hold 238 bits, and need no quoting anywhere.

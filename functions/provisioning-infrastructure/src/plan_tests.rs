@@ -1,6 +1,7 @@
+use model::{DeploymentType, Tier};
+
 use super::*;
 use serde_json::json;
-use shared::model::{DeploymentType, Tier};
 use shared::phase::Kind;
 
 fn tenant() -> Tenant {
@@ -14,9 +15,9 @@ fn tenant() -> Tenant {
         deployment_type: DeploymentType::ContainerPerTenant,
         has_dedicated_database: true,
         cost_center: None,
-        alerting: shared::model::Alerting::default(),
+        alerting: model::Alerting::default(),
         suspended: false,
-        container: shared::model::Container::default(),
+        container: model::Container::default(),
         domains: Vec::new(),
         created_by: "admin@matih.ai".into(),
         created_at: "2026-02-12T10:00:00Z".parse().unwrap(),

@@ -16,12 +16,12 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::core::ObjectMeta;
+use model::platform::{DomainChallenge, IssuerKind, Platform, Seconds};
+use model::{Namespace, OwnDomain, PhaseName, Slug, Tenant};
 use serde::{Deserialize, Serialize};
 use shared::cluster::certificate::Certificate;
 use shared::cluster::{Cluster, Owned, Target};
-use shared::model::{Namespace, OwnDomain, PhaseName, Slug, Tenant};
 use shared::phase::{Checkpoints, Error, Owner, Phase, Progress, Result, Scope, Step};
-use shared::platform::{DomainChallenge, IssuerKind, Platform, Seconds};
 
 /// When to look again at what is being removed.
 const REMOVAL: Duration = Duration::from_secs(1);

@@ -5,10 +5,10 @@ use k8s_openapi::api::networking::v1::{
     IngressSpec, IngressTLS, ServiceBackendPort,
 };
 use kube::core::ObjectMeta;
+use model::platform::DomainChallenge;
+use model::{OwnDomain, RunId, TenantId};
 use serde_json::json;
 use shared::cluster::certificate::Certificate;
-use shared::model::{OwnDomain, RunId, TenantId};
-use shared::platform::DomainChallenge;
 
 use crate::Plan;
 

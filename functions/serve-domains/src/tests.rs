@@ -1,5 +1,5 @@
+use model::{DeploymentType, RunId, Tier};
 use serde_json::json;
-use shared::model::{DeploymentType, RunId, Tier};
 
 use super::*;
 
@@ -14,9 +14,9 @@ fn tenant() -> Tenant {
         deployment_type: DeploymentType::ContainerPerTenant,
         has_dedicated_database: true,
         cost_center: None,
-        alerting: shared::model::Alerting::default(),
+        alerting: model::Alerting::default(),
         suspended: false,
-        container: shared::model::Container::default(),
+        container: model::Container::default(),
         domains: vec![OwnDomain { number: 3, domain: "portal.acme.example".into() }],
         created_by: "admin@matih.ai".into(),
         created_at: "2026-02-12T10:00:00Z".parse().unwrap(),

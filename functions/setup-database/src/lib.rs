@@ -12,12 +12,12 @@ mod probe;
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1;
+use model::platform::Platform;
+use model::{DeploymentType, Namespace, PhaseName, RunId, Tenant, Tier};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared::cluster::{Cluster, Owned, Target};
-use shared::model::{DeploymentType, Namespace, PhaseName, RunId, Tenant, Tier};
 use shared::phase::{Checkpoints, Error, Phase, Progress, Result, Scope, Step};
-use shared::platform::Platform;
 use shared::tenant_api::{
     Access, Created, Credentials, Dropped, Initialize, Initialized, Migration, OwnPostgres, Place, Server,
     Strategy, TenantApi, check,
@@ -293,9 +293,9 @@ mod tests {
             deployment_type: DeploymentType::ContainerPerTenant,
             has_dedicated_database,
             cost_center: None,
-            alerting: shared::model::Alerting::default(),
+            alerting: model::Alerting::default(),
             suspended: false,
-            container: shared::model::Container::default(),
+            container: model::Container::default(),
             domains: Vec::new(),
             created_by: "admin@matih.ai".into(),
             created_at: "2026-02-12T10:00:00Z".parse().unwrap(),

@@ -10,11 +10,11 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::api::ObjectMeta;
+use model::secret;
+use model::{Namespace, RunId};
 use rand::TryRngCore as _;
 use rand::distr::{Alphanumeric, SampleString as _};
 use rand::rngs::OsRng;
-use shared::model::{Namespace, RunId};
-use shared::secret;
 use shared::tenant_api::Credentials;
 
 use crate::Plan;

@@ -7,9 +7,9 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
+use model::Namespace;
 use serde_json::{Value, json};
 use shared::cluster::{Cluster, Owned, Target};
-use shared::model::Namespace;
 use shared::phase::{Error, Progress, Result, Step};
 
 use crate::{Plan, objects};

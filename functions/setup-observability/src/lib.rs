@@ -15,14 +15,14 @@ mod stand_in;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::ResourceExt as _;
+use model::platform::{Backend, Chart, Kept, Platform, Seconds};
+use model::{Namespace, PhaseName, RunId, Slug, Tenant, TenantId, Tier};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::cluster::{Cluster, Deployments, Owned, Target};
 use shared::helm::Helm;
-use shared::model::{Namespace, PhaseName, RunId, Slug, Tenant, TenantId, Tier};
 use shared::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
-use shared::platform::{Backend, Chart, Kept, Platform, Seconds};
 
 pub use config::{COLLECTOR, KEY, LOGS, TENANT_HEADER};
 

@@ -1,6 +1,7 @@
+use model::{Alerting, DeploymentType};
+
 use super::*;
 use serde_json::json;
-use shared::model::{Alerting, DeploymentType};
 
 const ID: &str = "550e8400-e29b-41d4-a716-446655440000";
 
@@ -21,7 +22,7 @@ fn planned_for(id: &str) -> Plan {
         cost_center: None,
         alerting: Alerting::default(),
         suspended: false,
-        container: shared::model::Container::default(),
+        container: model::Container::default(),
         domains: Vec::new(),
         created_by: "admin@matih.ai".into(),
         created_at: "2026-02-12T10:00:00Z".parse().unwrap(),

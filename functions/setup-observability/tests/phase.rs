@@ -7,9 +7,9 @@ mod world;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, ResourceQuota};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{Api, ListParams};
+use model::{RunId, Tier};
 use serde_json::{Value, json};
 use setup_observability::{COLLECTOR, KEY, LOGS, SetupObservability};
-use shared::model::{RunId, Tier};
 use shared::phase::Scope;
 
 use world::checked;

@@ -6,14 +6,14 @@
 //! unseen. What the phases have said they keep (logs, traces) is listed with its end, and is nothing left over.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use model::platform::{Kept, Platform};
+use model::secret::SecretRef;
+use model::{PhaseName, Tenant, Tier};
 use serde::{Deserialize, Serialize};
 use shared::cluster::{Cluster, Leftover};
 use shared::dns::{Dns, Name, Server as DnsServer};
 use shared::job_broker::{JobBroker, Site};
-use shared::model::{PhaseName, Tenant, Tier};
 use shared::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
-use shared::platform::{Kept, Platform};
-use shared::secret::SecretRef;
 use shared::tenant_api::{Server, TenantApi};
 use shared::terraform::{Site as Infrastructure, workspaces};
 

@@ -3,6 +3,8 @@
 //! A token is looked for by its hash: what the time of an answer tells of a hash opens nothing. The costly part, the
 //! password's own hash, begins only for a token that holds, and only so many at once.
 
+use model::secret::Secret;
+
 use crate::problem::Problem;
 use crate::request;
 use crate::tables::{Acting, Tables};
@@ -19,7 +21,6 @@ use rand::rngs::OsRng;
 use serde::Deserialize;
 use serde_json::json;
 use shared::invitation::Token;
-use shared::secret::Secret;
 use std::sync::LazyLock;
 use tokio::sync::Semaphore;
 use uuid::Uuid;

@@ -3,6 +3,8 @@
 //! `{prefix}.in` is an exchange: the default one cannot be limited, so that no tenant's user may publish by it. Behind it are
 //! `{prefix}.jobs`, and `{prefix}.dead` for what is no job of this instance.
 
+use model::secret::{SecretError, SecretRef};
+
 use crate::problem::Problem;
 use lapin::message::Delivery;
 use lapin::options::{
@@ -14,7 +16,6 @@ use lapin::uri::AMQPUri;
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, ExchangeKind,
 };
-use shared::secret::{SecretError, SecretRef};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;

@@ -4,6 +4,8 @@
 //! this instance keeps of the tenant beside Postgres, each time when there is nothing of the tenant there: a call that died in
 //! between is made again.
 
+use model::TenantId;
+
 use crate::app::App;
 use crate::operation::Operation;
 use crate::ownership::{self, Role};
@@ -11,7 +13,6 @@ use crate::problem::Problem;
 use crate::request::{Drop, Strategy};
 use crate::sql;
 use serde::Serialize;
-use shared::model::TenantId;
 use sqlx::postgres::PgConnection;
 use std::collections::BTreeSet;
 

@@ -1,6 +1,9 @@
 //! Tenants with a Postgres server of their own, for whom this process stands in: where that server is, which no catalogue
 //! here says, and the login there. Nothing of this is used but where the tenants' own instances are only simulated.
 
+use model::TenantId;
+use model::secret::Secret;
+
 use crate::problem::Problem;
 use crate::request::Admin;
 use crate::sql;
@@ -8,8 +11,6 @@ use hmac::{Hmac, Mac as _};
 use postgres_protocol::password::scram_sha_256;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
-use shared::model::TenantId;
-use shared::secret::Secret;
 use sqlx::postgres::PgConnection;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

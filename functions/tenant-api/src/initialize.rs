@@ -4,6 +4,8 @@
 //! the very end, if at all: until then no code of the tenant can be in the way of an administrator who acts in its name.
 //! From then on nobody acts in its name but a session that is logged in as the role and has no other rights to fall back on.
 
+use model::TenantId;
+
 use crate::app::App;
 use crate::measure::Measures;
 use crate::operation::Operation;
@@ -16,7 +18,6 @@ use postgres_protocol::password::scram_sha_256;
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 use serde::Serialize;
-use shared::model::TenantId;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 

@@ -1,5 +1,7 @@
 //! The internal calls about databases: parsed, done, logged and answered alike.
 
+use model::TenantId;
+
 use crate::app::App;
 use crate::measure::Measures;
 use crate::problem::Problem;
@@ -11,7 +13,6 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use shared::model::TenantId;
 use std::future::Future;
 use std::time::Instant;
 

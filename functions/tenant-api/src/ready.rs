@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use sqlx::postgres::{PgConnectOptions, PgDatabaseError};
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use shared::secret::SecretRef;
+use model::secret::SecretRef;
 
 use crate::problem::Problem;
 

@@ -1,5 +1,8 @@
 //! The process: its settings, its routes, its logs.
 
+use model::TenantId;
+use model::secret::SecretRef;
+
 use crate::app::App;
 use crate::auth::{self, InternalSecrets};
 use crate::exports::{self, ExportSettings, Exports, Storage, Worker};
@@ -15,8 +18,6 @@ use axum::http::Uri;
 use axum::routing::{get, post};
 use axum::{Router, middleware};
 use shared::license::PublicKeys;
-use shared::model::TenantId;
-use shared::secret::SecretRef;
 use std::future::Future;
 use std::io::IsTerminal;
 use std::path::PathBuf;

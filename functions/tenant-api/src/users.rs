@@ -7,6 +7,8 @@
 //! Of an address, what is before the `@` is kept as it is written and the rest made lower case; two that differ in case only
 //! are one person. No password comes this way, and no token.
 
+use model::TenantId;
+
 use crate::problem::Problem;
 use crate::request::{self, Bytes32};
 use crate::tables::{Acting, Tables};
@@ -18,7 +20,6 @@ use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use shared::model::TenantId;
 use sqlx::postgres::types::PgInterval;
 use uuid::Uuid;
 

@@ -6,8 +6,8 @@ use axum::extract::{Request, State};
 use axum::http::header::AUTHORIZATION;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use model::platform::Platform;
 use sha2::{Digest, Sha256};
-use shared::platform::Platform;
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 use crate::extract::Actor;
@@ -82,7 +82,7 @@ fn bearer(header: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shared::secret::SecretRef;
+    use model::secret::SecretRef;
 
     fn platform(tokens: &[(&str, &str)]) -> (Platform, Vec<std::path::PathBuf>) {
         let mut platform = Platform::default();

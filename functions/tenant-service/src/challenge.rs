@@ -7,8 +7,8 @@ use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{NameServerConfig, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::RData;
+use model::platform::Domains;
 use serde::Serialize;
-use shared::platform::Domains;
 use shared::store::DomainRow;
 
 /// For one question and its answer.

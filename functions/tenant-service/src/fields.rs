@@ -2,8 +2,8 @@
 
 use std::str::FromStr;
 
+use model::UnknownName;
 use serde_json::{Map, Value};
-use shared::model::UnknownName;
 
 use crate::problem::FieldError;
 

@@ -4,9 +4,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use model::platform::Platform;
+use model::{Change, DeploymentType, TenantId, TenantStatus, Tier, UnknownName};
 use shared::decide::deployment::{Characteristics, determine_deployment_type};
-use shared::model::{Change, DeploymentType, TenantId, TenantStatus, Tier, UnknownName};
-use shared::platform::Platform;
 use shared::store::{ChangeError, Changing, Operated, StoreError, TenantRow};
 
 use crate::extract::{Actor, JsonObject, TenantPath};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
-use shared::model::TenantStatus;
+use model::TenantStatus;
 use shared::store::Backlog;
 
 const REQUESTS: &str = "tenantry_http_requests_total";

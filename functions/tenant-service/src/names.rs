@@ -1,6 +1,6 @@
 //! Domains and e-mail addresses as they must be written.
 
-use shared::platform::Platform;
+use model::platform::Platform;
 
 use crate::fields::Fields;
 

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use axum::Router;
+use model::platform::Platform;
 use shared::decide::phases;
-use shared::platform::Platform;
 use shared::store::Store;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::FromRef;
+use model::platform::Platform;
 use shared::cluster::Cluster;
-use shared::platform::Platform;
 use shared::regions::Regions;
 use shared::store::Store;
 

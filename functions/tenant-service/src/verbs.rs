@@ -3,9 +3,9 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use model::TenantId;
+use model::platform::Seconds;
 use shared::decide::verbs::{Request, Verb};
-use shared::model::TenantId;
-use shared::platform::Seconds;
 use shared::store::{Asked, OperateError, Operated};
 
 use crate::extract::{Actor, JsonObject, TenantPath};

@@ -7,11 +7,11 @@ use std::time::Duration;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::Status;
 use kube::{Client, Config};
+use model::platform::{Platform, RegionCluster};
+use model::secret::{Secret, SecretSource as _};
 
 use super::{Owned, Secrets, errors};
 use crate::phase::{Error, Owner, Result};
-use crate::platform::{Platform, RegionCluster};
-use crate::secret::{Secret, SecretSource as _};
 
 /// Longest wait for a TCP and TLS connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);

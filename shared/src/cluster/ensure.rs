@@ -6,12 +6,12 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::{DynamicObject, ObjectMeta, Resource, Status};
+use model::RunId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::client::{answered, call};
 use super::{Owned, Target, errors, owned};
-use crate::model::RunId;
 use crate::phase::{Error, Result};
 
 /// The one field manager of everything that Tenantry writes.

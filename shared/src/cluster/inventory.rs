@@ -7,13 +7,13 @@ use futures::{StreamExt, TryStreamExt, stream};
 use kube::Api;
 use kube::api::ListParams;
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind, ObjectMeta, PartialObjectMeta};
+use model::TenantId;
 use serde::{Deserialize, Serialize};
 
 use super::client::{call, find};
 use super::ensure::held_by;
 use super::owned::Keys;
 use super::{Cluster, errors};
-use crate::model::TenantId;
 use crate::phase::{Error, Result};
 
 /// Lists under way at once.

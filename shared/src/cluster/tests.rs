@@ -6,10 +6,10 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::Api;
 use kube::api::{DeleteParams, ObjectMeta, PostParams};
+use model::{RunId, TenantId};
 
 use super::ensure::Manifest;
 use super::{Cluster, Owned, Target};
-use crate::model::{RunId, TenantId};
 use crate::phase::{Owner, Scope};
 
 fn config_map(namespace: &str, value: &str) -> ConfigMap {

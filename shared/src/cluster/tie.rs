@@ -6,12 +6,12 @@ use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Patch, PatchParams};
 use kube::core::ObjectMeta;
+use model::RunId;
 use serde_json::json;
 
 use super::client::call;
 use super::ensure::FIELD_MANAGER;
 use super::{Owned, Target};
-use crate::model::RunId;
 use crate::phase::{Error, Result};
 
 /// The annotations by which Helm marks what a release has made.

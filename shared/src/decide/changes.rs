@@ -1,7 +1,8 @@
 //! Which phases a change of a living tenant makes hold a new plan, and in which order.
 
+use model::{Change, Container, PhaseName, TenantStatus, Tier};
+
 use super::phases::{self, Reads};
-use crate::model::{Change, Container, PhaseName, TenantStatus, Tier};
 
 /// The tenant as it is.
 #[derive(Clone, Debug)]
@@ -58,7 +59,7 @@ pub fn plan(change: &Change, now: &Now, held: &[PhaseName]) -> Option<Vec<PhaseN
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{DeploymentType, OwnDomain};
+    use model::{DeploymentType, OwnDomain};
 
     fn names(change: &Change, now: &Now) -> Option<Vec<String>> {
         let held = phases::plan(DeploymentType::ContainerPerTenant, Tier::Free);

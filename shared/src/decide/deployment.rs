@@ -1,7 +1,7 @@
 //! `determineDeploymentType`: where a tenant's compute runs, and why.
 
-use crate::model::{DeploymentType, Tier};
-use crate::platform::{DeploymentRules, Isolation};
+use model::platform::{DeploymentRules, Isolation};
+use model::{DeploymentType, Tier};
 
 /// What the decision looks at.
 #[derive(Clone, Debug)]

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
+use model::platform::Engine;
+use model::{OnFailure, TenantStatus};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::run::{Direction, INVENTORY, PhaseState, RunKind, RunStatus};
 use super::verbs::{Request, Verb};
-use crate::model::{OnFailure, TenantStatus};
 use crate::phase::{ErrorRecord, Wait};
-use crate::platform::Engine;
 
 /// What the machine looks at.
 #[derive(Clone, Debug)]

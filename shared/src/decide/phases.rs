@@ -1,7 +1,7 @@
 //! The plan of phases: which phases a tenant's run has, in which order. Adding a phase adds one line to `PHASES`.
 
-use crate::model::{DeploymentType, PhaseName, Tier};
-use crate::platform::StepNames;
+use model::platform::StepNames;
+use model::{DeploymentType, PhaseName, Tier};
 
 /// What the engine knows of a phase without linking it.
 #[derive(Clone, Debug)]
@@ -125,7 +125,7 @@ pub fn step_names() -> StepNames {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::platform::Engine;
+    use model::platform::Engine;
 
     #[test]
     fn a_container_tenant_gets_its_phases_in_order_and_an_enterprise_one_its_infrastructure_first() {

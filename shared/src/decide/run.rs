@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-crate::model::names!(
+model::names!(
     /// What a run is for.
     RunKind {
         /// Makes a tenant.
@@ -14,12 +14,12 @@ crate::model::names!(
     }
 );
 
-crate::model::names!(
+model::names!(
     /// Which way a run goes.
     Direction { Forward = "forward", Backward = "backward" }
 );
 
-crate::model::names!(
+model::names!(
     /// Where a run is.
     RunStatus {
         /// Under way, a worker at it or not.
@@ -37,7 +37,7 @@ crate::model::names!(
     }
 );
 
-crate::model::names!(
+model::names!(
     /// Where a phase of a run is.
     PhaseState {
         Pending = "pending", Running = "running", Waiting = "waiting", Done = "done", Failed = "failed",

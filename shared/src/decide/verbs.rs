@@ -2,13 +2,13 @@
 
 use std::fmt;
 
+use model::{PhaseName, TenantStatus};
 use serde::{Deserialize, Serialize};
 
 use super::phases;
 use super::run::{Direction, INVENTORY, RunKind, RunStatus};
-use crate::model::{PhaseName, TenantStatus};
 
-crate::model::names!(
+model::names!(
     /// What an operator can ask of a run.
     Verb {
         Retry = "retry", Rollback = "rollback", Pause = "pause", Resume = "resume", Skip = "skip",

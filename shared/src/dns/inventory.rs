@@ -2,10 +2,10 @@
 
 use std::fmt;
 
+use model::TenantId;
 use serde::{Deserialize, Serialize};
 
 use super::{Dns, Name};
-use crate::model::TenantId;
 use crate::phase::Result;
 
 /// Something of a tenant's that a DNS server holds.

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{RunId, TenantId};
+use model::{RunId, TenantId};
+
 use crate::phase::Owner;
 
 /// The owner of a zone or record set, and the run that made it.

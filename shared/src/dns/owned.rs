@@ -1,9 +1,9 @@
 //! Zones and record sets in the hands of one owner.
 
+use model::RunId;
 use serde::{Deserialize, Serialize};
 
 use super::{Deletion, Dns, DnsProvider, Mark, Name, RecordSet, Written, Zone};
-use crate::model::RunId;
 use crate::phase::{Error, Owner, Result};
 
 /// How often something that changes under our hands is looked at again.

@@ -3,15 +3,15 @@
 mod wire;
 
 use async_trait::async_trait;
+use model::TenantId;
+use model::secret::Secret;
 use reqwest::header::HeaderValue;
 use reqwest::{Method, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{Deletion, DnsProvider, Held, Mark, Name, RecordSet, Written, Zone, error};
-use crate::model::TenantId;
 use crate::phase::Result;
-use crate::secret::Secret;
 
 /// Hits that a search may have. A tenant has fewer record sets, and one is enough to be left over.
 const HITS: u32 = 1000;

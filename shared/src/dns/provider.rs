@@ -3,10 +3,10 @@
 use std::fmt::Debug;
 
 use async_trait::async_trait;
+use model::TenantId;
 use serde::{Deserialize, Serialize};
 
 use super::{Held, Mark, Name};
-use crate::model::TenantId;
 use crate::phase::Result;
 
 /// A zone as it is.

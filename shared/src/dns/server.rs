@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::platform::{AzureCredential, AzureDnsSettings, DnsProviderKind, Platform, PowerDnsSettings};
+use model::secret::{Secret, SecretRef};
 use serde::{Deserialize, Serialize};
 
 use super::{AzureDns, DnsProvider, Name, Owned, PowerDns, TokenSource, error};
 use crate::phase::{Owner, Result};
-use crate::platform::{AzureCredential, AzureDnsSettings, DnsProviderKind, Platform, PowerDnsSettings};
-use crate::secret::{Secret, SecretRef};
 
 /// Longest wait for a connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);

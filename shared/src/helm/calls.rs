@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
+use model::{Namespace, RunId};
 use serde_json::Value;
 
 use super::history::Keys;
 use super::process::{self, Output};
 use super::refusal::{self, Refusal};
 use super::{Helm, Release};
-use crate::model::{Namespace, RunId};
 use crate::phase::{Error, Interrupt, Owner, Step};
 
 /// How long helm waits for a single object.

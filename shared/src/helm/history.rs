@@ -2,7 +2,8 @@
 
 use std::str::FromStr;
 
-use crate::model::{RunId, TenantId};
+use model::{RunId, TenantId};
+
 use crate::phase::Owner;
 
 /// The keys of the labels that carry ownership on a release.

@@ -26,10 +26,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use history::{History, Keys, Next, Revision};
+use model::{Namespace, RunId, TenantId};
 use refusal::Refusal;
 
 use crate::cluster::Cluster;
-use crate::model::{Namespace, RunId, TenantId};
 use crate::phase::{Error, Owner, Progress, Result, Step};
 
 /// Names the helm binary when it is not `helm` on the PATH.
@@ -264,7 +264,7 @@ fn homeless(error: &std::io::Error) -> Error {
 }
 
 /// Goes with its folder.
-fn write_kubeconfig(folder: &Path, text: &crate::secret::Secret) -> std::io::Result<PathBuf> {
+fn write_kubeconfig(folder: &Path, text: &model::secret::Secret) -> std::io::Result<PathBuf> {
     let path = folder.join("kubeconfig");
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
     file.write_all(text.expose().as_bytes())?;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use model::secret::Secret;
 use reqwest::{Method, StatusCode, Url};
 use serde_json::Value;
 
 use crate::phase::{Error, Result};
-use crate::secret::Secret;
 
 /// The dependency's name in `Unavailable`.
 const DEPENDENCY: &str = "job-broker";

@@ -7,13 +7,13 @@
 mod calls;
 mod password;
 
+use model::platform::{Platform, Region};
+use model::secret::{Secret, SecretRef};
+use model::{RunId, TenantId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::model::{RunId, TenantId};
 use crate::phase::{Error, Owner, Result, Step};
-use crate::platform::{Platform, Region};
-use crate::secret::{Secret, SecretRef};
 use calls::Calls;
 
 /// Before the tenant's id in the tag that ownership is read from.

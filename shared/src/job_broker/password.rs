@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use crate::secret::Secret;
+use model::secret::Secret;
 
 /// RabbitMQ's name of this way.
 pub(super) const ALGORITHM: &str = "rabbit_password_hashing_sha256";

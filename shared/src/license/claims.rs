@@ -5,8 +5,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::model::{TenantId, Tier};
-use crate::platform::Limits;
+use model::platform::Limits;
+use model::{TenantId, Tier};
 
 /// The claims, in the order in which they are written. Times are seconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

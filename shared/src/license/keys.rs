@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use ed25519_dalek::SigningKey;
+use model::platform::License;
+use model::secret::{Secret, SecretError, SecretRef, SecretSource};
 use zeroize::Zeroizing;
 
 use super::Signer;
 use crate::phase::Error;
-use crate::platform::License;
 use crate::seal::{Seals, key_bytes};
-use crate::secret::{Secret, SecretError, SecretRef, SecretSource};
 
 /// What is wrong with a key. Names the setting, never the key.
 #[derive(Debug, thiserror::Error)]

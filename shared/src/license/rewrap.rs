@@ -1,8 +1,8 @@
 //! Changing the key-encryption key of what is stored.
 
+use model::TenantId;
 use uuid::Uuid;
 
-use crate::model::TenantId;
 use crate::seal::{Purpose, Seals};
 use crate::store::{Sealed, SealedRow, Store, StoreResult, StoredLicense};
 

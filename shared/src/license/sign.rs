@@ -6,11 +6,11 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signer as _, SigningKey};
+use model::TenantId;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::{Claims, PublicKeys, Terms, VERSION};
-use crate::model::TenantId;
 
 /// The signing keys. They wipe themselves when dropped.
 pub struct Signer {

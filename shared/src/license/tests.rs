@@ -7,12 +7,12 @@ use std::io::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use model::platform::{License, Limits};
+use model::secret::SecretRef;
+use model::{TenantId, Tier};
 
 use super::*;
-use crate::model::{TenantId, Tier};
-use crate::platform::{License, Limits};
 use crate::seal::{Purpose, Sealed, Seals, Unsealable};
-use crate::secret::SecretRef;
 
 const NOW: i64 = 1_700_000_000;
 

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ed25519_dalek::{Signature, VerifyingKey};
+use model::TenantId;
 
 use super::{Claims, VERSION};
-use crate::model::TenantId;
 
 /// Clocks may differ by so much, in seconds, before a licence is taken for one of the future.
 const SKEW: i64 = 300;

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
+use model::platform::Platform;
+use model::{PhaseName, Tenant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{Error, Result, Step};
-use crate::model::{PhaseName, Tenant};
-use crate::platform::Platform;
 use crate::store::Store;
 
 /// One phase of a run: what it will do, doing it, and undoing it.

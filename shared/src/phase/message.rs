@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::model::{PhaseName, RunId, TenantId};
+use model::{PhaseName, RunId, TenantId};
 
 /// One step to run. `seq` is the run's sequence number at the time of publishing: any other makes it stale.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

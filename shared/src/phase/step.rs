@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use model::platform::Region;
+use model::{PhaseName, RunId, Slug, TenantId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::{Error, Progress, Result};
-use crate::model::{PhaseName, RunId, Slug, TenantId};
-use crate::platform::Region;
 
 /// How far an undo may reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,12 +1,12 @@
 //! A phase whose plan and checkpoint are JSON, so that one runtime runs all of them.
 
 use async_trait::async_trait;
+use model::platform::Platform;
+use model::{PhaseName, Tenant};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::model::{PhaseName, Tenant};
 use crate::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
-use crate::platform::Platform;
 
 /// A phase by name. Implemented for every [`Phase`] through [`Loaded`].
 #[async_trait]

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use model::platform::Engine;
 use serde_json::Value;
 use tokio::sync::{Mutex, watch};
 
 use crate::phase::{Fence, Interrupt, Operation};
-use crate::platform::Engine;
 use crate::store::{Hold, Store};
 
 /// The hold on a step, with the time at which the worker must have stopped touching the world.

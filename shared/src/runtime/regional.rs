@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
+use model::PhaseName;
+use model::platform::{Platform, RegionCluster};
 
 use super::{DynPhase, Loaded};
-use crate::model::PhaseName;
 use crate::phase::{Error, Kind, Phase, Result};
-use crate::platform::{Platform, RegionCluster};
 use crate::store::Store;
 
 /// How long a phase stays connected to a region's cluster. A kubeconfig that was replaced is read again after this.

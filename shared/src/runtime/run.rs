@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
+use model::PhaseName;
+use model::platform::Platform;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -15,12 +17,10 @@ use super::lease::Lease;
 use super::regional::{self, PhaseEntry, RegisteredPhase};
 use crate::decide::machine::{self, Event, Transition};
 use crate::decide::run::{Direction, INVENTORY, RunKind, RunStatus};
-use crate::model::PhaseName;
 use crate::phase::{
     Answer, Checkpoints, Error, Interrupt, Job, Kind, Operation, Owner, Progress, Scope, Step, StepParts,
     Trigger,
 };
-use crate::platform::Platform;
 use crate::regions::Regions;
 use crate::store::{Applied, Cause, Claim, Claimed, Disposition, Left, Store, StoreError};
 

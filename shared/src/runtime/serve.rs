@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use lambda_runtime::{LambdaEvent, service_fn};
+use model::platform::Platform;
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -13,7 +14,6 @@ use super::PhaseEntry;
 use super::Runner;
 use crate::decide::phases;
 use crate::phase::Job;
-use crate::platform::Platform;
 use crate::store::Store;
 
 /// Runs a phase as a function until the sandbox ends. Clients are built once; what is missing from the environment is named

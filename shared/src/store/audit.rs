@@ -1,11 +1,11 @@
 //! The audit log, where it is not a transition that writes it.
 
+use model::{RunId, TenantId};
 use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::StoreResult;
-use crate::model::{RunId, TenantId};
 
 /// One row of the audit log, numbered under the lock of the tenant and of its number.
 pub(super) async fn audit(

@@ -1,5 +1,6 @@
 //! Changes of living tenants: the run that makes one, and what holds for the tenant along its way.
 
+use model::{Change, Container, PhaseName, RunId, TenantId, TenantStatus, Tier};
 use serde_json::json;
 use sqlx::types::Json;
 use sqlx::{Connection as _, PgConnection};
@@ -10,7 +11,6 @@ use super::{Store, StoreError, StoreResult, deletion, domains};
 use crate::decide::changes;
 use crate::decide::run::{Direction, PhaseState, RunKind, RunStatus};
 use crate::decide::verbs::Situation;
-use crate::model::{Change, Container, PhaseName, RunId, TenantId, TenantStatus, Tier};
 
 /// What a wish for a change led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use model::platform::Engine;
+use model::{Change, ClaimId, Container, OnFailure, PhaseName, RunId, Tenant, TenantId};
 use serde_json::Value;
 use sqlx::types::Json;
 
@@ -11,9 +13,7 @@ use super::types::{Hold, alerting, seconds};
 use super::{Store, StoreError, StoreResult};
 use crate::decide::machine;
 use crate::decide::run::RunStatus;
-use crate::model::{Change, ClaimId, Container, OnFailure, PhaseName, RunId, Tenant, TenantId};
 use crate::phase::{Interrupt, Operation};
-use crate::platform::Engine;
 
 /// A claimed step.
 #[derive(Clone, Debug)]

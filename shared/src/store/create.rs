@@ -1,14 +1,14 @@
 //! New tenants and new runs.
 
 use chrono::{DateTime, Utc};
+use model::platform::{Domains, Seconds};
+use model::{DeploymentType, OnFailure, PhaseName, RunId, Slug, TenantId, Tier};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
 
 use super::audit::audit;
 use super::idempotency::{self, KeyState, KeyUse, StoredResponse};
 use super::{ClaimError, Store, StoreError, StoreResult, TenantRow, domains};
-use crate::model::{DeploymentType, OnFailure, PhaseName, RunId, Slug, TenantId, Tier};
-use crate::platform::{Domains, Seconds};
 
 /// A validated request for a tenant.
 #[derive(Clone, Debug)]

@@ -1,14 +1,14 @@
 //! When a tenant is to be deleted: scheduled by `DELETE` of one that was in use, and taken back by a wish for it.
 
 use chrono::{DateTime, Utc};
+use model::platform::Seconds;
+use model::{RunId, TenantId};
 use serde_json::json;
 use sqlx::PgConnection;
 
 use super::StoreResult;
 use super::audit::audit;
 use crate::decide::verbs::Request;
-use crate::model::{RunId, TenantId};
-use crate::platform::Seconds;
 
 /// When the tenant is to be deleted. Its row is locked.
 pub(super) async fn due_at(

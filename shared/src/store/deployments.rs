@@ -1,6 +1,7 @@
 //! Where the tenants' own compute is.
 
 use chrono::{DateTime, Utc};
+use model::{Container, TenantId};
 use serde_json::Value;
 use sqlx::Connection as _;
 use sqlx::types::Json;
@@ -8,7 +9,6 @@ use uuid::Uuid;
 
 use super::license::hold;
 use super::{Store, StoreResult};
-use crate::model::{Container, TenantId};
 use crate::phase::{Owner, Scope};
 
 /// A tenant's own instance, as it is recorded.

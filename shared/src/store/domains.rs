@@ -1,13 +1,13 @@
 //! The tenants' own domains: claimed, shown to be theirs, given up.
 
 use chrono::{DateTime, Utc};
+use model::platform::Domains;
+use model::{OwnDomain, RunId, TenantId};
 use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
 
 use super::audit::audit;
 use super::{Store, StoreError, StoreResult};
-use crate::model::{OwnDomain, RunId, TenantId};
-use crate::platform::Domains;
 
 /// A tenant's domain.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,8 @@
 //! A step's transition with all that follows from it, in one transaction: what holds for a tenant that is changed, what the end
 //! of a run means, and who is told of it.
 
+use model::TenantStatus;
+use model::platform::Engine;
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
@@ -10,8 +12,6 @@ use super::types::{Applied, Cause, Hold, Left, Written};
 use super::{Store, StoreResult, change, outbox, transition};
 use crate::decide::machine::Transition;
 use crate::decide::run::{RunKind, RunStatus};
-use crate::model::TenantStatus;
-use crate::platform::Engine;
 
 impl Store {
     /// Writes what a worker's step came to. Nothing is written unless the hold is still the worker's.

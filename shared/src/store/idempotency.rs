@@ -1,10 +1,10 @@
 //! Idempotency keys: the same key and body get the first answer again.
 
+use model::platform::Seconds;
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
 
 use super::{Store, StoreResult};
-use crate::platform::Seconds;
 
 /// An answer as it was given the first time.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,6 +4,7 @@
 //! data plane first does not matter either: the row's number, which grows under the tenant's lock, goes with the hash, and
 //! the data plane goes by the highest.
 
+use model::TenantId;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
@@ -11,7 +12,6 @@ use uuid::Uuid;
 use super::audit::audit;
 use super::idempotency::{self, KeyState, KeyUse, StoredResponse};
 use super::{Sealed, Sink, Store, StoreError, StoreResult, license};
-use crate::model::TenantId;
 use crate::phase::{Owner, Scope};
 
 /// The phase that makes the administrator, without whom there is nobody to invite.

@@ -1,11 +1,11 @@
 //! The tenants' licences, as sealed: this module moves bytes and knows no key.
 
 use chrono::{DateTime, Utc};
+use model::{RunId, TenantId};
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use super::{Sealed, Sink, Store, StoreResult};
-use crate::model::{RunId, TenantId};
 use crate::phase::{Owner, Scope};
 
 /// A licence as it is stored. What is in it is sealed.

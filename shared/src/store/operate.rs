@@ -1,6 +1,8 @@
 //! Operators' verbs.
 
 use chrono::{DateTime, Utc};
+use model::platform::{Engine, Seconds};
+use model::{Change, DeploymentType, PhaseName, RunId, TenantId, TenantStatus};
 use sqlx::types::Json;
 use sqlx::{Connection as _, PgConnection};
 
@@ -13,8 +15,6 @@ use crate::decide::machine::Event;
 use crate::decide::run::{Direction, INVENTORY, RunKind};
 use crate::decide::verbs::{self, Effect, Request, Situation, Verb};
 use crate::decide::{phases, phases::PhaseFacts};
-use crate::model::{Change, DeploymentType, PhaseName, RunId, TenantId, TenantStatus};
-use crate::platform::{Engine, Seconds};
 
 /// What a verb led to.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,6 +4,8 @@
 //! claimed: that is the order. A claim holds for a time; whoever dies with it loses it, and the row is sent again.
 
 use chrono::{DateTime, Utc};
+use model::platform::Seconds;
+use model::{PhaseName, Tenant, TenantId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -12,11 +14,9 @@ use uuid::Uuid;
 use super::types::Written;
 use super::{Sealed, Store, StoreError, StoreResult};
 use crate::decide::verbs::{self, Situation};
-use crate::model::{PhaseName, Tenant, TenantId};
 use crate::phase::ErrorRecord;
-use crate::platform::Seconds;
 
-crate::model::names!(
+model::names!(
     /// Where the relay delivers to.
     Sink {
         /// Events for other programs.

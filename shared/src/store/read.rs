@@ -1,12 +1,12 @@
 //! What operators read: tenants, status, audit log. Never locks.
 
 use chrono::{DateTime, Utc};
+use model::{RunId, TenantId};
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use super::{Store, StoreResult};
-use crate::model::{RunId, TenantId};
 
 /// A tenant as it is stored.
 #[derive(Clone, Debug)]

@@ -1,11 +1,11 @@
 //! The regions that the API has made.
 
 use chrono::{DateTime, Utc};
+use model::platform::Region;
 use sqlx::Connection as _;
 use sqlx::types::Json;
 
 use super::{Store, StoreError, StoreResult};
-use crate::platform::Region;
 
 /// A region that the API has made.
 #[derive(Clone, Debug)]

@@ -1,11 +1,11 @@
 //! What the sweeper reads: the only guarantee that a run goes on, whatever becomes of its messages.
 
+use model::platform::Engine;
+use model::{PhaseName, RunId, TenantId};
 use sqlx::Connection as _;
 
 use super::{Store, StoreResult};
-use crate::model::{PhaseName, RunId, TenantId};
 use crate::phase::Job;
-use crate::platform::Engine;
 
 /// A run that nobody has moved for too long.
 #[derive(Clone, Debug)]

@@ -1,5 +1,7 @@
 //! Taking a step from a worker whose lease has run out.
 
+use model::platform::Engine;
+use model::{Change, ClaimId, Container, PhaseName, RunId, Tenant, TenantId, TenantStatus};
 use sqlx::types::Json;
 use sqlx::{Connection as _, PgConnection};
 
@@ -9,9 +11,7 @@ use super::types::{Cause, Hold, Left, alerting, seconds};
 use super::{Store, StoreError, StoreResult};
 use crate::decide::machine::{self, Event};
 use crate::decide::verbs::Request;
-use crate::model::{Change, ClaimId, Container, PhaseName, RunId, Tenant, TenantId, TenantStatus};
 use crate::phase::ErrorRecord;
-use crate::platform::Engine;
 
 /// A run with its row locked.
 #[derive(Debug)]

@@ -1,5 +1,7 @@
 //! The statement that writes a transition: run, phase, what holds for the tenant and audit log together.
 
+use model::TenantStatus;
+use model::platform::Engine;
 use serde_json::Value;
 use sqlx::PgConnection;
 use sqlx::types::Json;
@@ -7,8 +9,6 @@ use sqlx::types::Json;
 use super::types::{Cause, Hold, Left, Written};
 use crate::decide::machine::Transition;
 use crate::decide::run::{Direction, PhaseState, RunKind};
-use crate::model::TenantStatus;
-use crate::platform::Engine;
 
 /// Writes it, unless the hold does not match: then nothing is written, and none is returned. `hand_over` makes the run due for the sweeper at once, for when nobody else will publish what comes next.
 pub(super) async fn write<'a>(

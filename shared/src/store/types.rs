@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use model::{Alerting, ClaimId, RunId, Tenant};
 use serde_json::Value;
 
 use super::{StoreError, StoreResult};
 use crate::decide::machine::Transition;
 use crate::decide::run::{Direction, RunKind};
-use crate::model::{Alerting, ClaimId, RunId, Tenant};
 use crate::phase::Operation;
 
 /// What identifies one worker's hold on one step: every write of the worker names all of it.

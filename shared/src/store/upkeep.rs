@@ -4,14 +4,14 @@
 //! Each duty is a run like any other. A tenant's row is locked while one is begun, so that dispatchers side by side begin it
 //! once, and never beside another run.
 
+use model::platform::Platform;
+use model::{Change, RunId, TenantId, TenantStatus};
 use serde::{Deserialize, Serialize};
 use sqlx::{Connection as _, PgConnection};
 
 use super::change::{self, ChangeError, Changing, runs};
 use super::create::insert_deprovisioning;
 use super::{Store, StoreError, StoreResult, deletion, domains};
-use crate::model::{Change, RunId, TenantId, TenantStatus};
-use crate::platform::Platform;
 
 /// Who begins what nobody asks for.
 const ACTOR: &str = "tenantry";
@@ -19,7 +19,7 @@ const ACTOR: &str = "tenantry";
 /// At most so many at a time: what has become due for many tenants at once is begun bit by bit.
 const AT_ONCE: i64 = 20;
 
-crate::model::names!(
+model::names!(
     /// What is due.
     Duty {
         /// The retention of a deleted tenant is over.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::RunId;
+use model::RunId;
 
 /// What is there after an initialisation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

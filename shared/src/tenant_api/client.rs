@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use model::secret::Secret;
+use model::{RunId, TenantId};
 use postgres_protocol::password::scram_sha_256;
 use reqwest::header::HeaderValue;
 use reqwest::{StatusCode, Url};
@@ -9,9 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{Access, Dropped, Initialized, Item, Place, Server};
-use crate::model::{RunId, TenantId};
 use crate::phase::{Error, Result};
-use crate::secret::Secret;
 
 /// The dependency's name in `Unavailable`.
 const DEPENDENCY: &str = "tenant-api";
@@ -343,8 +343,8 @@ impl<'a> AdminBody<'a> {
 mod tests {
     use super::*;
     use crate::phase::Kind;
-    use crate::secret::SecretRef;
     use crate::tenant_api::Admin;
+    use model::secret::SecretRef;
 
     fn server(endpoint: &str) -> Server {
         Server {

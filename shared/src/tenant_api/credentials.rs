@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use model::secret::Secret;
+
 use super::{Place, Strategy};
 use crate::phase::{Error, Result};
-use crate::secret::Secret;
 
 const HOST: &str = "POSTGRES_HOST";
 const PORT: &str = "POSTGRES_PORT";

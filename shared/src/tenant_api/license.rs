@@ -1,13 +1,13 @@
 //! The notice of a licence.
 
+use model::TenantId;
+use model::secret::Secret;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::client::without;
 use super::{Server, TenantApi};
-use crate::model::TenantId;
 use crate::phase::Result;
-use crate::secret::Secret;
 
 /// What a tenant-api holds after a notice.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -5,8 +5,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 
-use crate::model::TenantId;
-use crate::secret::Secret;
+use model::TenantId;
+use model::secret::Secret;
 
 /// Keeps these values apart from any other use of the region's secret.
 const PURPOSE: &str = "tenantry/tenant-api/internal-secret/v1";

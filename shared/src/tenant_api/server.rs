@@ -1,12 +1,12 @@
 //! Where a tenant's data lives, and who is asked to make it.
 
+use model::TenantId;
+use model::platform::{Platform, Region, RegionDatabase};
+use model::secret::{Secret, SecretRef};
 use serde::{Deserialize, Serialize};
 
 use super::own_secret;
-use crate::model::TenantId;
 use crate::phase::{Checkpoints, Error, Result, Step};
-use crate::platform::{Platform, Region, RegionDatabase};
-use crate::secret::{Secret, SecretRef};
 
 /// How a tenant's data is kept apart from the others'.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

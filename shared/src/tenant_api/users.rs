@@ -5,14 +5,14 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
+use model::secret::Secret;
+use model::{RunId, TenantId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::client::without;
 use super::{Server, TenantApi};
-use crate::model::{RunId, TenantId};
 use crate::phase::Result;
-use crate::secret::Secret;
 
 /// A tenant's administrator, as the data plane knows them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use model::secret::Secret;
 use serde_json::Value;
 use sqlx::Connection as _;
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,7 +19,6 @@ use super::repair::{self, Existing};
 use super::state;
 use super::tofu::Tofu;
 use super::work::{Action, Work, workspace_of};
-use crate::secret::Secret;
 
 /// Before what a run tells of its progress, each time on a line of its own on its standard output.
 pub(super) const PROGRESS: &str = "progress: ";

@@ -4,11 +4,11 @@
 
 use std::time::Duration;
 
+use model::secret::Secret;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::outcome::{Code, Failure};
-use crate::secret::Secret;
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(1);

@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::Api;
 use kube::ResourceExt as _;
 use kube::api::{ListParams, LogParams, ObjectMeta};
+use model::platform::{Seconds, TerraformJob};
 
 use super::execute::PROGRESS;
 use super::outcome::{LOOK_AGAIN, Outcome, State};
@@ -20,7 +21,6 @@ use super::work::Work;
 use crate::cluster::client::{call, find};
 use crate::cluster::{Cluster, Owned, Target};
 use crate::phase::{Owner, Progress, Result, Scope};
-use crate::platform::{Seconds, TerraformJob};
 
 /// The unprivileged user of distroless images.
 const NOBODY: i64 = 65_532;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::model::TenantId;
+use model::TenantId;
 
 /// The tag by which a cloud's resource says whose it is.
 const TAG: &str = "tenantry-tenant";

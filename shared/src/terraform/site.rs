@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use model::Tenant;
+use model::platform::{Platform, Seconds, Supervised, TerraformJob};
+use model::secret::SecretRef;
 use serde::{Deserialize, Serialize};
 
-use crate::model::Tenant;
 use crate::phase::{Error, Result};
-use crate::platform::{Platform, Seconds, Supervised, TerraformJob};
-use crate::secret::SecretRef;
 
 /// Where and how a tenant's infrastructure is made, so that an undo reaches the same after the platform file has changed.
 /// Holds references to secrets, never a secret.

@@ -1,15 +1,15 @@
 //! What the state's database holds, asked without tofu: which workspaces there are, and beside them, in a table of our own,
 //! whose apply was killed.
 
+use model::TenantId;
+use model::secret::Secret;
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 
 use super::fence::{connect, unavailable};
 use super::outcome::Failure;
 use super::work::{name_of, workspace_of};
-use crate::model::TenantId;
 use crate::phase::Result;
-use crate::secret::Secret;
 
 /// Where the `pg` backend keeps its states unless it is told otherwise.
 pub(super) const SCHEMA: &str = "terraform_remote_state";

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use model::platform::Supervised;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -14,7 +15,6 @@ use super::outcome::{LOOK_AGAIN, Outcome, State};
 use super::rpc::{ALREADY_ADDED, ALREADY_STARTED, BAD_NAME, Parameter, Rpc, STILL_RUNNING, member};
 use super::work::Work;
 use crate::phase::{Error, Progress, Result};
-use crate::platform::Supervised;
 
 /// A supervisord, and our folder.
 #[derive(Clone, Debug)]
@@ -166,10 +166,10 @@ fn unwritable(folder: &Path, error: &std::io::Error) -> Error {
 mod tests {
     use super::*;
     use crate::decide::phases;
-    use crate::model::TenantId;
-    use crate::platform::Platform;
-    use crate::secret::Secret;
     use crate::terraform::{Action, name_of};
+    use model::TenantId;
+    use model::platform::Platform;
+    use model::secret::Secret;
 
     /// Looks as often as it takes, for half a minute.
     async fn until_ended(programs: &Programs, name: &str) -> State {

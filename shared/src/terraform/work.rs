@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use model::TenantId;
+use model::secret::Secret;
 use serde::{Deserialize, Serialize};
 
-use crate::model::TenantId;
 use crate::phase::{Error, Result};
-use crate::secret::Secret;
 
 /// Shortest passphrase that OpenTofu takes.
 const KEY_LENGTH: usize = 16;

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
+use model::platform::{AzureCredential, AzureDnsSettings};
+use model::{RunId, TenantId};
 use recorder::{Recorder, Reply, Request};
 use serde_json::{Value, json};
 use shared::dns::{AzureDns, Deletion, DnsProvider, Mark, Name, RecordSet, TokenSource, Written, Zone};
-use shared::model::{RunId, TenantId};
 use shared::phase::{Kind, Wait};
-use shared::platform::{AzureCredential, AzureDnsSettings};
 
 /// Stands for whoever gives out tokens.
 #[derive(Debug)]
@@ -267,7 +267,7 @@ async fn owners_are_read_from_tags_and_metadata_over_all_pages() {
 fn each_kind_of_credential_is_made_from_its_settings() {
     let file = std::env::temp_dir().join(format!("tenantry-token-{}", RunId::generate()));
     std::fs::write(&file, "a service account's token").unwrap();
-    let secret = shared::secret::Secret::new("hunter2");
+    let secret = model::secret::Secret::new("hunter2");
     let directory = || "72f988bf-0000-0000-0000-2d7cd011db47".to_owned();
     for credential in [
         AzureCredential::WorkloadIdentity {

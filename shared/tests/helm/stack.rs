@@ -9,10 +9,10 @@ use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
+use model::{PhaseName, RunId, Slug, TenantId};
 use serde_json::{Value, json};
 use shared::cluster::Cluster;
 use shared::helm::{Helm, Release};
-use shared::model::{PhaseName, RunId, Slug, TenantId};
 use shared::phase::{Fence, Interrupt, Operation, Owner, Scope, Step, StepParts};
 use tokio_util::sync::CancellationToken;
 
@@ -89,7 +89,7 @@ impl Place {
     pub fn release(&self, chart: &str, repository_url: &str, values: Value) -> Release {
         let slug: Slug = self.namespace["matih-".len()..].parse().unwrap();
         Release {
-            namespace: shared::model::Namespace::of("matih-", &slug),
+            namespace: model::Namespace::of("matih-", &slug),
             name: chart.into(),
             chart: chart.into(),
             version: "0.1.0".into(),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::future::join_all;
+use model::TenantId;
 use queue::topology;
-use shared::model::TenantId;
 use shared::phase::{Progress, queue_name};
 use tests::{World, eventually, seconds};
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::future::join_all;
+use model::{Change, Container, TenantId, TenantStatus, Tier};
 use queue::Dispatcher;
 use shared::decide::verbs::{Situation, Verb};
-use shared::model::{Change, Container, TenantId, TenantStatus, Tier};
 use shared::phase::{Error, Progress};
 use shared::store::{ChangeError, Changing, StatusRow};
 use tests::World;

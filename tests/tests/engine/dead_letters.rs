@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use model::{PhaseName, RunId};
 use queue::Publisher;
-use shared::model::{PhaseName, RunId};
 use shared::phase::{Job, Progress, queue_name};
 use tests::{World, eventually, seconds};
 

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
+use model::TenantId;
 use shared::decide::verbs::Verb;
-use shared::model::TenantId;
 use shared::phase::{Error, Progress};
 use tests::{World, eventually, seconds};
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use model::{PhaseName, TenantId};
 use queue::Publisher;
-use shared::model::{PhaseName, TenantId};
 use shared::phase::{Error, Job, Progress, queue_name};
 use tests::{World, seconds};
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use create_dns_zone::CreateDnsZone;
+use model::platform::Platform;
+use model::{PhaseName, Tenant};
 use serde_json::{Value, json};
 use shared::decide::verbs::Verb;
-use shared::model::{PhaseName, Tenant};
 use shared::phase::{Checkpoints, Phase as _, Progress, Result, Step};
-use shared::platform::Platform;
 use shared::runtime::{DynPhase, Loaded};
 use tests::{Failpoints, Proxy, World, dns, eventually, required, slug};
 

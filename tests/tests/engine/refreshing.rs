@@ -5,9 +5,9 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use model::{Change, DeploymentType, TenantId, TenantStatus};
 use queue::Dispatcher;
 use serde_json::{Value, json};
-use shared::model::{Change, DeploymentType, TenantId, TenantStatus};
 use shared::phase::{Error, Progress};
 use shared::store::{ChangeError, Changing, Refreshing, StatusRow};
 use tests::World;

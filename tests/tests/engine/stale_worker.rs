@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use model::platform::Seconds;
 use shared::phase::{Answer, Progress, Trigger};
-use shared::platform::Seconds;
 use shared::runtime::Runner;
 use shared::store::{Applied, Cause, Claim, Left, Store};
 use shared::{decide::machine, phase::Interrupt};

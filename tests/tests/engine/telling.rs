@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use model::{Change, OnFailure, TenantId, Tier};
 use queue::Publisher;
 use serde_json::{Value, json};
 use shared::decide::verbs::Verb;
-use shared::model::{Change, OnFailure, TenantId, Tier};
 use shared::phase::{Error, Job, Progress};
 use shared::store::StatusRow;
 use tests::{World, eventually, seconds};

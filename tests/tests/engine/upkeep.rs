@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::future::join_all;
+use model::platform::Seconds;
+use model::{Change, TenantId, TenantStatus, Tier};
 use queue::Dispatcher;
-use shared::model::{Change, TenantId, TenantStatus, Tier};
 use shared::phase::{Error, Progress};
-use shared::platform::Seconds;
 use shared::store::{Begun, Changing, Duty};
 use tests::World;
 

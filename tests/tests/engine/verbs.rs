@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::join_all;
+use model::{Change, TenantId, Tier};
 use queue::Dispatcher;
 use shared::decide::verbs::{Effect, Situation, Verb, effect};
-use shared::model::{Change, TenantId, Tier};
 use shared::phase::{Error, Progress, Result};
 use shared::store::{OperateError, StatusRow};
 use tests::World;

@@ -1,7 +1,7 @@
 //! A load balancer without an address, and a chart repository without an answer.
 
-use shared::model::Tier;
-use shared::platform::Seconds;
+use model::Tier;
+use model::platform::Seconds;
 use shared::store::StatusRow;
 use tests::{Proxy, RegionWorld, kubectl, required, slug};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties};
-use shared::model::{TenantId, Tier};
+use model::{TenantId, Tier};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 use tests::{RegionWorld, kubectl, required, slug};

@@ -1,6 +1,6 @@
 //! A change of a living tenant while things go wrong: its worker is killed, the API server is down while it is taken back.
 
-use shared::model::{Change, Tier};
+use model::{Change, Tier};
 use shared::store::StatusRow;
 use tests::{Proxy, RegionWorld, Worker, api_server, eventually, slug};
 

@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, OnceLock};
 
+use model::platform::Seconds;
+use model::{OnFailure, PhaseName, TenantId, Tier};
 use shared::decide::verbs::Verb;
-use shared::model::{OnFailure, PhaseName, TenantId, Tier};
-use shared::platform::Seconds;
 use shared::store::StatusRow;
 use tests::{Proxy, RegionWorld, serve_tenant_api_with, slug};
 

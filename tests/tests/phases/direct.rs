@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use model::{DeploymentType, RunId, Tenant, Tier};
 use serde_json::Value;
 use shared::decide::phases;
-use shared::model::{DeploymentType, RunId, Tenant, Tier};
 use shared::phase::{
     Checkpoints, Error, Fence, Interrupt, Kind, Operation, Owner, Progress, Result, Scope, Step, StepParts,
     Wait,
@@ -103,9 +103,9 @@ impl<'a> Set<'a> {
             deployment_type: DeploymentType::ContainerPerTenant,
             has_dedicated_database: dedicated,
             cost_center: None,
-            alerting: shared::model::Alerting::default(),
+            alerting: model::Alerting::default(),
             suspended: false,
-            container: shared::model::Container::default(),
+            container: model::Container::default(),
             domains: Vec::new(),
             created_by: "tester".into(),
             created_at: chrono::Utc::now(),

@@ -2,12 +2,12 @@
 
 use std::process::Stdio;
 
+use model::platform::{Certificates, Seconds};
+use model::{TenantId, Tier};
 use reqwest::Method;
 use serde_json::{Value, json};
 use shared::cluster::Cluster;
 use shared::cluster::certificate::{Backoff, Issuance};
-use shared::model::{TenantId, Tier};
-use shared::platform::{Certificates, Seconds};
 use shared::store::Duty;
 use tests::{RegionWorld, eventually, kubectl, names, slug};
 

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use model::Tier;
+use model::platform::Seconds;
 use reqwest::Method;
 use serde_json::{Value, json};
-use shared::model::Tier;
-use shared::platform::Seconds;
 use tests::{RegionWorld, kubectl, kubectl_with, names, required, slug};
 use tokio::net::TcpListener;
 
@@ -71,7 +71,7 @@ async fn a_platform_of_other_names_differs_in_its_configuration_only() {
     let own = json!({ "apiVersion": "cert-manager.io/v1", "kind": "ClusterIssuer", "metadata": { "name": issuer },
                       "spec": { "selfSigned": {} } });
     kubectl_with(&["apply", "--server-side", "-f", "-"], &own.to_string()).await;
-    let adjust = |platform: &mut shared::platform::Platform| {
+    let adjust = |platform: &mut model::platform::Platform| {
         platform.domain.clone_from(&domain);
         platform.namespace_prefix = "elsewhere-".into();
         platform.label_prefix = "elsewhere.example".into();

@@ -1,7 +1,7 @@
 //! Enterprise tenants: data on a Postgres instance that is the tenant's alone.
 
+use model::{TenantId, Tier};
 use serde_json::Value;
-use shared::model::{TenantId, Tier};
 use shared::phase::Checkpoints;
 use shared::tenant_api::OwnPostgres;
 use sqlx::postgres::{PgConnectOptions, PgConnection};

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::join_all;
+use model::{RunId, TenantId, Tier};
 use serde_json::Value;
-use shared::model::{RunId, TenantId, Tier};
 use shared::phase::{Checkpoints, Scope};
 use tests::{Failpoints, Outside, RegionWorld, eventually, slug};
 use tokio::sync::Semaphore;

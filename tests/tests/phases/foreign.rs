@@ -1,10 +1,10 @@
 //! Somebody else's things under the names that a tenant wants: left as they are, before and after the rollback.
 
 use futures::future::join_all;
+use model::{TenantId, Tier};
 use reqwest::Method;
 use serde_json::Value;
 use shared::decide::verbs::Verb;
-use shared::model::{TenantId, Tier};
 use shared::store::StatusRow;
 use tests::{Failpoints, RegionWorld, kubectl, kubectl_with, names, required, slug};
 

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use model::Tier;
+use model::platform::Seconds;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use shared::decide::verbs::Verb;
-use shared::model::Tier;
-use shared::platform::Seconds;
 use shared::store::StatusRow;
 use tests::{Failpoints, RegionWorld, Worker, kubectl, signal, slug, state, stop_helm_midway};
 

@@ -1,6 +1,6 @@
 //! Living tenants: another tier, a change that fails, suspended and resumed.
 
-use shared::model::{Change, Container, TenantId, TenantStatus, Tier};
+use model::{Change, Container, TenantId, TenantStatus, Tier};
 use shared::store::StatusRow;
 use tests::{Failpoints, RegionWorld, eventually, kubectl, slug};
 

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use model::platform::{Certificates, Seconds};
+use model::{PhaseName, TenantId, Tier};
 use reqwest::Method;
 use serde_json::{Value, json};
 use shared::decide::verbs::Verb;
-use shared::model::{PhaseName, TenantId, Tier};
-use shared::platform::{Certificates, Seconds};
 use shared::store::{AuditRow, StatusRow};
 use tests::{Failpoints, Proxy, RegionWorld, eventually, kubectl, names, required, slug};
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use shared::model::{TenantId, Tier};
+use model::{TenantId, Tier};
 use shared::store::{AuditRow, StatusRow};
 use tests::{Proxy, RegionWorld, Worker, api_server, slug};
 

@@ -1,9 +1,9 @@
 //! A worker that sleeps past its lease.
 
 use chrono::{DateTime, Utc};
+use model::Tier;
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use shared::model::Tier;
 use tests::{RegionWorld, Worker, calls_of, slug};
 
 fn about<'a>(calls: &'a [Value], slug: &str) -> Vec<&'a Value> {

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
+use model::platform::Platform;
+use model::secret::{Secret, SecretRef};
+use model::{Change, TenantId, Tier};
 use queue::{Dispatcher, Embedded};
 use serde_json::{Value, json};
-use shared::model::{Change, TenantId, Tier};
-use shared::platform::Platform;
-use shared::secret::{Secret, SecretRef};
 use shared::store::StatusRow;
 use shared::tenant_api::own_secret;
 use tests::{Failpoints, RegionWorld, kubectl, required, serve_tenant_api_with, slug};

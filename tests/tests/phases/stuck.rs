@@ -1,9 +1,9 @@
 //! An undo that cannot succeed, and the ways out of it.
 
+use model::TenantId;
+use model::platform::Seconds;
 use serde_json::Value;
 use shared::decide::verbs::Verb;
-use shared::model::TenantId;
-use shared::platform::Seconds;
 use shared::store::{OperateError, StatusRow};
 use tests::{Failpoints, RegionWorld, kubectl, kubectl_with, slug};
 

@@ -1,7 +1,7 @@
 //! Phases called again, or called to undo what was never done.
 
+use model::{RunId, Tenant, Tier};
 use shared::decide::phases::{self, Reads};
-use shared::model::{RunId, Tenant, Tier};
 use shared::phase::Scope;
 use tests::RegionWorld;
 

@@ -1,7 +1,7 @@
 //! Pods that do not come up: the reason is shown, and the run ends by itself.
 
-use shared::model::Tier;
-use shared::platform::Seconds;
+use model::Tier;
+use model::platform::Seconds;
 use tests::{RegionWorld, slug};
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,8 @@
 //! A whole life: to ACTIVE within the quota, and out again.
 
+use model::Tier;
+use model::platform::Certificates;
 use serde_json::{Value, json};
-use shared::model::Tier;
-use shared::platform::Certificates;
 use tests::{Outside, RegionWorld, kubectl, slug};
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use model::TenantId;
 use serde_json::Value;
-use shared::model::TenantId;
 use shared::store::StatusRow;
 use tests::process::Process;
 use tests::{Site, fresh_slug, hasty, outside};

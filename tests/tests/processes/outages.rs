@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::TenantId;
 use queue::Dispatcher;
 use shared::decide::verbs::Verb;
-use shared::model::TenantId;
 use shared::phase::Progress;
 use shared::runtime::DynPhase;
 use shared::store::Store;

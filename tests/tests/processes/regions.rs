@@ -5,10 +5,10 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use model::TenantId;
+use model::platform::Seconds;
 use reqwest::Method;
 use serde_json::{Value, json};
-use shared::model::TenantId;
-use shared::platform::Seconds;
 use shared::store::StatusRow;
 use tests::{Api, Elsewhere, Held, Place, Site, calm, fresh_slug, kubectl, kubectl_with, names, required};
 
@@ -117,7 +117,7 @@ async fn parent_zone(domain: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_is_in_its_region_only_and_the_loss_of_one_region_stops_no_other() {
-    let adjust = |platform: &mut shared::platform::Platform| {
+    let adjust = |platform: &mut model::platform::Platform| {
         calm(platform);
         // The region is away for as long as the rest of the test takes.
         platform.engine.unavailable_within = Seconds(3600.0);

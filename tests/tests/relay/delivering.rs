@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use model::OnFailure;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use shared::decide::verbs::Verb;
-use shared::model::OnFailure;
 use shared::store::NewTenant;
 use tests::{fresh_slug, required};
 

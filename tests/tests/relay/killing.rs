@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use shared::platform::Seconds;
+use model::platform::Seconds;
 use sqlx::Executor as _;
 use tests::{eventually, fresh_slug};
 

@@ -2,13 +2,13 @@
 
 use std::process::Command;
 
+use model::platform::{Delivery, Limits, Platform, Region, RegionDatabase, Seconds};
+use model::secret::{Secret, SecretRef};
+use model::{RunId, TenantId, Tier};
 use serde_json::{Value, json};
 use shared::license::{Terms, seals, signer};
-use shared::model::{RunId, TenantId, Tier};
 use shared::phase::{Owner, Scope};
-use shared::platform::{Delivery, Limits, Platform, Region, RegionDatabase, Seconds};
 use shared::seal::Purpose;
-use shared::secret::{Secret, SecretRef};
 use shared::store::{LicenseStored, NewDeployment, StoredLicense};
 use shared::tenant_api::own_secret;
 use tests::process::{Process, Variables, free_port, program};
@@ -32,7 +32,7 @@ fn with_region(platform: &mut Platform, address: &str) {
         database_cidrs: Vec::new(),
         cluster: None,
         domain: None,
-        isolation: shared::platform::Isolation::Shared,
+        isolation: model::platform::Isolation::Shared,
         accepts_tenants: true,
         jobs: None,
     };

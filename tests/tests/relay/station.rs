@@ -5,9 +5,9 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use shared::model::TenantId;
+use model::TenantId;
+use model::platform::{Delivery, Platform, Seconds};
 use shared::phase::{Error, Progress};
-use shared::platform::{Delivery, Platform, Seconds};
 use shared::runtime::DynPhase;
 use tests::process::{Process, Variables, free_port, program};
 use tests::{World, eventually, required};

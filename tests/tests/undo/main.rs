@@ -6,9 +6,9 @@
 mod holding;
 mod probe;
 
+use model::platform::Certificates;
+use model::{DeploymentType, Tier};
 use shared::decide::phases;
-use shared::model::{DeploymentType, Tier};
-use shared::platform::Certificates;
 use tests::{Failpoints, Listing, RegionWorld, eventually, slug};
 
 use crate::holding::{Held, Holding};

@@ -2,9 +2,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use model::platform::License;
+use model::secret::SecretRef;
 use shared::phase::{Kind, Scope};
-use shared::platform::License;
-use shared::secret::SecretRef;
 
 use crate::world::{World, failure, serve};
 

@@ -1,6 +1,6 @@
 //! The administrator, and the invitation that waits.
 
-use shared::model::{RunId, TenantId};
+use model::{RunId, TenantId};
 use shared::phase::Scope;
 
 use crate::world::{World, failure, pooled, serve_own};

@@ -1,6 +1,6 @@
 //! What an undo takes away, and what it leaves.
 
-use shared::model::RunId;
+use model::RunId;
 use shared::phase::Scope;
 
 use crate::world::{World, owner};

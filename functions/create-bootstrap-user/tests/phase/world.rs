@@ -8,16 +8,16 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use create_bootstrap_user::{Checkpoint, CreateBootstrapUser, Plan};
+use model::platform::{Isolation, Platform, Region, RegionDatabase, Seconds};
+use model::secret::{Secret, SecretRef};
+use model::{RunId, Tenant, TenantId};
 use serde_json::json;
 use shared::invitation::Token;
 use shared::license;
-use shared::model::{RunId, Tenant, TenantId};
 use shared::phase::{
     Checkpoints, Error, Fence, Interrupt, Operation, Owner, Phase, Progress, Result, Scope, Step, StepParts,
 };
-use shared::platform::{Isolation, Platform, Region, RegionDatabase, Seconds};
 use shared::seal::Purpose;
-use shared::secret::{Secret, SecretRef};
 use shared::store::{KeyUse, Sealed, Store, StoredResponse};
 use shared::tenant_api::{Access, Initialize, Place, Server, Strategy, TenantApi, own_secret};
 use sqlx::postgres::PgConnectOptions;
@@ -160,24 +160,24 @@ impl World {
         let new = shared::store::NewTenant {
             slug: slug.parse().unwrap(),
             name: "Test".into(),
-            tier: shared::model::Tier::Free,
+            tier: model::Tier::Free,
             region: "eastus".into(),
             admin_email: email.clone(),
             domain: None,
             compliance_required: false,
             member_count: 0,
             monthly_api_calls: 0,
-            deployment_type: shared::model::DeploymentType::Shared,
+            deployment_type: model::DeploymentType::Shared,
             deployment_reason: "test".into(),
             has_dedicated_database: false,
             cost_center: None,
             alerting: None,
-            on_failure: shared::model::OnFailure::Rollback,
+            on_failure: model::OnFailure::Rollback,
             actor: "tester".into(),
             phases: vec![CreateBootstrapUser::NAME],
         };
         let key = KeyUse { actor: "tester", key: &slug, body_hash: b"test", kept: Seconds(60.0) };
-        let domains = shared::platform::Domains::default();
+        let domains = model::platform::Domains::default();
         let made = self.store.create_tenant(&new, &key, Seconds(0.0), &domains, |row| StoredResponse {
             status: 202,
             body: json!({ "id": row.id }),

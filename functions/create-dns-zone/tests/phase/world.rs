@@ -6,16 +6,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::Utc;
 use create_dns_zone::{Checkpoint, CreateDnsZone, Plan};
+use model::platform::{DnsProviderKind, Platform, PowerDnsSettings, Seconds};
+use model::secret::SecretRef;
+use model::{DeploymentType, RunId, Tenant, TenantId, Tier};
 use reqwest::Method;
 use serde_json::{Value, json};
 use shared::dns::Dns;
-use shared::model::{DeploymentType, RunId, Tenant, TenantId, Tier};
 use shared::phase::{
     Checkpoints, Error, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Result, Scope, Step,
     StepParts,
 };
-use shared::platform::{DnsProviderKind, Platform, PowerDnsSettings, Seconds};
-use shared::secret::SecretRef;
 use tokio_util::sync::CancellationToken;
 
 pub const ADDRESS: &str = "192.0.2.7";
@@ -93,9 +93,9 @@ impl World {
                 deployment_type: DeploymentType::ContainerPerTenant,
                 has_dedicated_database: true,
                 cost_center: None,
-                alerting: shared::model::Alerting::default(),
+                alerting: model::Alerting::default(),
                 suspended: false,
-                container: shared::model::Container::default(),
+                container: model::Container::default(),
                 domains: Vec::new(),
                 created_by: "test".into(),
                 created_at: Utc::now(),

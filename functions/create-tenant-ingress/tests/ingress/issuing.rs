@@ -1,7 +1,7 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use shared::model::RunId;
+use model::RunId;
 use shared::phase::Scope;
 
 use crate::world::{World, kubectl};

@@ -1,4 +1,4 @@
-use shared::model::RunId;
+use model::RunId;
 use shared::phase::Scope;
 
 use crate::world::{World, kubectl, waits_for};

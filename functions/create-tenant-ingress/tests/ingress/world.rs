@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use create_namespace::CreateNamespace;
 use create_tenant_ingress::{Checkpoint, CreateTenantIngress};
+use model::platform::{Platform, Seconds};
+use model::{DeploymentType, RunId, Tenant, TenantId, Tier};
 use serde_json::Value;
-use shared::model::{DeploymentType, RunId, Tenant, TenantId, Tier};
 use shared::phase::{
     Checkpoints, Error, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Result, Scope, Step,
     StepParts,
 };
-use shared::platform::{Platform, Seconds};
 use tokio_util::sync::CancellationToken;
 
 use crate::zone::required;
@@ -66,9 +66,9 @@ impl World {
             deployment_type: DeploymentType::ContainerPerTenant,
             has_dedicated_database: true,
             cost_center: None,
-            alerting: shared::model::Alerting::default(),
+            alerting: model::Alerting::default(),
             suspended: false,
-            container: shared::model::Container::default(),
+            container: model::Container::default(),
             domains: Vec::new(),
             created_by: "test".into(),
             created_at: "2026-02-12T10:00:00Z".parse().unwrap(),

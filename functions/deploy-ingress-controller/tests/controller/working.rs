@@ -1,8 +1,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use model::RunId;
 use serde_json::json;
-use shared::model::RunId;
 use shared::phase::Scope;
 
 use crate::world::{World, kubectl, object};

@@ -15,10 +15,10 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::{ClusterRole, Role};
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::{Resource, ResourceExt};
+use model::platform::Seconds;
+use model::{Alerting, RunId, Tier};
 use serde_json::{Value, json};
-use shared::model::{Alerting, RunId, Tier};
 use shared::phase::{Kind, Scope};
-use shared::platform::Seconds;
 
 use world::{checked, run_on};
 

@@ -10,17 +10,17 @@ use create_namespace::CreateNamespace;
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{Api, PostParams};
 use kube::{Client, Resource};
+use model::platform::{Charts, Platform, RegionCluster};
+use model::secret::SecretRef;
+use model::{Alerting, DeploymentType, RunId, Tenant, TenantId, Tier};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use shared::cluster::Cluster;
-use shared::model::{Alerting, DeploymentType, RunId, Tenant, TenantId, Tier};
 use shared::phase::{
     Checkpoints, Error, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Result, Scope, Step,
     StepParts,
 };
-use shared::platform::{Charts, Platform, RegionCluster};
-use shared::secret::SecretRef;
 use tokio_util::sync::CancellationToken;
 
 /// Longest wait for anything.
@@ -82,7 +82,7 @@ impl<P: Phase> World<P> {
             cost_center: None,
             alerting: Alerting::default(),
             suspended: false,
-            container: shared::model::Container::default(),
+            container: model::Container::default(),
             domains: Vec::new(),
             created_by: "test".into(),
             created_at: "2026-02-12T10:00:00Z".parse().unwrap(),

@@ -2,8 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use model::secret::SecretRef;
 use shared::phase::Kind;
-use shared::secret::SecretRef;
 
 use crate::world::World;
 
@@ -37,7 +37,7 @@ async fn a_key_that_is_missing_or_wrong_is_named_and_nothing_is_stored() {
                 assert_eq!((world.licenses(&life).await, world.notices(&life).await), (0, 0), "{error}");
             }
         }
-        world.platform.license = shared::platform::License::default();
+        world.platform.license = model::platform::License::default();
         let error = world.apply(&life).await.unwrap_err();
         assert!(error.message.contains("license.sign_with is not set"), "{error}");
         // Put right, the same run goes on.

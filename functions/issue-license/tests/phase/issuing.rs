@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use shared::model::{RunId, Tier};
-use shared::platform::Limits;
+use model::platform::Limits;
+use model::{RunId, Tier};
 use shared::seal::{Purpose, Sealed};
 
 use crate::world::World;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use model::platform::Limits;
+use model::{RunId, Tier};
 use serde_json::json;
 use shared::license;
-use shared::model::{RunId, Tier};
 use shared::phase::{Kind, Scope};
-use shared::platform::Limits;
 use uuid::Uuid;
 
 use crate::world::{Life, World, kubectl};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use model::RunId;
 use shared::license::{self, rewrap};
-use shared::model::RunId;
 use shared::phase::Scope;
 
 use crate::world::World;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use shared::model::{RunId, Tier};
+use model::platform::Limits;
+use model::{RunId, Tier};
 use shared::phase::Scope;
-use shared::platform::Limits;
 
 use crate::world::World;
 

@@ -10,15 +10,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use create_namespace::CreateNamespace;
 use issue_license::{Checkpoint, IssueLicense, Plan};
+use model::platform::{Platform, Seconds};
+use model::secret::SecretRef;
+use model::{DeploymentType, RunId, Tenant, TenantId};
 use serde_json::{Value, json};
 use shared::license::{self, Claims};
-use shared::model::{DeploymentType, RunId, Tenant, TenantId};
 use shared::phase::{
     Checkpoints, Error, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Scope, Step, StepParts,
 };
-use shared::platform::{Platform, Seconds};
 use shared::seal::{Purpose, Sealed};
-use shared::secret::SecretRef;
 use shared::store::{KeyUse, Store, StoredResponse};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
@@ -124,7 +124,7 @@ impl World {
         let new = shared::store::NewTenant {
             slug: slug.parse().unwrap(),
             name: "Test".into(),
-            tier: shared::model::Tier::Free,
+            tier: model::Tier::Free,
             region: "eastus".into(),
             admin_email: "a@example.com".into(),
             domain: None,
@@ -136,12 +136,12 @@ impl World {
             has_dedicated_database: false,
             cost_center: None,
             alerting: None,
-            on_failure: shared::model::OnFailure::Rollback,
+            on_failure: model::OnFailure::Rollback,
             actor: "tester".into(),
             phases: vec![IssueLicense::NAME],
         };
         let key = KeyUse { actor: "tester", key: &slug, body_hash: b"test", kept: Seconds(60.0) };
-        let domains = shared::platform::Domains::default();
+        let domains = model::platform::Domains::default();
         let made = self.store.create_tenant(&new, &key, Seconds(0.0), &domains, |row| StoredResponse {
             status: 202,
             body: json!({ "id": row.id }),

@@ -168,8 +168,8 @@ fn amounts(cpu: &str, memory: &str) -> BTreeMap<String, Quantity> {
 mod tests {
     use super::*;
     use crate::plan::tests::{planned, platform, tenant};
+    use model::Tier;
     use serde_json::{Value, json};
-    use shared::model::Tier;
 
     #[test]
     fn every_pod_reads_the_licence_from_the_secret() {

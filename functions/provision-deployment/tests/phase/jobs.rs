@@ -8,12 +8,12 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
+use model::RunId;
+use model::platform::JobBroker;
+use model::secret::SecretRef;
 use reqwest::Method;
 use serde_json::{Value, json};
-use shared::model::RunId;
 use shared::phase::{Kind, Scope};
-use shared::platform::JobBroker;
-use shared::secret::SecretRef;
 
 use crate::world::{World, kubectl};
 

@@ -1,9 +1,9 @@
 //! Made, made again, and taken away.
 
+use model::RunId;
+use model::secret::Secret;
 use serde_json::{Value, json};
-use shared::model::RunId;
 use shared::phase::Scope;
-use shared::secret::Secret;
 use shared::tenant_api::own_secret;
 
 use crate::world::{World, kubectl};

@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use create_namespace::CreateNamespace;
+use model::platform::{Platform, Seconds};
+use model::secret::SecretRef;
+use model::{RunId, Tenant, TenantId};
 use provision_deployment::{Checkpoint, Plan, ProvisionDeployment};
 use serde_json::{Value, json};
-use shared::model::{RunId, Tenant, TenantId};
 use shared::phase::{
     Checkpoints, Error, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Result, Scope, Step,
     StepParts,
 };
-use shared::platform::{Platform, Seconds};
-use shared::secret::SecretRef;
 use shared::store::{DeploymentRow, KeyUse, NewTenant, Store, StoredResponse};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio_util::sync::CancellationToken;
@@ -250,24 +250,24 @@ async fn tenant(store: &Store, slug: &str) -> (Tenant, RunId) {
     let new = NewTenant {
         slug: slug.parse().unwrap(),
         name: "Own".into(),
-        tier: shared::model::Tier::Free,
+        tier: model::Tier::Free,
         region: "eastus".into(),
         admin_email: "a@example.com".into(),
         domain: None,
         compliance_required: false,
         member_count: 0,
         monthly_api_calls: 0,
-        deployment_type: shared::model::DeploymentType::ContainerPerTenant,
+        deployment_type: model::DeploymentType::ContainerPerTenant,
         deployment_reason: "test".into(),
         has_dedicated_database: true,
         cost_center: None,
         alerting: None,
-        on_failure: shared::model::OnFailure::Rollback,
+        on_failure: model::OnFailure::Rollback,
         actor: "tester".into(),
         phases: vec![ProvisionDeployment::NAME],
     };
     let key = KeyUse { actor: "tester", key: slug, body_hash: b"test", kept: Seconds(60.0) };
-    let domains = shared::platform::Domains::default();
+    let domains = model::platform::Domains::default();
     let made = store.create_tenant(&new, &key, Seconds(0.0), &domains, |row| StoredResponse {
         status: 202,
         body: json!({ "id": row.id }),

@@ -5,10 +5,10 @@ use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Resource, ResourceExt as _};
+use model::platform::TerraformJob;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use shared::phase::{Error, Kind, Progress, Scope};
-use shared::platform::TerraformJob;
 
 use crate::world::{WITHIN, World, setting, with_tenant_of};
 
@@ -87,7 +87,7 @@ async fn a_job_is_waited_for_and_taken_away_with_its_secret() {
         pod_labels: [("tenantry.test/never-ready".to_owned(), "true".to_owned())].into(),
         environment: [("ARM_SUBSCRIPTION_ID".to_owned(), "s".to_owned())].into(),
     };
-    let adjust = |infrastructure: &mut shared::platform::Infrastructure| {
+    let adjust = |infrastructure: &mut model::platform::Infrastructure| {
         (infrastructure.supervised, infrastructure.job) = (None, Some(job));
     };
     with_tenant_of(adjust, |world: World| async move {

@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1;
 use kube::api::Api;
+use model::platform::{Infrastructure, Platform};
+use model::{DeploymentType, RunId, Tenant, TenantId, Tier};
 use nix::unistd::Pid;
 use provisioning_infrastructure::{Checkpoint, Plan, ProvisioningInfrastructure};
 use shared::cluster::Cluster;
 use shared::decide::phases;
-use shared::model::{DeploymentType, RunId, Tenant, TenantId, Tier};
 use shared::phase::{
     Checkpoints, Error, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Result, Scope, Step,
     StepParts,
 };
-use shared::platform::{Infrastructure, Platform};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 use tokio_util::sync::CancellationToken;
@@ -70,9 +70,9 @@ impl World {
                 deployment_type: DeploymentType::ContainerPerTenant,
                 has_dedicated_database: true,
                 cost_center: None,
-                alerting: shared::model::Alerting::default(),
+                alerting: model::Alerting::default(),
                 suspended: false,
-                container: shared::model::Container::default(),
+                container: model::Container::default(),
                 domains: Vec::new(),
                 created_by: "test".into(),
                 created_at: chrono::Utc::now(),

@@ -62,7 +62,7 @@ async fn a_wrong_password_in_the_secret_fails_the_phase() {
 async fn a_secret_with_missing_keys_or_for_another_database_is_fatal() {
     with_tenant(Strategy::Database, |world| async move {
         let place = world.plan().place;
-        let whole = Credentials::new(&place, "db", 5432, shared::secret::Secret::new("half-a-secret"));
+        let whole = Credentials::new(&place, "db", 5432, model::secret::Secret::new("half-a-secret"));
         world.put_secret(SECRET, &whole.values()[..4], true).await;
         let error = world.apply().await.unwrap_err();
         assert_eq!((&error.kind, error.code), (&Kind::Fatal, "credentials_incomplete"));

@@ -2,9 +2,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use shared::model::DeploymentType;
+use model::DeploymentType;
+use model::secret::Secret;
 use shared::phase::{Kind, Phase, Progress, Scope};
-use shared::secret::Secret;
 use shared::tenant_api::{Credentials, Server, Strategy, own_secret};
 use sqlx::Row as _;
 
@@ -140,7 +140,7 @@ async fn a_secret_of_the_tenants_own_making_is_kept() {
     with_tenant(Strategy::Database, |world| async move {
         let place = world.plan().place;
         let server = world.plan().server.admin;
-        let password = shared::secret::Secret::new("chosen by somebody else");
+        let password = model::secret::Secret::new("chosen by somebody else");
         let chosen = Credentials::new(&place, &server.host, server.port, password);
         world.put_secret(setup_database::SECRET, &chosen.values(), true).await;
         world.apply().await.unwrap();

@@ -9,16 +9,16 @@ use async_trait::async_trait;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1;
 use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
+use model::platform::{Isolation, Platform, Region, RegionDatabase};
+use model::secret::{Secret, SecretRef};
+use model::{DeploymentType, RunId, Tenant, TenantId, Tier};
 use serde_json::json;
 use setup_database::{Checkpoint, Plan, SECRET, SetupDatabase};
 use shared::cluster::Cluster;
-use shared::model::{DeploymentType, RunId, Tenant, TenantId, Tier};
 use shared::phase::{
     Checkpoints, Fence, Interrupt, Operation, OperationState, Owner, Phase, Progress, Result, Scope, Step,
     StepParts,
 };
-use shared::platform::{Isolation, Platform, Region, RegionDatabase};
-use shared::secret::{Secret, SecretRef};
 use shared::tenant_api::{Strategy, TenantApi};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
@@ -87,9 +87,9 @@ impl World {
                 deployment_type: DeploymentType::ContainerPerTenant,
                 has_dedicated_database: strategy == Strategy::Database,
                 cost_center: None,
-                alerting: shared::model::Alerting::default(),
+                alerting: model::Alerting::default(),
                 suspended: false,
-                container: shared::model::Container::default(),
+                container: model::Container::default(),
                 domains: Vec::new(),
                 created_by: "test".into(),
                 created_at: chrono::Utc::now(),

@@ -12,6 +12,9 @@ mod row;
 mod storage;
 mod worker;
 
+use model::TenantId;
+use model::secret::SecretRef;
+
 use crate::broker::Jobs;
 use crate::license::Licenses;
 use crate::problem::Problem;
@@ -24,8 +27,6 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use shared::model::TenantId;
-use shared::secret::SecretRef;
 use std::time::Duration;
 use tokio_util::io::ReaderStream;
 use uuid::Uuid;

@@ -1,12 +1,13 @@
 //! The state of an export: a row of the tenant's own.
 
+use model::TenantId;
+
 use super::{Job, Storage};
 use crate::problem::Problem;
 use crate::tables::{Acting, Tables};
 use crate::users::commit;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use shared::model::TenantId;
 use sqlx::postgres::types::PgInterval;
 use std::time::Duration;
 use uuid::Uuid;

@@ -1,7 +1,8 @@
 //! Where exports are kept: a folder, in it each tenant's own. A file has its name only when it is whole.
 
+use model::TenantId;
+
 use crate::problem::Problem;
-use shared::model::TenantId;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;

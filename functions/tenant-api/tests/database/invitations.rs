@@ -1,12 +1,13 @@
 //! Administrators and their invitations, and that the pooled instance works with one tenant's rights at a time.
 
+use model::TenantId;
+use model::secret::SecretRef;
+
 use crate::world::{SECRET, SHARED, Strategy, Tenant, World, number, run, sqlstate, with_tenants};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use shared::invitation::Token;
-use shared::model::TenantId;
-use shared::secret::SecretRef;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _};
 use std::io::Write as _;

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use model::TenantId;
+use model::secret::SecretRef;
+
 use crate::world::{SECRET, SHARED, Strategy, World, number, run, with_tenants};
 use serde_json::{Value, json};
-use shared::model::TenantId;
-use shared::secret::SecretRef;
 use std::time::Duration;
 use tenant_api::{Config, InternalSecrets, Readiness, Tables};
 use tokio::net::TcpListener;

@@ -1,8 +1,8 @@
 //! A running tenant-api, a Postgres server to look at, and tenants that are gone when a test ends.
 
+use model::secret::SecretRef;
 use postgres_protocol::password::scram_sha_256;
 use serde_json::{Value, json};
-use shared::secret::SecretRef;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, SqlSafeStr};

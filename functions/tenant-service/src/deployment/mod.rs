@@ -7,9 +7,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use model::platform::Platform;
+use model::{Change, Container, DeploymentType, TenantId};
 use serde_json::Value;
-use shared::model::{Change, Container, DeploymentType, TenantId};
-use shared::platform::Platform;
 use shared::store::{DeploymentRow, TenantRow};
 
 use crate::extract::{Actor, JsonObject, TenantPath};

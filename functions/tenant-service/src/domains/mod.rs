@@ -6,11 +6,11 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use futures::future::join_all;
+use model::platform::Platform;
+use model::{DeploymentType, Slug, TenantId};
 use serde::Serialize;
 use serde_json::{Value, json};
 use shared::cluster::certificate::Issuance;
-use shared::model::{DeploymentType, Slug, TenantId};
-use shared::platform::Platform;
 use shared::store::{ClaimError, DomainRow, TenantRow};
 
 use crate::challenge::{self, Seen};

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use model::Slug;
+use model::platform::{Platform, Region};
+use model::secret::SecretRef;
 use serde_json::{Value, json};
-use shared::model::Slug;
-use shared::platform::{Platform, Region};
-use shared::secret::SecretRef;
 
 /// Variables that the programs themselves, and tofu, read secrets from.
 const OWN_VARIABLES: [&str; 13] = [

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use axum::http::Uri;
+use model::platform::{Isolation, JobBroker, Platform, Region, RegionDatabase};
+use model::secret::SecretRef;
 use serde_json::{Map, Value, json};
-use shared::platform::{Isolation, JobBroker, Platform, Region, RegionDatabase};
-use shared::secret::SecretRef;
 
 use super::references::{self, Guard};
 use super::view;

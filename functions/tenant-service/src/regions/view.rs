@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use model::platform::{Isolation, JobBroker, Region};
+use model::secret::SecretRef;
 use serde::Serialize;
-use shared::platform::{Isolation, JobBroker, Region};
-use shared::secret::SecretRef;
 use shared::store::{RegionRow, StoreResult};
 
 use crate::state::App;

@@ -1,10 +1,10 @@
 //! How far a run is, how long it still takes, and what an operator may do. Pure.
 
 use chrono::{DateTime, Utc};
+use model::PhaseName;
 use shared::decide::phases::{self, PhaseFacts};
 use shared::decide::run::{Direction, INVENTORY, PhaseState};
 use shared::decide::verbs::{self, Effect, Situation, Verb, effect};
-use shared::model::PhaseName;
 use shared::store::{PhaseRow, Typical};
 
 /// The most that a phase which is not done counts for.

@@ -1,11 +1,11 @@
 //! The status and the audit log as they are answered.
 
 use chrono::{DateTime, Utc};
+use model::{PhaseName, TenantStatus, UnknownName};
 use serde::Serialize;
 use serde_json::Value;
 use shared::decide::run::{Direction, INVENTORY, PhaseState, RunKind, RunStatus};
 use shared::decide::verbs::{Situation, Verb};
-use shared::model::{PhaseName, TenantStatus, UnknownName};
 use shared::store::{AuditRow, PhaseRow, RunRow, StatusRow, StoreError, Typical};
 use uuid::Uuid;
 

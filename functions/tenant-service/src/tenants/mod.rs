@@ -7,8 +7,8 @@ pub mod view;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use model::{TenantId, TenantStatus};
 use serde::Serialize;
-use shared::model::{TenantId, TenantStatus};
 use shared::store::TenantFilter;
 use uuid::Uuid;
 

@@ -1,11 +1,11 @@
 //! What a request for a tenant says, checked as a whole. Pure.
 
+use model::platform::Platform;
+use model::secret::SecretRef;
+use model::{Alerting, DeploymentType, OnFailure, Slug, Tier};
 use serde_json::{Map, Value, json};
 use shared::decide::deployment::{Characteristics, determine_deployment_type};
 use shared::decide::phases;
-use shared::model::{Alerting, DeploymentType, OnFailure, Slug, Tier};
-use shared::platform::Platform;
-use shared::secret::SecretRef;
 use shared::store::NewTenant;
 
 use crate::extract::Actor;

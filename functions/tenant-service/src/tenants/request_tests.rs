@@ -1,5 +1,6 @@
+use model::platform::Seconds;
+
 use super::*;
-use shared::platform::Seconds;
 
 fn platform() -> Platform {
     let mut platform = Platform { slug_rest: Seconds(60.0), ..Platform::default() };

@@ -4,9 +4,9 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
+use model::{RunId, TenantId};
 use serde::Serialize;
 use serde_json::Value;
-use shared::model::{RunId, TenantId};
 use shared::store::{Operated, TenantRow};
 use uuid::Uuid;
 

@@ -1,9 +1,9 @@
 //! Changes of living tenants, as far as the service decides on them. What the runs then do is tested with the engine.
 
+use model::TenantId;
 use reqwest::Method;
 use serde_json::{Value, json};
 use shared::decide::machine::Event;
-use shared::model::TenantId;
 
 use crate::world::{Answer, World, with_platform, with_world};
 
@@ -72,8 +72,8 @@ async fn a_suspended_tenant_says_so_and_is_resumed() {
 
 #[tokio::test]
 async fn a_deleted_tenant_says_when_it_goes_and_resuming_takes_that_back() {
-    let kept = |platform: &mut shared::platform::Platform| {
-        platform.lifecycle.retention = shared::platform::Seconds(3600.0);
+    let kept = |platform: &mut model::platform::Platform| {
+        platform.lifecycle.retention = model::platform::Seconds(3600.0);
     };
     with_platform(kept, |world| async move {
         let tenant = world.active("acme").await;

@@ -1,8 +1,8 @@
 //! Creating tenants: once, whatever is sent how often.
 
+use model::{DeploymentType, TenantId, Tier};
 use serde_json::json;
 use shared::decide::phases;
-use shared::model::{DeploymentType, TenantId, Tier};
 
 use crate::world::{Answer, BOB, body, with_platform, with_world};
 
@@ -145,7 +145,7 @@ async fn one_key_sent_many_times_at_once_makes_one_tenant() {
 #[tokio::test]
 async fn a_slug_rests_after_its_tenant_is_deleted_and_then_is_free_again() {
     with_platform(
-        |platform| platform.slug_rest = shared::platform::Seconds(3.0),
+        |platform| platform.slug_rest = model::platform::Seconds(3.0),
         |world| async move {
             let first: TenantId = world.tenant("acme").await;
             world.finish(first).await;

@@ -5,10 +5,10 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::{DeploymentType, RunId, TenantId};
 use reqwest::Method;
 use serde_json::{Value, json};
 use shared::cluster::Cluster;
-use shared::model::{DeploymentType, RunId, TenantId};
 use shared::phase::{Owner, Scope};
 use shared::store::NewDeployment;
 use tenant_service::App;
@@ -188,7 +188,7 @@ async fn without_an_answer_of_the_cluster_what_is_recorded_is_answered() {
 
 #[tokio::test]
 async fn a_tenant_without_one_is_404_and_says_which_kind() {
-    let shared = |platform: &mut shared::platform::Platform| {
+    let shared = |platform: &mut model::platform::Platform| {
         platform.deployment.available.push(DeploymentType::Shared);
     };
     with_platform(shared, |world| async move {
@@ -277,7 +277,7 @@ async fn refresh(world: &World, tenant: &str) -> Answer {
 
 #[tokio::test]
 async fn a_refresh_is_a_run_of_the_instances_phase_and_asked_again_meanwhile_the_same_one() {
-    let shared = |platform: &mut shared::platform::Platform| {
+    let shared = |platform: &mut model::platform::Platform| {
         platform.deployment.available.push(DeploymentType::Shared);
     };
     with_platform(shared, |world| async move {
@@ -312,7 +312,7 @@ async fn a_refresh_is_a_run_of_the_instances_phase_and_asked_again_meanwhile_the
 
 #[tokio::test]
 async fn what_is_no_image_or_size_is_refused_and_begins_nothing() {
-    let shared = |platform: &mut shared::platform::Platform| {
+    let shared = |platform: &mut model::platform::Platform| {
         platform.deployment.available.push(DeploymentType::Shared);
     };
     with_platform(shared, |world| async move {

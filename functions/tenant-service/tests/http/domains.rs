@@ -1,8 +1,8 @@
 //! Domains of a tenant's own, with a real DNS server to show them in.
 
+use model::platform::Platform;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
-use shared::platform::Platform;
 
 use crate::world::{Answer, World, with_platform, with_world};
 

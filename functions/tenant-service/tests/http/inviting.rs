@@ -4,14 +4,14 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use model::TenantId;
+use model::platform::Platform;
+use model::secret::SecretRef;
 use reqwest::Method;
 use serde_json::json;
 use shared::invitation::Token;
 use shared::license;
-use shared::model::TenantId;
-use shared::platform::Platform;
 use shared::seal::Purpose;
-use shared::secret::SecretRef;
 
 use crate::world::{Answer, World, with_platform};
 

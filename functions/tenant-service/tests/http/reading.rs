@@ -1,9 +1,9 @@
 //! What is shown.
 
+use model::{DeploymentType, PhaseName, Tier};
 use serde_json::{Value, json};
 use shared::decide::machine::Event;
 use shared::decide::phases;
-use shared::model::{DeploymentType, PhaseName, Tier};
 use shared::phase::{Error, Operation, OperationState, Wait};
 
 use crate::world::with_world;

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
+use model::platform::{Platform, Seconds};
+use model::secret::SecretRef;
+use model::{DeploymentType, RunId, TenantId};
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 use shared::decide::machine::{self, Event};
-use shared::model::{DeploymentType, RunId, TenantId};
-use shared::platform::{Platform, Seconds};
-use shared::secret::SecretRef;
 use shared::store::{Applied, Cause, Claim, Claimed, Left, Store};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor};

@@ -1,7 +1,8 @@
 //! Tables of the state machine.
 
+use model::platform::Engine;
+
 use super::*;
-use crate::platform::Engine;
 
 fn run() -> Run {
     Run {

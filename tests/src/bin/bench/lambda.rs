@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use model::{PhaseName, RunId, TenantId};
 use queue::{Invoker as _, LambdaInvoker};
-use shared::model::{PhaseName, RunId, TenantId};
 use shared::phase::Job;
 use tokio::net::TcpStream;
 

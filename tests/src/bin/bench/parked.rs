@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use shared::model::{PhaseName, RunId, TenantId};
+use model::{PhaseName, RunId, TenantId};
 use shared::phase::{Job, queue_name};
 use sqlx::{Executor as _, PgPool};
 use uuid::Uuid;

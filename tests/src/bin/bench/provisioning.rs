@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use model::platform::Platform;
+use model::{DeploymentType, Tier};
 use queue::{Broker, Dispatcher, Embedded, Invoked, Invoker};
 use serde_json::Value;
 use shared::decide::phases;
 use shared::decide::verbs::Verb;
-use shared::model::{DeploymentType, Tier};
 use shared::phase::{Answer, Job, Operation};
-use shared::platform::Platform;
 use shared::store::Store;
 use sqlx::PgPool;
 use sqlx::types::Json;

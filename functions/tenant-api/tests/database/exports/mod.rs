@@ -2,6 +2,9 @@
 
 mod station;
 
+use model::TenantId;
+use model::secret::SecretRef;
+
 use crate::signing::{issue, key};
 use crate::world::{Strategy, Tenant, World, number, run, with_tenants};
 use lapin::options::{BasicGetOptions, QueueDeclareOptions};
@@ -10,8 +13,6 @@ use lapin::{Connection, ConnectionProperties};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use shared::job_broker::prefix_of;
-use shared::model::TenantId;
-use shared::secret::SecretRef;
 use sqlx::{Connection as _, PgConnection};
 use station::{Broker, Instance, PASSWORD, WITHIN, eventually, process, publish, waiting};
 use std::collections::BTreeMap;

@@ -1,14 +1,15 @@
 //! A RabbitMQ with a vhost of the test's own, and instances of tenant-api that take jobs from it.
 
+use model::secret::{Secret, SecretRef};
+use model::{RunId, TenantId};
+
 use crate::world::{SECRET, Tenant, World};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Connection, ConnectionProperties};
 use serde_json::{Value, json};
 use shared::job_broker::{JobBroker, prefix_of, user_of};
-use shared::model::{RunId, TenantId};
 use shared::phase::{Owner, Scope};
-use shared::secret::{Secret, SecretRef};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;

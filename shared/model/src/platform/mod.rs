@@ -38,8 +38,8 @@ pub use relay::{Delivery, Events, Letters};
 pub use settings::{Engine, Seconds, StepNames};
 pub use tenant_api::{InstanceSize, OwnTenantApi};
 
-use crate::model::{DeploymentType, Namespace, Slug, Tier};
 use crate::secret::SecretRef;
+use crate::{DeploymentType, Namespace, Slug, Tier};
 
 /// Where the platform file is, when the environment does not say: `TENANTRY_CONFIG`.
 pub const CONFIG_VARIABLE: &str = "TENANTRY_CONFIG";

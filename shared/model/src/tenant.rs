@@ -16,7 +16,9 @@ pub struct UnknownName {
     pub known: &'static [&'static str],
 }
 
-/// A closed list with one text for each member, the same in API, database and labels.
+/// Makes an enum of a closed list with one text for each member, the same in API, database and labels. Where it is called,
+/// serde's `Serialize` and `Deserialize` must be in scope.
+#[macro_export]
 macro_rules! names {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
         $(#[$doc])*
@@ -40,17 +42,16 @@ macro_rules! names {
         }
 
         impl std::str::FromStr for $name {
-            type Err = $crate::model::UnknownName;
+            type Err = $crate::UnknownName;
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 match text {
                     $($text => Ok(Self::$variant),)+
-                    _ => Err($crate::model::UnknownName { given: text.to_owned(), known: Self::NAMES }),
+                    _ => Err($crate::UnknownName { given: text.to_owned(), known: Self::NAMES }),
                 }
             }
         }
     };
 }
-pub(crate) use names;
 
 names!(
     /// What the tenant pays for; decides quotas, sizes and isolation.

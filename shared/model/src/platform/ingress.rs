@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Platform, Seconds};
-use crate::model::Tenant;
+use crate::Tenant;
 
 /// What every template may name.
 const OF_THE_TENANT: [&str; 7] =
@@ -250,7 +250,7 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{DeploymentType, Tier};
+    use crate::{DeploymentType, Tier};
 
     fn tenant() -> Tenant {
         Tenant {
@@ -263,9 +263,9 @@ mod tests {
             deployment_type: DeploymentType::ContainerPerTenant,
             has_dedicated_database: true,
             cost_center: None,
-            alerting: crate::model::Alerting::default(),
+            alerting: crate::Alerting::default(),
             suspended: false,
-            container: crate::model::Container::default(),
+            container: crate::Container::default(),
             domains: Vec::new(),
             created_by: "admin@matih.ai".into(),
             created_at: "2026-02-12T10:00:00Z".parse().unwrap(),

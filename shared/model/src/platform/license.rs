@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Delivery, Seconds};
-use crate::model::Tier;
+use crate::Tier;
 use crate::secret::SecretRef;
 
 /// Licences. A key is 32 bytes in base64; its id is written beside whatever it has signed or sealed, so that keys change

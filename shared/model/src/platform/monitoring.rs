@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::Seconds;
-use crate::model::{Namespace, Slug};
 use crate::secret::SecretRef;
+use crate::{Namespace, Slug};
 
 /// Settings of the tenants' Prometheus, Alertmanager and Grafana.
 ///

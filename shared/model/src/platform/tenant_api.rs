@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Seconds;
-use crate::model::Tier;
+use crate::Tier;
 use crate::secret::SecretRef;
 
 /// The instance that a tenant with compute of its own gets. The defaults are those of the control-plane reference
