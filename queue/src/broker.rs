@@ -27,7 +27,7 @@ pub enum BrokerError {
     Silent,
     /// The control-plane store failed.
     #[error(transparent)]
-    Store(#[from] shared::store::StoreError),
+    Store(#[from] engine::store::StoreError),
 }
 
 /// Runs a call to the broker with a bound.

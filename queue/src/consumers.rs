@@ -7,12 +7,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use engine::phase::queue_name;
 use futures::StreamExt as _;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicCancelOptions};
 use lapin::{Channel, Consumer};
 use model::{RunId, TenantId};
-use shared::phase::queue_name;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 

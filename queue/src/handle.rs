@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable as _};
+use engine::decide::phases;
+use engine::phase::{Answer, Job};
+use engine::store::{Disposition, Store};
 use model::PhaseName;
 use model::platform::Engine;
 use serde_json::{Value, json};
-use shared::decide::phases;
-use shared::phase::{Answer, Job};
-use shared::store::{Disposition, Store};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::invoker::{Invoked, Invoker};

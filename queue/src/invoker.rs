@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use engine::phase::{Answer, Job, Trigger};
+use engine::runtime::Runner;
 use serde_json::Value;
-use shared::phase::{Answer, Job, Trigger};
-use shared::runtime::Runner;
 
 /// What became of an invocation.
 #[derive(Debug)]

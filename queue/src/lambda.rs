@@ -13,8 +13,8 @@ use aws_sdk_lambda::error::SdkError;
 use aws_sdk_lambda::operation::invoke::InvokeError;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::InvocationType;
+use engine::phase::{Answer, Job};
 use serde_json::Value;
-use shared::phase::{Answer, Job};
 
 use crate::invoker::{Invoked, Invoker};
 

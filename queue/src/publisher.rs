@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use engine::phase::Job;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation};
-use shared::phase::Job;
 use tokio::sync::{Mutex, MutexGuard, Semaphore};
 
 use crate::broker::{Broker, BrokerError, bounded};

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use engine::store::{CHANNEL, Store, StoreError, Swept};
 use model::platform::Engine;
-use shared::store::{CHANNEL, Store, StoreError, Swept};
 use sqlx::postgres::PgListener;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable as _};
+use engine::phase::{Job, queue_name};
+use engine::store::Store;
 use lapin::options::{BasicConsumeOptions, BasicQosOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Consumer};
 use model::TenantId;
-use shared::phase::{Job, queue_name};
-use shared::store::Store;
 use tokio::sync::Semaphore;
 
 use crate::broker::{Broker, BrokerError, bounded};

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use shared::phase::Job;
-use shared::store::{Disposition, Store};
+use engine::phase::Job;
+use engine::store::{Disposition, Store};
 
 /// How often a row is looked at while its function is waited for.
 const LOOK_EVERY: Duration = Duration::from_secs(2);

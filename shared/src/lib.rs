@@ -1,11 +1,4 @@
-//! What Tenantry's functions share: the tenant model, the pure decisions, the phase contract and its runtime, the
-//! store, and one module per outside system, each behind a cargo feature so that a function links only what it uses.
-
-pub mod decide;
-pub mod phase;
-pub mod regions;
-pub mod runtime;
-pub mod store;
+//! One module per outside system, each behind a cargo feature so that a function links only what it uses.
 
 #[cfg(any(feature = "helm", feature = "terraform"))]
 pub mod child;

@@ -14,7 +14,7 @@ use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 use zeroize::{Zeroize as _, Zeroizing};
 
-pub use crate::store::Sealed;
+pub use engine::store::Sealed;
 
 const NONCE: usize = 12;
 

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use engine::phase::{Error, Kind, Owner, Progress, Scope};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use k8s_openapi::api::rbac::v1::ClusterRole;
@@ -13,7 +14,6 @@ use kube::{Client, ResourceExt};
 use model::{RunId, TenantId};
 use serde_json::json;
 use shared::cluster::{Cluster, Deployments, Effect, Target};
-use shared::phase::{Error, Kind, Owner, Progress, Scope};
 
 const PREFIX: &str = "matih.ai";
 

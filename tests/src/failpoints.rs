@@ -25,7 +25,7 @@ impl Failpoints {
     pub fn of_this_process() -> Self {
         static SHARED: OnceLock<Failpoints> = OnceLock::new();
         let shared = SHARED.get_or_init(Self::new).clone();
-        shared::phase::failpoint::read_from(shared.path());
+        engine::phase::failpoint::read_from(shared.path());
         shared
     }
 

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use engine::decide::phases;
 use model::TenantId;
 use model::platform::{Infrastructure, Platform};
-use shared::decide::phases;
 use sqlx::{Connection as _, PgConnection};
 
 use crate::environment::required;

@@ -1,11 +1,11 @@
 //! The inventory of the tests' world: what the table `effects` says is there.
 
 use async_trait::async_trait;
+use engine::phase::{Checkpoints, Error, Progress, Result, Step};
+use engine::runtime::DynPhase;
 use model::platform::Platform;
 use model::{PhaseName, Tenant};
 use serde_json::{Value, json};
-use shared::phase::{Checkpoints, Error, Progress, Result, Step};
-use shared::runtime::DynPhase;
 use sqlx::PgPool;
 
 /// Ends a backward run: finds every effect that was applied and not reverted since.

@@ -1,9 +1,9 @@
 //! What tests look at beside a run's own status: all its rows, its sweeps, what went through the delay queues.
 
+use engine::phase::{Job, queue_name};
 use model::{PhaseName, RunId, TenantId};
 use queue::{Broker, topology};
 use serde_json::Value;
-use shared::phase::{Job, queue_name};
 use sqlx::{Executor as _, PgPool};
 
 use crate::world::{World, eventually};

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use engine::phase::{Checkpoints, Progress, Result, Step};
+use engine::runtime::DynPhase;
 use futures::future::BoxFuture;
 use model::platform::Platform;
 use model::{PhaseName, Tenant};
 use serde_json::{Value, json};
-use shared::phase::{Checkpoints, Progress, Result, Step};
-use shared::runtime::DynPhase;
 use sqlx::PgPool;
 
 /// What a scripted phase does besides its effect, in words of the test: gets the step and how often the phase was entered

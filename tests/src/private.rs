@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use engine::store::Store;
 use queue::Broker;
-use shared::store::Store;
 use sqlx::{Connection as _, PgConnection};
 
 use crate::broker::Management;

@@ -5,6 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dispatcher::registry;
+use engine::decide::phases;
+use engine::decide::verbs::Verb;
+use engine::runtime::Runner;
+use engine::store::StatusRow;
 use model::platform::{
     Certificates, Charts, Dns, DnsProviderKind, Engine, Isolation, JobBroker, License, Lifecycle, Platform,
     PowerDnsSettings, Region, RegionDatabase, Seconds,
@@ -13,10 +17,6 @@ use model::secret::SecretRef;
 use model::{DeploymentType, PhaseName, TenantId, Tier};
 use queue::{Dispatcher, Embedded};
 use serde_json::{Value, json};
-use shared::decide::phases;
-use shared::decide::verbs::Verb;
-use shared::runtime::Runner;
-use shared::store::StatusRow;
 use sqlx::{AssertSqlSafe, Connection as _};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;

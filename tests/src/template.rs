@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
 
-use shared::store::Store;
+use engine::store::Store;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 use crate::environment::Environment;
@@ -46,7 +46,7 @@ async fn run(session: &mut PgConnection, statement: String) {
 
 /// Another name for other migrations.
 fn template() -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/migrations");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/engine/migrations");
     let mut files: Vec<_> =
         std::fs::read_dir(&folder).expect("migrations").map(|entry| entry.expect("a file").path()).collect();
     files.sort();

@@ -4,15 +4,15 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use engine::decide::verbs::{Request, Verb};
+use engine::runtime::{DynPhase, Runner};
+use engine::store::{
+    Asked, ChangeError, Changing, KeyUse, NewTenant, OperateError, Operated, StatusRow, Store, StoredResponse,
+};
 use futures::FutureExt as _;
 use model::platform::{Platform, Seconds};
 use model::{Change, DeploymentType, OnFailure, PhaseName, TenantId, Tier};
 use queue::{Broker, Dispatcher, Embedded, Invoker};
-use shared::decide::verbs::{Request, Verb};
-use shared::runtime::{DynPhase, Runner};
-use shared::store::{
-    Asked, ChangeError, Changing, KeyUse, NewTenant, OperateError, Operated, StatusRow, Store, StoredResponse,
-};
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
 
 use crate::broker::Management;
@@ -71,7 +71,7 @@ impl World {
         R: Future<Output = ()>,
     {
         // Shown only with --nocapture; RUST_LOG says how much.
-        shared::runtime::init_logging();
+        engine::runtime::init_logging();
         let environment = Environment::read();
         let name = format!("test_{}", uuid::Uuid::new_v4().simple());
         let mut admin = PgConnection::connect(&environment.database_url).await.expect("Postgres");

@@ -7,12 +7,12 @@
 
 mod policies;
 
+use engine::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use model::platform::Platform;
 use model::{Namespace, PhaseName, Slug, Tenant};
 use serde::{Deserialize, Serialize};
 use shared::cluster::{Cluster, Target};
-use shared::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
 
 /// The phase.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub struct Checkpoint {
     pub policies: Vec<String>,
 }
 
-shared::runtime_phase!(ConfigureNetworking);
+engine::runtime_phase!(ConfigureNetworking);
 
 impl Phase for ConfigureNetworking {
     const NAME: PhaseName = PhaseName::new("CONFIGURE_NETWORKING");

@@ -1,5 +1,5 @@
 //! The function `configure-networking`.
 
 fn main() -> std::process::ExitCode {
-    shared::runtime::serve(&configure_networking::PHASE)
+    engine::runtime::serve(&configure_networking::PHASE)
 }

@@ -11,6 +11,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use configure_networking::ConfigureNetworking;
 use create_namespace::CreateNamespace;
+use engine::phase::{
+    Checkpoints, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Scope, Step, StepParts,
+};
 use evaluator::{Endpoint, Network};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -20,9 +23,6 @@ use model::platform::Platform;
 use model::{RunId, Tenant, TenantId};
 use serde_json::json;
 use shared::cluster::Cluster;
-use shared::phase::{
-    Checkpoints, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Scope, Step, StepParts,
-};
 
 struct Open;
 
@@ -82,7 +82,7 @@ impl World {
         tenant
     }
 
-    async fn configure(&self, tenant: &Tenant, run: RunId) -> shared::phase::Result<Vec<String>> {
+    async fn configure(&self, tenant: &Tenant, run: RunId) -> engine::phase::Result<Vec<String>> {
         let phase = ConfigureNetworking::connect(&self.platform).await.unwrap();
         let plan = phase.plan(tenant, &self.platform, &Checkpoints::default()).unwrap();
         match phase.apply(&plan, &step(tenant, run)).await? {

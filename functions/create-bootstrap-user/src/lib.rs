@@ -10,15 +10,15 @@
 //! very token that it sends the one that holds (`event-relay`). So there is no moment, and no order of crashes, in which an
 //! e-mail goes out whose link is not the one that is known; and nothing goes out before the tenant is ACTIVE.
 
+use engine::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Scope, Step};
+use engine::store::{InvitationStored, Store, StoreError, StoredInvitation};
 use model::platform::{License, Platform};
 use model::{PhaseName, Tenant, TenantId};
 use serde::{Deserialize, Serialize};
 use shared::cluster::{Cluster, Secrets};
 use shared::invitation::Token;
 use shared::license;
-use shared::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Scope, Step};
 use shared::seal::{Purpose, Seals};
-use shared::store::{InvitationStored, Store, StoreError, StoredInvitation};
 use shared::tenant_api::{BootstrapUser, Server, TenantApi};
 use uuid::Uuid;
 
@@ -71,7 +71,7 @@ struct Invitation {
     invitation_id: Uuid,
 }
 
-shared::runtime_phase!(CreateBootstrapUser);
+engine::runtime_phase!(CreateBootstrapUser);
 
 impl Phase for CreateBootstrapUser {
     const NAME: PhaseName = PhaseName::new("CREATE_BOOTSTRAP_USER");

@@ -10,12 +10,12 @@ mod undo;
 
 use std::net::Ipv4Addr;
 
+use engine::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
 use model::platform::{Platform, Seconds};
 use model::{PhaseName, Tenant};
 use serde::{Deserialize, Serialize};
 use shared::cluster::Cluster;
 use shared::dns::{Dns, Made, Name, Owned, Place, Records, Server};
-use shared::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
 
 /// Whose checkpoint has the address.
 const INGRESS: &str = "DEPLOY_INGRESS_CONTROLLER";
@@ -73,7 +73,7 @@ struct Ingress {
     address: String,
 }
 
-shared::runtime_phase!(CreateDnsZone);
+engine::runtime_phase!(CreateDnsZone);
 
 impl Phase for CreateDnsZone {
     const NAME: PhaseName = PhaseName::new("CREATE_DNS_ZONE");

@@ -1,7 +1,7 @@
+use engine::phase::Kind;
 use model::platform::{AzureCredential, AzureDnsSettings, DnsProviderKind, PowerDnsSettings};
 use model::{DeploymentType, Tier};
 use serde_json::json;
-use shared::phase::Kind;
 
 use super::*;
 

@@ -9,13 +9,13 @@ mod objects;
 use std::collections::BTreeMap;
 
 use chrono::SecondsFormat;
+use engine::phase::{Checkpoints, Phase, Progress, Result, Step};
 use k8s_openapi::api::core::v1;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use model::platform::{Platform, Quota};
 use model::{Namespace, PhaseName, Tenant};
 use serde::{Deserialize, Serialize};
 use shared::cluster::{Cluster, Ensured, Target};
-use shared::phase::{Checkpoints, Phase, Progress, Result, Step};
 
 /// The ServiceAccount that the tenant's workloads run as, its Role and its RoleBinding.
 pub const SERVICE_ACCOUNT: &str = "tenant-workload";
@@ -56,7 +56,7 @@ pub struct Checkpoint {
     pub ensured: Ensured,
 }
 
-shared::runtime_phase!(CreateNamespace);
+engine::runtime_phase!(CreateNamespace);
 
 impl Phase for CreateNamespace {
     const NAME: PhaseName = PhaseName::new("CREATE_NAMESPACE");

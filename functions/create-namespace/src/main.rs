@@ -1,5 +1,5 @@
 //! The function `create-namespace`.
 
 fn main() -> std::process::ExitCode {
-    shared::runtime::serve(&create_namespace::PHASE)
+    engine::runtime::serve(&create_namespace::PHASE)
 }

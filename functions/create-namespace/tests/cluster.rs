@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use create_namespace::{CreateNamespace, Plan};
+use engine::phase::{
+    Checkpoints, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Scope, Step, StepParts,
+};
 use k8s_openapi::api::core::v1::{ConfigMap, LimitRange, Namespace, Pod, ResourceQuota, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
@@ -14,9 +17,6 @@ use model::platform::Platform;
 use model::{RunId, Tenant, TenantId};
 use serde_json::json;
 use shared::cluster::{Cluster, Effect};
-use shared::phase::{
-    Checkpoints, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Scope, Step, StepParts,
-};
 
 struct Open;
 

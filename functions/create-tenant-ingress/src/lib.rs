@@ -12,6 +12,7 @@ mod objects;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use engine::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use model::platform::{IssuerKind, Platform, Seconds};
@@ -19,7 +20,6 @@ use model::{Namespace, PhaseName, Slug, Tenant};
 use serde::{Deserialize, Serialize};
 use shared::cluster::certificate::{Backoff, Certificate, Issuance};
 use shared::cluster::{Cluster, Deployments, Ensured, Owned, Target};
-use shared::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
 
 pub use objects::{API_GATEWAY, BI_WORKBENCH, INGRESS};
 
@@ -91,7 +91,7 @@ pub struct Checkpoint {
     pub certificate: Ensured,
 }
 
-shared::runtime_phase!(CreateTenantIngress);
+engine::runtime_phase!(CreateTenantIngress);
 
 impl Phase for CreateTenantIngress {
     const NAME: PhaseName = PhaseName::new("CREATE_TENANT_INGRESS");

@@ -5,10 +5,10 @@
 //! Fails with: `foreign_object`, `chart_not_found`, `chart_invalid`, `quota_exceeded`, `helm_failed`, `not_ready`.
 //! Undo: uninstalls the releases in reverse order.
 
+use engine::phase::{Checkpoints, Phase, Progress, Result, Step};
 use model::platform::Platform;
 use model::{PhaseName, Tenant};
 use shared::helm::services::{self, Service, Services};
-use shared::phase::{Checkpoints, Phase, Progress, Result, Step};
 
 pub use shared::helm::services::{Checkpoint, Plan};
 
@@ -25,7 +25,7 @@ pub struct DeployCoreServices {
     services: Services,
 }
 
-shared::runtime_phase!(DeployCoreServices);
+engine::runtime_phase!(DeployCoreServices);
 
 impl Phase for DeployCoreServices {
     const NAME: PhaseName = PhaseName::new("DEPLOY_CORE_SERVICES");

@@ -6,10 +6,10 @@
 //! Fails with: `foreign_object`, `chart_not_found`, `chart_invalid`, `quota_exceeded`, `helm_failed`, `not_ready`.
 //! Undo: uninstalls the releases in reverse order, so that nothing runs without what it depends on.
 
+use engine::phase::{Checkpoints, Phase, Progress, Result, Step};
 use model::platform::Platform;
 use model::{PhaseName, Tenant};
 use shared::helm::services::{self, Service, Services};
-use shared::phase::{Checkpoints, Phase, Progress, Result, Step};
 
 pub use shared::helm::services::{Checkpoint, Plan};
 
@@ -29,7 +29,7 @@ pub struct DeployDataServices {
     services: Services,
 }
 
-shared::runtime_phase!(DeployDataServices);
+engine::runtime_phase!(DeployDataServices);
 
 impl Phase for DeployDataServices {
     const NAME: PhaseName = PhaseName::new("DEPLOY_DATA_SERVICES");

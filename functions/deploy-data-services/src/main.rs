@@ -1,5 +1,5 @@
 //! The function deploy-data-services.
 
 fn main() -> std::process::ExitCode {
-    shared::runtime::serve(&deploy_data_services::PHASE)
+    engine::runtime::serve(&deploy_data_services::PHASE)
 }

@@ -9,6 +9,9 @@ use async_trait::async_trait;
 use create_namespace::CreateNamespace;
 use deploy_core_services::DeployCoreServices;
 use deploy_data_services::DeployDataServices;
+use engine::phase::{
+    Checkpoints, Error, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Scope, Step, StepParts,
+};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
 use kube::api::{ListParams, Patch, PatchParams};
@@ -18,9 +21,6 @@ use model::{DeploymentType, RunId, Tenant, TenantId, Tier};
 use serde_json::json;
 use shared::cluster::Cluster;
 use shared::helm::Helm;
-use shared::phase::{
-    Checkpoints, Error, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Scope, Step, StepParts,
-};
 use tokio_util::sync::CancellationToken;
 
 const NINE: [&str; 9] = [

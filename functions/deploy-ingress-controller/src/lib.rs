@@ -11,6 +11,7 @@ mod objects;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use engine::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::{IngressClass, NetworkPolicy};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
@@ -20,7 +21,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared::cluster::{Address, Cluster, Deployments, Owned, Target};
 use shared::helm::{Helm, Release};
-use shared::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
 
 /// What the wait for the address is divided into, for those who watch it (provisioning reference, phase 6: "1/60").
 const LOOKS: u32 = 60;
@@ -89,7 +89,7 @@ pub struct Checkpoint {
     pub created_by: Option<RunId>,
 }
 
-shared::runtime_phase!(DeployIngressController);
+engine::runtime_phase!(DeployIngressController);
 
 impl Phase for DeployIngressController {
     const NAME: PhaseName = PhaseName::new("DEPLOY_INGRESS_CONTROLLER");

@@ -1,10 +1,10 @@
 //! Whom the alerts reach: an Alertmanager of the tenant's own, its routing, and the Secret that it logs in with.
 
+use engine::phase::{Error, Result};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1;
 use model::secret::{Secret, SecretRef};
 use serde_json::{Value, json};
-use shared::phase::{Error, Result};
 
 use crate::Plan;
 use crate::kinds::{Alertmanager, AlertmanagerConfig};

@@ -1,8 +1,8 @@
 //! Grafana's dashboards and data source, as ConfigMaps that its sidecar picks up by their label.
 
+use engine::phase::Result;
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};
-use shared::phase::Result;
 
 use crate::rules::Expressions;
 use crate::{Plan, object};

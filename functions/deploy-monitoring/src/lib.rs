@@ -17,6 +17,7 @@ mod shares;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use engine::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
 use k8s_openapi::api::core::v1::{self, ConfigMap, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
@@ -29,7 +30,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::cluster::{Cluster, Deployments, Owned, Target};
 use shared::helm::Helm;
-use shared::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
 
 use kinds::{
     Alertmanager, AlertmanagerConfig, AlertmanagerKind, PodMonitor, Prometheus, PrometheusKind,
@@ -101,7 +101,7 @@ pub struct Checkpoint {
     pub created_by: Option<RunId>,
 }
 
-shared::runtime_phase!(DeployMonitoring);
+engine::runtime_phase!(DeployMonitoring);
 
 impl Phase for DeployMonitoring {
     const NAME: PhaseName = PhaseName::new("DEPLOY_MONITORING");

@@ -1,5 +1,5 @@
 //! The function `deploy-monitoring`.
 
 fn main() -> std::process::ExitCode {
-    shared::runtime::serve(&deploy_monitoring::PHASE)
+    engine::runtime::serve(&deploy_monitoring::PHASE)
 }

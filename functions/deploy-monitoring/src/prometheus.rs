@@ -1,10 +1,10 @@
 //! The tenant's Prometheus: what it may see, where it looks, and what runs.
 
+use engine::phase::Result;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::core::ObjectMeta;
 use serde_json::{Value, json};
-use shared::phase::Result;
 
 use crate::kinds::{PodMonitor, Prometheus, PrometheusRule, ScrapeConfig, ServiceMonitor};
 use crate::rules::{self, Expressions};

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::{Arg, ArgMatches, Command, value_parser};
+use engine::decide::phases;
+use engine::store::Store;
 use model::platform::Platform;
 use queue::{Broker, Dispatcher, Embedded, Invoker, LambdaInvoker};
 use serde_json::json;
-use shared::decide::phases;
-use shared::store::Store;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::settings::{InvokerKind, Settings};
@@ -52,7 +52,7 @@ fn arguments() -> Command {
 
 /// Runs the command line; says in one line what is wrong.
 pub fn main() -> ExitCode {
-    shared::runtime::init_logging();
+    engine::runtime::init_logging();
     let matches = arguments().get_matches();
     let result = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

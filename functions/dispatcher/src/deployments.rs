@@ -1,10 +1,10 @@
 //! What is done to the tenants' own instances by hand: beside dispatchers and runs that are at work.
 
 use clap::{ArgMatches, Command};
+use engine::decide::phases;
+use engine::store::Store;
 use model::platform::Platform;
 use serde_json::json;
-use shared::decide::phases;
-use shared::store::Store;
 
 use crate::region;
 

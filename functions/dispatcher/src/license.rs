@@ -2,12 +2,12 @@
 
 use anyhow::{Context as _, bail};
 use clap::{ArgMatches, Command};
+use engine::decide::phases;
+use engine::store::Store;
 use model::platform::Platform;
 use serde_json::json;
 use shared::cluster::Secrets;
-use shared::decide::phases;
 use shared::license;
-use shared::store::Store;
 
 use crate::region;
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use engine::runtime::{PhaseEntry, Runner};
+use engine::store::Store;
 use model::platform::Platform;
-use shared::runtime::{PhaseEntry, Runner};
-use shared::store::Store;
 
 static PHASES: [&PhaseEntry; 16] = [
     &provisioning_infrastructure::PHASE,
@@ -26,7 +26,7 @@ static PHASES: [&PhaseEntry; 16] = [
 ];
 
 /// A runner that knows every phase, each connected to what it needs.
-pub async fn runner(store: Store, platform: Arc<Platform>) -> shared::phase::Result<Runner> {
+pub async fn runner(store: Store, platform: Arc<Platform>) -> engine::phase::Result<Runner> {
     let mut runner = Runner::new(store, platform);
     for phase in PHASES {
         runner = runner.with(phase).await?;

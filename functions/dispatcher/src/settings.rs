@@ -39,7 +39,7 @@ impl Settings {
             .or_else(|| set("DATABASE_URL"))
             .context("DATABASE_URL is not set; set it to the control plane's Postgres URL")?;
         if set("DATABASE_DIRECT_URL").is_some() {
-            shared::store::check_url("DATABASE_DIRECT_URL", &listen_url)?;
+            engine::store::check_url("DATABASE_DIRECT_URL", &listen_url)?;
         }
         Ok(Self {
             invoker,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::store::Store;
 use model::platform::Platform;
-use shared::store::Store;
 
 /// How often it is looked. Nothing that becomes due by itself is in a hurry.
 const EVERY: Duration = Duration::from_secs(5);
@@ -20,7 +20,7 @@ pub async fn run(store: Store, platform: Arc<Platform>) {
     }
 }
 
-async fn look(store: &Store, platform: &Platform) -> Result<(), shared::store::StoreError> {
+async fn look(store: &Store, platform: &Platform) -> Result<(), engine::store::StoreError> {
     if store.dispatching_paused().await? {
         return Ok(());
     }

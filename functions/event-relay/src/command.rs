@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::{Arg, ArgMatches, Command, value_parser};
+use engine::decide::phases;
+use engine::store::Store;
 use lambda_runtime::{LambdaEvent, service_fn};
 use model::platform::Platform;
 use serde_json::{Value, json};
-use shared::decide::phases;
-use shared::store::Store;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -50,7 +50,7 @@ fn arguments() -> Command {
 
 /// Runs the command line, or as a Lambda that delivers what is due at each invocation; says in one line what is wrong.
 pub fn main() -> ExitCode {
-    shared::runtime::init_logging();
+    engine::runtime::init_logging();
     let lambda = std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_some();
     let matches = (!lambda).then(|| arguments().get_matches());
     let result = tokio::runtime::Builder::new_multi_thread()

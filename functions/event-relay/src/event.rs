@@ -1,8 +1,8 @@
 //! What other programs are told: CloudEvents 1.0 in structured mode.
 
 use chrono::SecondsFormat;
+use engine::store::Outgoing;
 use serde_json::{Value, json};
-use shared::store::Outgoing;
 
 /// The media type of a structured CloudEvent.
 pub(crate) const MEDIA_TYPE: &str = "application/cloudevents+json; charset=UTF-8";

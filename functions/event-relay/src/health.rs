@@ -12,7 +12,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
-use shared::store::{Backlog, Store};
+use engine::store::{Backlog, Store};
 use tokio::net::TcpListener;
 
 use crate::lane::Lane;

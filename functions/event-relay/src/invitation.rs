@@ -9,16 +9,16 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use engine::phase::Error;
+use engine::regions::Regions;
+use engine::store::{Outgoing, Store};
 use lettre::Address;
 use model::platform::Platform;
 use serde::Deserialize;
 use shared::cluster::Secrets;
 use shared::invitation::Token;
 use shared::license::read_seals;
-use shared::phase::Error;
-use shared::regions::Regions;
 use shared::seal::Purpose;
-use shared::store::{Outgoing, Store};
 use shared::tenant_api::{Invitation, Invited, TenantApi};
 
 use crate::lane::{Deliver, Failure};

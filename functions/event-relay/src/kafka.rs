@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use engine::regions::Regions;
+use engine::store::Outgoing;
 use model::platform::Events;
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
@@ -10,8 +12,6 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
-use shared::regions::Regions;
-use shared::store::Outgoing;
 
 use crate::event;
 use crate::lane::{Deliver, Failure};

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use engine::store::{GivenBack, Outgoing, Patience, Sink, Store, StoreResult, Undelivered};
 use model::platform::{Delivery, Seconds};
-use shared::store::{GivenBack, Outgoing, Patience, Sink, Store, StoreResult, Undelivered};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
+use engine::phase::ErrorRecord;
+use engine::store::{Outgoing, Sink};
 use serde::Deserialize;
-use shared::phase::ErrorRecord;
-use shared::store::{Outgoing, Sink};
 
 /// A letter before it is a message.
 #[derive(Clone, Debug, PartialEq, Eq)]

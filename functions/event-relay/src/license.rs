@@ -4,15 +4,15 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use engine::phase::Error;
+use engine::regions::Regions;
+use engine::store::{Outgoing, Store};
 use model::TenantId;
 use model::platform::Platform;
 use model::secret::{Secret, SecretSource as _};
 use shared::cluster::Secrets;
 use shared::license::read_seals;
-use shared::phase::Error;
-use shared::regions::Regions;
 use shared::seal::{Purpose, Sealed};
-use shared::store::{Outgoing, Store};
 use shared::tenant_api::{Server, TenantApi};
 
 use crate::lane::{Deliver, Failure};

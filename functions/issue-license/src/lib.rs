@@ -10,14 +10,14 @@
 mod secret;
 
 use chrono::{DateTime, Utc};
+use engine::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
+use engine::store::{LicenseStored, Sealed, Store, StoreError, StoredLicense};
 use model::platform::{License, Limits, Platform, Seconds};
 use model::{PhaseName, RunId, Tenant, TenantId, Tier};
 use serde::{Deserialize, Serialize};
 use shared::cluster::{Cluster, Ensured, Secrets};
 use shared::license::{self, Claims, KeyError, Signer, Terms};
-use shared::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
 use shared::seal::{Purpose, Seals};
-use shared::store::{LicenseStored, Sealed, Store, StoreError, StoredLicense};
 use uuid::Uuid;
 
 pub use secret::{KEY, Place, SECRET};
@@ -78,7 +78,7 @@ struct Keys {
     seals: Seals,
 }
 
-shared::runtime_phase!(IssueLicense);
+engine::runtime_phase!(IssueLicense);
 
 impl Phase for IssueLicense {
     const NAME: PhaseName = PhaseName::new("ISSUE_LICENSE");

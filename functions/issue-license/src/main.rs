@@ -1,5 +1,5 @@
 //! The function `issue-license`.
 
 fn main() -> std::process::ExitCode {
-    shared::runtime::serve(&issue_license::PHASE)
+    engine::runtime::serve(&issue_license::PHASE)
 }

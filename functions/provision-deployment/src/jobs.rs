@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use engine::phase::{Error, Result, Step};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::networking::v1::{
@@ -18,7 +19,6 @@ use rand::rngs::OsRng;
 use serde::{Deserialize, Serialize};
 use shared::cluster::{Cluster, Owned};
 use shared::job_broker::{JobBroker, Site, UserMade};
-use shared::phase::{Error, Result, Step};
 
 use crate::Plan;
 use crate::objects::{JOBS_POLICY, JOBS_SECRET, named, selector};

@@ -19,6 +19,8 @@ mod plan;
 
 use std::collections::BTreeMap;
 
+use engine::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
+use engine::store::{NewDeployment, Store, StoreError};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
@@ -29,8 +31,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use shared::cluster::{Cluster, Deployments, Ensured, Owned, Target};
 use shared::job_broker::UserMade;
-use shared::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
-use shared::store::{NewDeployment, Store, StoreError};
 use shared::tenant_api::own_secret;
 
 pub use jobs::Jobs;
@@ -107,7 +107,7 @@ pub struct Checkpoint {
     pub jobs: Option<UserMade>,
 }
 
-shared::runtime_phase!(ProvisionDeployment);
+engine::runtime_phase!(ProvisionDeployment);
 
 impl Phase for ProvisionDeployment {
     const NAME: PhaseName = PhaseName::new("PROVISION_DEPLOYMENT");

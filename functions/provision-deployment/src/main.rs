@@ -1,5 +1,5 @@
 //! The function `provision-deployment`.
 
 fn main() -> std::process::ExitCode {
-    shared::runtime::serve(&provision_deployment::PHASE)
+    engine::runtime::serve(&provision_deployment::PHASE)
 }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use engine::phase::{Checkpoints, Error, Result};
 use model::Tenant;
 use model::platform::{InstanceSize, Platform};
 use serde::de::IgnoredAny;
 use shared::job_broker::prefix_of;
-use shared::phase::{Checkpoints, Error, Result};
 use shared::tenant_api::{OwnPostgres, Place, Server, Strategy};
 
 use crate::Plan;
@@ -82,10 +82,10 @@ pub(crate) fn plan(tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use engine::phase::Kind;
     use model::secret::SecretRef;
     use model::{DeploymentType, Tier};
     use serde_json::json;
-    use shared::phase::Kind;
 
     pub(crate) const ID: &str = "550e8400-e29b-41d4-a716-446655440000";
 

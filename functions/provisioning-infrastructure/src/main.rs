@@ -1,5 +1,5 @@
 //! The function `provisioning-infrastructure`.
 
 fn main() -> std::process::ExitCode {
-    shared::runtime::serve(&provisioning_infrastructure::PHASE)
+    engine::runtime::serve(&provisioning_infrastructure::PHASE)
 }

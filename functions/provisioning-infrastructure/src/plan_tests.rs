@@ -1,8 +1,8 @@
+use engine::phase::Kind;
 use model::{DeploymentType, Tier};
 
 use super::*;
 use serde_json::json;
-use shared::phase::Kind;
 
 fn tenant() -> Tenant {
     Tenant {

@@ -13,6 +13,7 @@ mod objects;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use engine::phase::{Checkpoints, Error, Owner, Phase, Progress, Result, Scope, Step};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::core::ObjectMeta;
@@ -21,7 +22,6 @@ use model::{Namespace, OwnDomain, PhaseName, Slug, Tenant};
 use serde::{Deserialize, Serialize};
 use shared::cluster::certificate::Certificate;
 use shared::cluster::{Cluster, Owned, Target};
-use shared::phase::{Checkpoints, Error, Owner, Phase, Progress, Result, Scope, Step};
 
 /// When to look again at what is being removed.
 const REMOVAL: Duration = Duration::from_secs(1);
@@ -63,7 +63,7 @@ pub struct Checkpoint {
     pub domains: Vec<OwnDomain>,
 }
 
-shared::runtime_phase!(ServeDomains);
+engine::runtime_phase!(ServeDomains);
 
 impl Phase for ServeDomains {
     const NAME: PhaseName = PhaseName::new("SERVE_DOMAINS");

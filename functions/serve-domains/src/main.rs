@@ -1,5 +1,5 @@
 //! The function `serve-domains`.
 
 fn main() -> std::process::ExitCode {
-    shared::runtime::serve(&serve_domains::PHASE)
+    engine::runtime::serve(&serve_domains::PHASE)
 }

@@ -10,6 +10,7 @@
 mod objects;
 mod probe;
 
+use engine::phase::{Checkpoints, Error, Phase, Progress, Result, Scope, Step};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1;
 use model::platform::Platform;
@@ -17,7 +18,6 @@ use model::{DeploymentType, Namespace, PhaseName, RunId, Tenant, Tier};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared::cluster::{Cluster, Owned, Target};
-use shared::phase::{Checkpoints, Error, Phase, Progress, Result, Scope, Step};
 use shared::tenant_api::{
     Access, Created, Credentials, Dropped, Initialize, Initialized, Migration, OwnPostgres, Place, Server,
     Strategy, TenantApi, check,
@@ -92,7 +92,7 @@ pub struct SecretMade {
     pub created_by: Option<RunId>,
 }
 
-shared::runtime_phase!(SetupDatabase);
+engine::runtime_phase!(SetupDatabase);
 
 impl Phase for SetupDatabase {
     const NAME: PhaseName = PhaseName::new("SETUP_DATABASE");
@@ -278,7 +278,7 @@ fn plan(tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<P
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shared::phase::Kind;
+    use engine::phase::Kind;
 
     const OWN: &str = "tenant_550e8400-e29b-41d4-a716-446655440000";
 

@@ -1,5 +1,5 @@
 //! The function `setup-database`.
 
 fn main() -> std::process::ExitCode {
-    shared::runtime::serve(&setup_database::PHASE)
+    engine::runtime::serve(&setup_database::PHASE)
 }

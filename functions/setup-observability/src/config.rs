@@ -3,9 +3,9 @@
 //! Addresses in the collectors' configurations can be overridden by environment, so that the very same text runs outside
 //! a pod too.
 
+use engine::phase::Result;
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};
-use shared::phase::Result;
 
 use crate::{Plan, object};
 

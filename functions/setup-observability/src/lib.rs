@@ -12,6 +12,7 @@ mod policies;
 mod remote;
 mod stand_in;
 
+use engine::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::ResourceExt as _;
@@ -22,7 +23,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::cluster::{Cluster, Deployments, Owned, Target};
 use shared::helm::Helm;
-use shared::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
 
 pub use config::{COLLECTOR, KEY, LOGS, TENANT_HEADER};
 
@@ -80,7 +80,7 @@ pub struct Checkpoint {
     pub kept: Vec<Kept>,
 }
 
-shared::runtime_phase!(SetupObservability);
+engine::runtime_phase!(SetupObservability);
 
 impl Phase for SetupObservability {
     const NAME: PhaseName = PhaseName::new("SETUP_OBSERVABILITY");

@@ -1,5 +1,5 @@
 //! The function `setup-observability`.
 
 fn main() -> std::process::ExitCode {
-    shared::runtime::serve(&setup_observability::PHASE)
+    engine::runtime::serve(&setup_observability::PHASE)
 }

@@ -1,9 +1,9 @@
 //! What is sent through the tenant's collector to see where it comes out: a log line and a span that nobody else sends.
 
+use engine::phase::{Error, Result};
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 use serde_json::{Value, json};
-use shared::phase::{Error, Result};
 
 use crate::Plan;
 

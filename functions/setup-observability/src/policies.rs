@@ -1,8 +1,8 @@
 //! The network paths that telemetry takes.
 
+use engine::phase::Result;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde_json::{Value, json};
-use shared::phase::Result;
 
 use crate::config::PORT;
 use crate::{Plan, object};

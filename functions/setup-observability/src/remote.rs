@@ -3,9 +3,9 @@
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
+use engine::phase::{Error, Progress, Result};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
-use shared::phase::{Error, Progress, Result};
 
 use crate::Plan;
 use crate::config::{COLLECTOR, PORT, TENANT_HEADER};

@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::http::{HeaderMap, Uri};
-use shared::phase::Kind;
+use engine::phase::Kind;
 use tokio::net::TcpListener;
 
 use super::*;

@@ -4,13 +4,13 @@
 #[path = "../../deploy-monitoring/tests/phase/world.rs"]
 mod world;
 
+use engine::phase::Scope;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, ResourceQuota};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{Api, ListParams};
 use model::{RunId, Tier};
 use serde_json::{Value, json};
 use setup_observability::{COLLECTOR, KEY, LOGS, SetupObservability};
-use shared::phase::Scope;
 
 use world::checked;
 

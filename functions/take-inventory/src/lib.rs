@@ -6,6 +6,7 @@
 //! unseen. What the phases have said they keep (logs, traces) is listed with its end, and is nothing left over.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use engine::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
 use model::platform::{Kept, Platform};
 use model::secret::SecretRef;
 use model::{PhaseName, Tenant, Tier};
@@ -13,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use shared::cluster::{Cluster, Leftover};
 use shared::dns::{Dns, Name, Server as DnsServer};
 use shared::job_broker::{JobBroker, Site};
-use shared::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
 use shared::tenant_api::{Server, TenantApi};
 use shared::terraform::{Site as Infrastructure, workspaces};
 
@@ -70,7 +70,7 @@ struct Retained {
     retained_until: String,
 }
 
-shared::runtime_phase!(TakeInventory);
+engine::runtime_phase!(TakeInventory);
 
 impl Phase for TakeInventory {
     const NAME: PhaseName = PhaseName::TAKE_INVENTORY;

@@ -1,5 +1,5 @@
 //! The function `take-inventory`.
 
 fn main() -> std::process::ExitCode {
-    shared::runtime::serve(&take_inventory::PHASE)
+    engine::runtime::serve(&take_inventory::PHASE)
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use engine::phase::{Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Scope, Step, StepParts};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::api::{Api, DeleteParams, PostParams};
@@ -15,7 +16,6 @@ use serde_json::{Value, json};
 use shared::cluster::Cluster;
 use shared::dns::{self, Dns, Name, Records, Server as DnsServer};
 use shared::job_broker::{JobBroker, Site};
-use shared::phase::{Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Scope, Step, StepParts};
 use shared::tenant_api::{Admin, Initialize, Place, Server, Strategy, TenantApi};
 use take_inventory::{Names, Plan, TakeInventory};
 use tokio::net::TcpListener;

@@ -6,8 +6,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
+use engine::store::StoreError;
 use serde_json::{Value, json};
-use shared::store::StoreError;
 
 use crate::problem::Problem;
 use crate::state::App;

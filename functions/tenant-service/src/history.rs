@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use shared::store::{Store, StoreResult, Typical};
+use engine::store::{Store, StoreResult, Typical};
 use tokio::sync::Mutex;
 
 /// How long medians over a hundred runs are good for; reading them for each of many pollers would cost far more.

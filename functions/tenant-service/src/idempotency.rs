@@ -3,8 +3,8 @@
 use axum::http::header::{CONTENT_TYPE, HeaderName};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use engine::store::{KeyState, KeyUse, StoredResponse};
 use sha2::{Digest, Sha256};
-use shared::store::{KeyState, KeyUse, StoredResponse};
 
 use crate::extract::Actor;
 use crate::problem::Problem;

@@ -10,13 +10,13 @@ use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use engine::store::{InviteError, KeyState, Sealed, StoredResponse};
 use model::TenantId;
 use serde_json::json;
 use shared::cluster::Secrets;
 use shared::invitation::Token;
 use shared::license::read_seals;
 use shared::seal::Purpose;
-use shared::store::{InviteError, KeyState, Sealed, StoredResponse};
 use uuid::Uuid;
 
 use crate::extract::{self, Actor, TenantPath};

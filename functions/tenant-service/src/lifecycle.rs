@@ -4,10 +4,10 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use engine::decide::deployment::{Characteristics, determine_deployment_type};
+use engine::store::{ChangeError, Changing, Operated, StoreError, TenantRow};
 use model::platform::Platform;
 use model::{Change, DeploymentType, TenantId, TenantStatus, Tier, UnknownName};
-use shared::decide::deployment::{Characteristics, determine_deployment_type};
-use shared::store::{ChangeError, Changing, Operated, StoreError, TenantRow};
 
 use crate::extract::{Actor, JsonObject, TenantPath};
 use crate::fields::Fields;

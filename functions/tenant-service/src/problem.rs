@@ -3,9 +3,9 @@
 use axum::http::header::{HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use engine::store::StoreError;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use shared::store::StoreError;
 
 /// What is wrong with one field or parameter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

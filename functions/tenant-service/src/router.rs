@@ -5,8 +5,8 @@ use std::time::Duration;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{MethodRouter, delete, get, patch, post};
 use axum::{Router, middleware};
+use engine::decide::verbs::Verb;
 use model::TenantStatus;
-use shared::decide::verbs::Verb;
 
 use crate::problem::Problem;
 use crate::state::App;

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use axum::Router;
+use engine::decide::phases;
+use engine::store::Store;
 use model::platform::Platform;
-use shared::decide::phases;
-use shared::store::Store;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -26,7 +26,7 @@ const CONNECTIONS: u32 = 16;
 /// Settings: `DATABASE_URL`, `TENANTRY_CONFIG` (both required), `LISTEN` (`127.0.0.1:8080`), `RUST_LOG` (`info`). A bad one
 /// is named in one line, with exit code 1.
 pub fn main() -> ExitCode {
-    shared::runtime::init_logging();
+    engine::runtime::init_logging();
     match start() {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {

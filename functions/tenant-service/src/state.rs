@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use axum::extract::FromRef;
+use engine::regions::Regions;
+use engine::store::Store;
 use model::platform::Platform;
 use shared::cluster::Cluster;
-use shared::regions::Regions;
-use shared::store::Store;
 
 use crate::auth::Tokens;
 use crate::challenge::ChallengeResolver;

@@ -3,10 +3,10 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use engine::decide::verbs::{Request, Verb};
+use engine::store::{Asked, OperateError, Operated};
 use model::TenantId;
 use model::platform::Seconds;
-use shared::decide::verbs::{Request, Verb};
-use shared::store::{Asked, OperateError, Operated};
 
 use crate::extract::{Actor, JsonObject, TenantPath};
 use crate::fields::Fields;

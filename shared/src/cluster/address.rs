@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use engine::phase::Result;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 use kube::runtime::watcher::watch_object;
 
 use super::{Cluster, errors};
-use crate::phase::Result;
 
 /// What a Service shows of its load balancer.
 #[derive(Clone, Debug, PartialEq, Eq)]

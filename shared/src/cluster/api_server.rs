@@ -1,5 +1,6 @@
 //! Where pods find the API server, for the network policies of those that may speak to it.
 
+use engine::phase::{Error, Result};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Api;
@@ -8,7 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use super::Cluster;
 use super::client::{call, find};
-use crate::phase::{Error, Result};
 
 /// One address block and port.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -1,11 +1,11 @@
 //! Whose an IngressClass is.
 
+use engine::phase::Result;
 use k8s_openapi::api::networking::v1::IngressClass;
 use kube::Api;
 
 use super::Cluster;
 use super::client::find;
-use crate::phase::Result;
 
 impl Cluster {
     /// The controller that an IngressClass names; none when there is no such class.

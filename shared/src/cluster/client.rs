@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::phase::{Error, Owner, Result};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::Status;
 use kube::{Client, Config};
@@ -11,7 +12,6 @@ use model::platform::{Platform, RegionCluster};
 use model::secret::{Secret, SecretSource as _};
 
 use super::{Owned, Secrets, errors};
-use crate::phase::{Error, Owner, Result};
 
 /// Longest wait for a TCP and TLS connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);

@@ -5,6 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use engine::phase::{Error, Progress, Result};
 use futures::StreamExt as _;
 use k8s_openapi::NamespaceResourceScope;
 use kube::Api;
@@ -15,7 +16,6 @@ use serde_json::Value;
 
 use super::client::call;
 use super::{Cluster, errors};
-use crate::phase::{Error, Progress, Result};
 
 /// How long one call watches before it parks.
 const WATCH_FOR: Duration = Duration::from_secs(5);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use engine::phase::{Progress, Result};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
@@ -12,7 +13,6 @@ use kube::runtime::watcher::watch_object;
 use super::client::{answered, find};
 use super::ensure::held_by;
 use super::{Owned, Target, errors};
-use crate::phase::{Progress, Result};
 
 /// How long a deletion is watched within the call: most end within it, and are then noticed at once.
 const WATCH_FOR: Duration = Duration::from_secs(5);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use engine::phase::{Error, Result};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::{DynamicObject, ObjectMeta, Resource, Status};
@@ -12,7 +13,6 @@ use serde_json::Value;
 
 use super::client::{answered, call};
 use super::{Owned, Target, errors, owned};
-use crate::phase::{Error, Result};
 
 /// The one field manager of everything that Tenantry writes.
 pub(super) const FIELD_MANAGER: &str = "tenantry";

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kube::core::Status;
 use kube::runtime::watcher;
 
-use crate::phase::Error;
+use engine::phase::Error;
 
 /// The dependency's name in `Unavailable`.
 const DEPENDENCY: &str = "cluster";
@@ -122,7 +122,7 @@ fn chain(error: &kube::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::phase::Kind;
+    use engine::phase::Kind;
     use kube::core::response::{StatusCause, StatusDetails};
 
     fn details(kind: &str, reason: &str, message: &str) -> StatusDetails {

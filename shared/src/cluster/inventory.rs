@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use engine::phase::{Error, Result};
 use futures::{StreamExt, TryStreamExt, stream};
 use kube::Api;
 use kube::api::ListParams;
@@ -14,7 +15,6 @@ use super::client::{call, find};
 use super::ensure::held_by;
 use super::owned::Keys;
 use super::{Cluster, errors};
-use crate::phase::{Error, Result};
 
 /// Lists under way at once.
 const LISTS: usize = 8;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use engine::phase::{Progress, Result};
 use futures::StreamExt;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
@@ -13,7 +14,6 @@ use kube::{Api, ResourceExt};
 use super::client::{call, find};
 use super::ready::{selected, wanted};
 use super::{Cluster, errors};
-use crate::phase::{Progress, Result};
 
 /// How long pods are watched within the call, so that their start is noticed at once.
 const WATCH_FOR: Duration = Duration::from_secs(5);

@@ -1,6 +1,7 @@
 //! A Deployment as it is now: for people who ask, not for phases.
 
 use chrono::{DateTime, Utc};
+use engine::phase::Result;
 use k8s_openapi::api::core::v1::Event;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
@@ -9,7 +10,6 @@ use serde::Serialize;
 use super::Cluster;
 use super::client::call;
 use super::ready::{is_ready, wanted};
-use crate::phase::Result;
 
 /// Events in one answer of the API server, and the answers that are looked at: it lists them in no order of time.
 const PAGE: u32 = 500;

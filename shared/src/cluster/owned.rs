@@ -1,12 +1,12 @@
 //! Whose an object is.
 
+use engine::phase::{Error, Owner, Result};
 use kube::api::ListParams;
 use kube::core::{ObjectMeta, Resource};
 use model::{RunId, TenantId};
 
 use super::client::{call, find};
 use super::{Cluster, Target};
-use crate::phase::{Error, Owner, Result};
 
 /// The cluster in the hands of one owner; cheap to clone. Made by [`Cluster::owned_by`].
 #[derive(Clone, Debug)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use engine::phase::{Progress, Result};
 use futures::StreamExt;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
@@ -12,7 +13,6 @@ use kube::{Api, ResourceExt};
 
 use super::client::call;
 use super::{Cluster, errors};
-use crate::phase::{Progress, Result};
 
 /// How long Deployments are watched within the call, so that their readiness is noticed at once.
 const WATCH_FOR: Duration = Duration::from_secs(5);

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use engine::phase::{Error, Kind, Result};
 use k8s_openapi::api::core::v1;
 use kube::Api;
 use model::secret::{Secret, SecretError, SecretRef, SecretSource};
 
 use super::Cluster;
 use super::client::find;
-use crate::phase::{Error, Kind, Result};
 
 impl Cluster {
     /// A Secret's values by key; none when there is no such Secret. A value that is no UTF-8 text is fatal.

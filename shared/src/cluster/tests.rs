@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use engine::phase::{Owner, Scope};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::Api;
 use kube::api::{DeleteParams, ObjectMeta, PostParams};
@@ -10,7 +11,6 @@ use model::{RunId, TenantId};
 
 use super::ensure::Manifest;
 use super::{Cluster, Owned, Target};
-use crate::phase::{Owner, Scope};
 
 fn config_map(namespace: &str, value: &str) -> ConfigMap {
     ConfigMap {

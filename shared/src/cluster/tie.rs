@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use engine::phase::{Error, Result};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Patch, PatchParams};
@@ -12,7 +13,6 @@ use serde_json::json;
 use super::client::call;
 use super::ensure::FIELD_MANAGER;
 use super::{Owned, Target};
-use crate::phase::{Error, Result};
 
 /// The annotations by which Helm marks what a release has made.
 const RELEASE: [&str; 2] = ["meta.helm.sh/release-name", "meta.helm.sh/release-namespace"];

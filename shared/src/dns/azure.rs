@@ -13,12 +13,12 @@ use reqwest::{Method, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use engine::phase::{Error, Result};
 use model::TenantId;
 use model::platform::AzureDnsSettings;
 pub use token::TokenSource;
 
 use super::{Deletion, DnsProvider, Held, Mark, Name, RecordSet, Written, Zone, error};
-use crate::phase::{Error, Result};
 
 const API_VERSION: &str = "2018-05-01";
 

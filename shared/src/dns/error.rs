@@ -1,6 +1,6 @@
 //! What a DNS server's refusals and silences mean to a phase.
 
-use crate::phase::Error;
+use engine::phase::Error;
 
 /// The dependency's name in `Unavailable`.
 const DEPENDENCY: &str = "dns";
@@ -70,7 +70,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::phase::Kind;
+    use engine::phase::Kind;
 
     #[test]
     fn every_refusal_has_its_meaning() {

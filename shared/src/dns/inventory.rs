@@ -2,11 +2,11 @@
 
 use std::fmt;
 
+use engine::phase::Result;
 use model::TenantId;
 use serde::{Deserialize, Serialize};
 
 use super::{Dns, Name};
-use crate::phase::Result;
 
 /// Something of a tenant's that a DNS server holds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use model::{RunId, TenantId};
 
-use crate::phase::Owner;
+use engine::phase::Owner;
 
 /// The owner of a zone or record set, and the run that made it.
 #[derive(Clone, Debug, PartialEq, Eq)]

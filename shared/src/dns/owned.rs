@@ -1,10 +1,10 @@
 //! Zones and record sets in the hands of one owner.
 
+use engine::phase::{Error, Owner, Result};
 use model::RunId;
 use serde::{Deserialize, Serialize};
 
 use super::{Deletion, Dns, DnsProvider, Mark, Name, RecordSet, Written, Zone};
-use crate::phase::{Error, Owner, Result};
 
 /// How often something that changes under our hands is looked at again.
 const LOOKS: usize = 3;

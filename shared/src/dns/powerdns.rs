@@ -3,6 +3,7 @@
 mod wire;
 
 use async_trait::async_trait;
+use engine::phase::Result;
 use model::TenantId;
 use model::secret::Secret;
 use reqwest::header::HeaderValue;
@@ -11,7 +12,6 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{Deletion, DnsProvider, Held, Mark, Name, RecordSet, Written, Zone, error};
-use crate::phase::Result;
 
 /// Hits that a search may have. A tenant has fewer record sets, and one is enough to be left over.
 const HITS: u32 = 1000;

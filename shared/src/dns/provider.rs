@@ -3,11 +3,11 @@
 use std::fmt::Debug;
 
 use async_trait::async_trait;
+use engine::phase::Result;
 use model::TenantId;
 use serde::{Deserialize, Serialize};
 
 use super::{Held, Mark, Name};
-use crate::phase::Result;
 
 /// A zone as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]

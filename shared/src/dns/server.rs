@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::phase::{Owner, Result};
 use model::platform::{AzureCredential, AzureDnsSettings, DnsProviderKind, Platform, PowerDnsSettings};
 use model::secret::{Secret, SecretRef};
 use serde::{Deserialize, Serialize};
 
 use super::{AzureDns, DnsProvider, Name, Owned, PowerDns, TokenSource, error};
-use crate::phase::{Owner, Result};
 
 /// Longest wait for a connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use engine::phase::{Error, Interrupt, Owner, Step};
 use model::{Namespace, RunId};
 use serde_json::Value;
 
@@ -10,7 +11,6 @@ use super::history::Keys;
 use super::process::{self, Output};
 use super::refusal::{self, Refusal};
 use super::{Helm, Release};
-use crate::phase::{Error, Interrupt, Owner, Step};
 
 /// How long helm waits for a single object.
 const OBJECT_TIMEOUT: &str = "2m";

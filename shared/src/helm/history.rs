@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use model::{RunId, TenantId};
 
-use crate::phase::Owner;
+use engine::phase::Owner;
 
 /// The keys of the labels that carry ownership on a release.
 #[derive(Clone, Debug)]
@@ -114,7 +114,7 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::phase::Scope;
+    use engine::phase::Scope;
 
     fn owner() -> Owner {
         Owner {

@@ -25,12 +25,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use engine::phase::{Error, Owner, Progress, Result, Step};
 use history::{History, Keys, Next, Revision};
 use model::{Namespace, RunId, TenantId};
 use refusal::Refusal;
 
 use crate::cluster::Cluster;
-use crate::phase::{Error, Owner, Progress, Result, Step};
 
 /// Names the helm binary when it is not `helm` on the PATH.
 pub const HELM_VARIABLE: &str = "TENANTRY_HELM";

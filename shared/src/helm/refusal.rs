@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::phase::Error;
+use engine::phase::Error;
 
 /// How long a namespace that is being deleted is left alone before the next look.
 const TERMINATING: Duration = Duration::from_secs(1);
@@ -145,7 +145,7 @@ fn foreign_object(said: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::phase::Kind;
+    use engine::phase::Kind;
 
     /// Helm 4.3.1's own words.
     #[test]
@@ -180,7 +180,7 @@ mod tests {
             ),
             (
                 "Error: INSTALLATION FAILED: create: failed to create: secrets \"a\" is forbidden: unable to create new content in namespace b because it is being terminated",
-                Kind::Parked(crate::phase::Wait { after: TERMINATING, on: String::new(), fixed: false }),
+                Kind::Parked(engine::phase::Wait { after: TERMINATING, on: String::new(), fixed: false }),
                 "waiting",
             ),
             (

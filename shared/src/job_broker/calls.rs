@@ -6,7 +6,7 @@ use model::secret::Secret;
 use reqwest::{Method, StatusCode, Url};
 use serde_json::Value;
 
-use crate::phase::{Error, Result};
+use engine::phase::{Error, Result};
 
 /// The dependency's name in `Unavailable`.
 const DEPENDENCY: &str = "job-broker";

@@ -13,8 +13,8 @@ use model::{RunId, TenantId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::phase::{Error, Owner, Result, Step};
 use calls::Calls;
+use engine::phase::{Error, Owner, Result, Step};
 
 /// Before the tenant's id in the tag that ownership is read from.
 const TENANT_TAG: &str = "tenantry-tenant-";

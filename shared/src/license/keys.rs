@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use ed25519_dalek::SigningKey;
+use engine::phase::Error;
 use model::platform::License;
 use model::secret::{Secret, SecretError, SecretRef, SecretSource};
 use zeroize::Zeroizing;
 
 use super::Signer;
-use crate::phase::Error;
 use crate::seal::{Seals, key_bytes};
 
 /// What is wrong with a key. Names the setting, never the key.

@@ -1,10 +1,10 @@
 //! Changing the key-encryption key of what is stored.
 
+use engine::store::{Sealed, SealedRow, Store, StoreResult, StoredLicense};
 use model::TenantId;
 use uuid::Uuid;
 
 use crate::seal::{Purpose, Seals};
-use crate::store::{Sealed, SealedRow, Store, StoreResult, StoredLicense};
 
 /// Rows read at once.
 const BATCH: i64 = 200;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use engine::phase::{Error, Result};
 use model::secret::Secret;
 use model::{RunId, TenantId};
 use postgres_protocol::password::scram_sha_256;
@@ -11,7 +12,6 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{Access, Dropped, Initialized, Item, Place, Server};
-use crate::phase::{Error, Result};
 
 /// The dependency's name in `Unavailable`.
 const DEPENDENCY: &str = "tenant-api";
@@ -342,8 +342,8 @@ impl<'a> AdminBody<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::phase::Kind;
     use crate::tenant_api::Admin;
+    use engine::phase::Kind;
     use model::secret::SecretRef;
 
     fn server(endpoint: &str) -> Server {

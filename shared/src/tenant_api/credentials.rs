@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use engine::phase::{Error, Result};
 use model::secret::Secret;
 
 use super::{Place, Strategy};
-use crate::phase::{Error, Result};
 
 const HOST: &str = "POSTGRES_HOST";
 const PORT: &str = "POSTGRES_PORT";
@@ -114,7 +114,7 @@ fn encoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::phase::Kind;
+    use engine::phase::Kind;
 
     fn place(strategy: Strategy) -> Place {
         Place::of("550e8400-e29b-41d4-a716-446655440000".parse().unwrap(), strategy, "shared db")

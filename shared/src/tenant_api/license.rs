@@ -1,5 +1,6 @@
 //! The notice of a licence.
 
+use engine::phase::Result;
 use model::TenantId;
 use model::secret::Secret;
 use serde::{Deserialize, Serialize};
@@ -7,7 +8,6 @@ use uuid::Uuid;
 
 use super::client::without;
 use super::{Server, TenantApi};
-use crate::phase::Result;
 
 /// What a tenant-api holds after a notice.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

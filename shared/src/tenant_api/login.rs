@@ -3,13 +3,13 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use engine::phase::{Error, Result};
 use model::secret::Secret;
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection};
 
 use super::Credentials;
-use crate::phase::{Error, Result};
 
 /// Longest time for one login and its question.
 const LOGIN_WITHIN: Duration = Duration::from_secs(15);

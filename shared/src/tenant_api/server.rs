@@ -1,12 +1,12 @@
 //! Where a tenant's data lives, and who is asked to make it.
 
+use engine::phase::{Checkpoints, Error, Result, Step};
 use model::TenantId;
 use model::platform::{Platform, Region, RegionDatabase};
 use model::secret::{Secret, SecretRef};
 use serde::{Deserialize, Serialize};
 
 use super::own_secret;
-use crate::phase::{Checkpoints, Error, Result, Step};
 
 /// How a tenant's data is kept apart from the others'.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -227,7 +227,7 @@ pub struct Access {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::phase::Kind;
+    use engine::phase::Kind;
 
     #[test]
     fn names_follow_from_the_tenants_id() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
+use engine::phase::Result;
 use model::secret::Secret;
 use model::{RunId, TenantId};
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,6 @@ use uuid::Uuid;
 
 use super::client::without;
 use super::{Server, TenantApi};
-use crate::phase::Result;
 
 /// A tenant's administrator, as the data plane knows them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

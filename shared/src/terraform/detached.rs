@@ -1,12 +1,13 @@
 //! Whoever runs tofu for us, and how it is waited for.
 
+use engine::phase::{Error, Owner, Progress, Result};
+
 use super::job::Jobs;
 use super::outcome::{LOOK_AGAIN, Outcome, State};
 use super::site::Site;
 use super::supervised::Programs;
 use super::work::Work;
 use crate::cluster::Cluster;
-use crate::phase::{Error, Owner, Progress, Result};
 
 /// Runs tofu beside us: a Job, or a process under a supervisord.
 #[derive(Clone, Debug)]

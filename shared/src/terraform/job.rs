@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use engine::phase::{Owner, Progress, Result, Scope};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{
@@ -20,7 +21,6 @@ use super::outcome::{LOOK_AGAIN, Outcome, State};
 use super::work::Work;
 use crate::cluster::client::{call, find};
 use crate::cluster::{Cluster, Owned, Target};
-use crate::phase::{Owner, Progress, Result, Scope};
 
 /// The unprivileged user of distroless images.
 const NOBODY: i64 = 65_532;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use engine::phase::Error;
 use serde::{Deserialize, Serialize};
 
 use super::Action;
-use crate::phase::Error;
 
 /// How long a failure's text may be: a container's termination message has 4,096 bytes.
 const SAID: usize = 2_000;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::phase::{Error, Result};
+use engine::phase::{Error, Result};
 
 /// Longest wait for an answer; nothing asked for here is waited for by supervisord.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);

@@ -7,7 +7,7 @@ use model::platform::{Platform, Seconds, Supervised, TerraformJob};
 use model::secret::SecretRef;
 use serde::{Deserialize, Serialize};
 
-use crate::phase::{Error, Result};
+use engine::phase::{Error, Result};
 
 /// Where and how a tenant's infrastructure is made, so that an undo reaches the same after the platform file has changed.
 /// Holds references to secrets, never a secret.

@@ -1,6 +1,7 @@
 //! What the state's database holds, asked without tofu: which workspaces there are, and beside them, in a table of our own,
 //! whose apply was killed.
 
+use engine::phase::Result;
 use model::TenantId;
 use model::secret::Secret;
 use sqlx::Connection as _;
@@ -9,7 +10,6 @@ use sqlx::postgres::PgConnection;
 use super::fence::{connect, unavailable};
 use super::outcome::Failure;
 use super::work::{name_of, workspace_of};
-use crate::phase::Result;
 
 /// Where the `pg` backend keeps its states unless it is told otherwise.
 pub(super) const SCHEMA: &str = "terraform_remote_state";

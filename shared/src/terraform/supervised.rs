@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use engine::phase::{Error, Progress, Result};
 use model::platform::Supervised;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -14,7 +15,6 @@ use super::execute::PROGRESS;
 use super::outcome::{LOOK_AGAIN, Outcome, State};
 use super::rpc::{ALREADY_ADDED, ALREADY_STARTED, BAD_NAME, Parameter, Rpc, STILL_RUNNING, member};
 use super::work::Work;
-use crate::phase::{Error, Progress, Result};
 
 /// A supervisord, and our folder.
 #[derive(Clone, Debug)]
@@ -165,8 +165,8 @@ fn unwritable(folder: &Path, error: &std::io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::phases;
     use crate::terraform::{Action, name_of};
+    use engine::decide::phases;
     use model::TenantId;
     use model::platform::Platform;
     use model::secret::Secret;

@@ -6,7 +6,7 @@ use model::TenantId;
 use model::secret::Secret;
 use serde::{Deserialize, Serialize};
 
-use crate::phase::{Error, Result};
+use engine::phase::{Error, Result};
 
 /// Shortest passphrase that OpenTofu takes.
 const KEY_LENGTH: usize = 16;

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
+use engine::phase::{Kind, Wait};
 use model::platform::{AzureCredential, AzureDnsSettings};
 use model::{RunId, TenantId};
 use recorder::{Recorder, Reply, Request};
 use serde_json::{Value, json};
 use shared::dns::{AzureDns, Deletion, DnsProvider, Mark, Name, RecordSet, TokenSource, Written, Zone};
-use shared::phase::{Kind, Wait};
 
 /// Stands for whoever gives out tokens.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use engine::phase::{Kind, Progress, Scope};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Service, ServicePort, ServiceSpec};
 use kube::api::PostParams;
@@ -17,7 +18,6 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use repository::Repository;
 use serde_json::json;
-use shared::phase::{Kind, Progress, Scope};
 use stack::{PREFIX, Place, exists, helms_of, variable};
 use tokio_util::sync::CancellationToken;
 

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use engine::phase::{Progress, queue_name};
 use futures::StreamExt as _;
 use futures::future::join_all;
 use model::TenantId;
 use queue::topology;
-use shared::phase::{Progress, queue_name};
 use tests::{World, eventually, seconds};
 
 /// Waits `seconds` on its first entry, through a delay queue.

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use engine::phase::{Job, Progress, queue_name};
 use model::{PhaseName, RunId};
 use queue::Publisher;
-use shared::phase::{Job, Progress, queue_name};
 use tests::{World, eventually, seconds};
 
 #[tokio::test(flavor = "multi_thread")]

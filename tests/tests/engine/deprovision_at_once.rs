@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use engine::decide::verbs::Verb;
+use engine::phase::{Error, Progress};
 use futures::future::join_all;
 use model::TenantId;
-use shared::decide::verbs::Verb;
-use shared::phase::{Error, Progress};
 use tests::{World, eventually, seconds};
 
 /// Tenants at once, and how often all of it happens.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use engine::phase::{Error, Job, Progress, queue_name};
 use model::{PhaseName, TenantId};
 use queue::Publisher;
-use shared::phase::{Error, Job, Progress, queue_name};
 use tests::{World, seconds};
 
 /// Publishes ten messages of every transition around the one that the run is at: stale ones, its own, and early ones.

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use engine::decide::verbs::Verb;
+use engine::phase::{Error, Job, Progress, Trigger};
+use engine::runtime::Runner;
+use engine::store::StatusRow;
 use futures::future::join_all;
 use queue::{Invoked, Invoker};
 use serde_json::Value;
-use shared::decide::verbs::Verb;
-use shared::phase::{Error, Job, Progress, Trigger};
-use shared::runtime::Runner;
-use shared::store::StatusRow;
 use tests::{Inventory, World, seconds};
 use tokio::sync::Notify;
 

@@ -11,11 +11,11 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
 use axum::http::{Response, StatusCode};
 use axum::routing::post;
+use engine::phase::{Job, Progress};
+use engine::runtime::Runner;
+use engine::store::StoreError;
 use queue::LambdaInvoker;
 use serde_json::Value;
-use shared::phase::{Job, Progress};
-use shared::runtime::Runner;
-use shared::store::StoreError;
 use tests::{World, seconds};
 use tokio::sync::Notify;
 
@@ -56,7 +56,7 @@ impl InvokeApi {
         format!("http://{address}")
     }
 
-    async fn start(&self, job: &Job, trigger: shared::phase::Trigger) -> Result<String, StoreError> {
+    async fn start(&self, job: &Job, trigger: engine::phase::Trigger) -> Result<String, StoreError> {
         self.starts.fetch_add(1, Ordering::SeqCst);
         Ok(serde_json::to_string(&self.runner.run(job, trigger).await?).unwrap())
     }

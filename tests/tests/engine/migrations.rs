@@ -1,6 +1,6 @@
 //! Migrations of a control plane's database that holds something already.
 
-use shared::store::{Store, StoreError};
+use engine::store::{Store, StoreError};
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, PgPool, SqlSafeStr as _};
 use tests::World;
@@ -9,7 +9,7 @@ use tests::World;
 fn later() -> Migrator {
     let more = "ALTER TABLE tenants ADD COLUMN later integer NOT NULL DEFAULT 7".into_sql_str();
     let more = Migration::new(i64::MAX, "later".into(), MigrationType::Simple, more, false);
-    let known = sqlx::migrate!("../shared/migrations");
+    let known = sqlx::migrate!("../shared/engine/migrations");
     Migrator::with_migrations(known.iter().cloned().chain([more]).collect())
 }
 

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use create_dns_zone::CreateDnsZone;
+use engine::decide::verbs::Verb;
+use engine::phase::{Checkpoints, Phase as _, Progress, Result, Step};
+use engine::runtime::{DynPhase, Loaded};
 use model::platform::Platform;
 use model::{PhaseName, Tenant};
 use serde_json::{Value, json};
-use shared::decide::verbs::Verb;
-use shared::phase::{Checkpoints, Phase as _, Progress, Result, Step};
-use shared::runtime::{DynPhase, Loaded};
 use tests::{Failpoints, Proxy, World, dns, eventually, required, slug};
 
 /// Stands for the ingress controller: it only knows the address.

@@ -5,11 +5,11 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use engine::phase::{Error, Progress};
+use engine::store::{ChangeError, Changing, Refreshing, StatusRow};
 use model::{Change, DeploymentType, TenantId, TenantStatus};
 use queue::Dispatcher;
 use serde_json::{Value, json};
-use shared::phase::{Error, Progress};
-use shared::store::{ChangeError, Changing, Refreshing, StatusRow};
 use tests::World;
 use tokio::process::Command;
 

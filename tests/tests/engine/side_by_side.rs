@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use engine::phase::{Answer, Error, Job, Progress, Trigger};
+use engine::runtime::Runner;
 use queue::{Invoked, Invoker};
 use serde_json::Value;
-use shared::phase::{Answer, Error, Job, Progress, Trigger};
-use shared::runtime::Runner;
 use tests::{World, eventually, seconds};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,7 +81,7 @@ async fn the_switch_stops_every_dispatcher_and_lets_them_go_on() {
         world
             .management
             .publish(
-                &shared::phase::queue_name(fresh),
+                &engine::phase::queue_name(fresh),
                 &String::from_utf8(world.job(fresh, 0).await.encode()).unwrap(),
             )
             .await;

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use engine::decide::machine;
+use engine::phase::{Answer, Interrupt, Progress, Trigger};
+use engine::runtime::Runner;
+use engine::store::{Applied, Cause, Claim, Left, Store};
 use model::platform::Seconds;
-use shared::phase::{Answer, Progress, Trigger};
-use shared::runtime::Runner;
-use shared::store::{Applied, Cause, Claim, Left, Store};
-use shared::{decide::machine, phase::Interrupt};
 use tests::{Line, World, eventually};
 use tokio::sync::Notify;
 
@@ -118,7 +118,7 @@ async fn no_write_with_a_lost_hold_changes_a_row() {
             panic!("nobody else is there")
         };
         eventually("the lease is over", || async {
-            world.store.peek(job.run_id, job.seq).await.unwrap() == shared::store::Disposition::Due
+            world.store.peek(job.run_id, job.seq).await.unwrap() == engine::store::Disposition::Due
         })
         .await;
         let Claim::Won(held) = world.store.claim(job.run_id, job.seq, &long).await.unwrap() else {

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use engine::decide::verbs::Verb;
+use engine::phase::{Error, Job, Progress};
+use engine::store::StatusRow;
 use model::{Change, OnFailure, TenantId, Tier};
 use queue::Publisher;
 use serde_json::{Value, json};
-use shared::decide::verbs::Verb;
-use shared::phase::{Error, Job, Progress};
-use shared::store::StatusRow;
 use tests::{World, eventually, seconds};
 
 /// What the operators were told of the tenant's runs that wait, in order. Nobody else is told.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use shared::decide::verbs::Verb;
-use shared::phase::{Error, Progress};
+use engine::decide::verbs::Verb;
+use engine::phase::{Error, Progress};
 use tests::{World, eventually, seconds};
 
 #[tokio::test(flavor = "multi_thread")]

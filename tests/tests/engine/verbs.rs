@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use engine::decide::verbs::{Effect, Situation, Verb, effect};
+use engine::phase::{Error, Progress, Result};
+use engine::store::{OperateError, StatusRow};
 use futures::future::join_all;
 use model::{Change, TenantId, Tier};
 use queue::Dispatcher;
-use shared::decide::verbs::{Effect, Situation, Verb, effect};
-use shared::phase::{Error, Progress, Result};
-use shared::store::{OperateError, StatusRow};
 use tests::World;
 use tokio::sync::watch;
 

@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, OnceLock};
 
+use engine::decide::verbs::Verb;
+use engine::store::StatusRow;
 use model::platform::Seconds;
 use model::{OnFailure, PhaseName, TenantId, Tier};
-use shared::decide::verbs::Verb;
-use shared::store::StatusRow;
 use tests::{Proxy, RegionWorld, serve_tenant_api_with, slug};
 
 const PHASES: [&str; 2] = ["CREATE_NAMESPACE", "SETUP_DATABASE"];

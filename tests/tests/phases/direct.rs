@@ -4,14 +4,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use model::{DeploymentType, RunId, Tenant, Tier};
-use serde_json::Value;
-use shared::decide::phases;
-use shared::phase::{
+use engine::decide::phases;
+use engine::phase::{
     Checkpoints, Error, Fence, Interrupt, Kind, Operation, Owner, Progress, Result, Scope, Step, StepParts,
     Wait,
 };
-use shared::runtime::DynPhase;
+use engine::runtime::DynPhase;
+use model::{DeploymentType, RunId, Tenant, Tier};
+use serde_json::Value;
 use tests::{RegionWorld, kubectl, slug};
 use tokio_util::sync::CancellationToken;
 

@@ -1,8 +1,8 @@
 //! Enterprise tenants: data on a Postgres instance that is the tenant's alone.
 
+use engine::phase::Checkpoints;
 use model::{TenantId, Tier};
 use serde_json::Value;
-use shared::phase::Checkpoints;
 use shared::tenant_api::OwnPostgres;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _};

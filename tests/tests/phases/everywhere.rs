@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use engine::phase::{Checkpoints, Scope};
 use futures::future::join_all;
 use model::{RunId, TenantId, Tier};
 use serde_json::Value;
-use shared::phase::{Checkpoints, Scope};
 use tests::{Failpoints, Outside, RegionWorld, eventually, slug};
 use tokio::sync::Semaphore;
 

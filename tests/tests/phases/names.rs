@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use engine::decide::verbs::Verb;
+use engine::store::{AuditRow, StatusRow};
 use model::platform::{Certificates, Seconds};
 use model::{PhaseName, TenantId, Tier};
 use reqwest::Method;
 use serde_json::{Value, json};
-use shared::decide::verbs::Verb;
-use shared::store::{AuditRow, StatusRow};
 use tests::{Failpoints, Proxy, RegionWorld, eventually, kubectl, names, required, slug};
 
 const ZONE: &str = "CREATE_DNS_ZONE";

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use engine::store::{AuditRow, StatusRow};
 use futures::future::join_all;
 use model::{TenantId, Tier};
-use shared::store::{AuditRow, StatusRow};
 use tests::{Proxy, RegionWorld, Worker, api_server, slug};
 
 /// One run in each phase that needs the cluster, and the operation it is held before.

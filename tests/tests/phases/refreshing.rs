@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
+use engine::store::StatusRow;
 use model::platform::Platform;
 use model::secret::{Secret, SecretRef};
 use model::{Change, TenantId, Tier};
 use queue::{Dispatcher, Embedded};
 use serde_json::{Value, json};
-use shared::store::StatusRow;
 use shared::tenant_api::own_secret;
 use tests::{Failpoints, RegionWorld, kubectl, required, serve_tenant_api_with, slug};
 

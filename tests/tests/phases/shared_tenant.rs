@@ -1,7 +1,7 @@
 //! A tenant of the pooled instance: rows in the region's shared database, and no object in the cluster.
 
+use engine::decide::verbs::Verb;
 use model::TenantId;
-use shared::decide::verbs::Verb;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tests::{Failpoints, RegionWorld, required, slug};
 

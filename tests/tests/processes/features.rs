@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-fn features_of_shared(selection: &[&str]) -> String {
+fn features_of_the_engine(selection: &[&str]) -> String {
     let done = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()))
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .args([
@@ -12,7 +12,7 @@ fn features_of_shared(selection: &[&str]) -> String {
             "--edges",
             "features,no-dev",
             "--invert",
-            "shared",
+            "engine",
             "--depth",
             "1",
         ])
@@ -25,6 +25,6 @@ fn features_of_shared(selection: &[&str]) -> String {
 
 #[test]
 fn failpoints_are_in_what_tests_run_and_not_in_what_make_run_starts() {
-    assert!(features_of_shared(&["--workspace"]).contains("failpoints"));
-    assert!(!features_of_shared(&[]).contains("failpoints"));
+    assert!(features_of_the_engine(&["--workspace"]).contains("failpoints"));
+    assert!(!features_of_the_engine(&[]).contains("failpoints"));
 }

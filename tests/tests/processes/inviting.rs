@@ -1,10 +1,10 @@
 //! How an administrator comes in: from the request to the password, by the real programs, whatever is down in between.
 
+use engine::store::Sealed;
 use model::TenantId;
 use model::platform::{Delivery, Platform, Seconds};
 use serde_json::{Value, json};
 use shared::invitation::Token;
-use shared::store::Sealed;
 use tests::process::free_port;
 use tests::{Site, calm, eventually, fresh_slug, letters, mailbox, required};
 

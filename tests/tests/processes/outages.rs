@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::decide::verbs::Verb;
+use engine::phase::Progress;
+use engine::runtime::DynPhase;
+use engine::store::Store;
 use model::TenantId;
 use queue::Dispatcher;
-use shared::decide::verbs::Verb;
-use shared::phase::Progress;
-use shared::runtime::DynPhase;
-use shared::store::Store;
 use tests::{Private, World, eventually};
 
 const PHASES: [&str; 4] = ["ONE", "TWO", "THREE", "FOUR"];

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use engine::decide::verbs::Verb;
 use model::TenantId;
 use model::platform::{Platform, Seconds};
 use nix::sys::signal::Signal;
-use shared::decide::verbs::Verb;
 use tests::process::Process;
 use tests::{Site, calm, eventually, fresh_slug, hasty, outside};
 

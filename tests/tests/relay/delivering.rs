@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use engine::decide::verbs::Verb;
+use engine::store::NewTenant;
 use model::OnFailure;
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use shared::decide::verbs::Verb;
-use shared::store::NewTenant;
 use tests::{fresh_slug, required};
 
 use crate::station::{Station, letters, mailbox};

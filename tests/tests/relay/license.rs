@@ -2,14 +2,14 @@
 
 use std::process::Command;
 
+use engine::phase::{Owner, Scope};
+use engine::store::{LicenseStored, NewDeployment, StoredLicense};
 use model::platform::{Delivery, Limits, Platform, Region, RegionDatabase, Seconds};
 use model::secret::{Secret, SecretRef};
 use model::{RunId, TenantId, Tier};
 use serde_json::{Value, json};
 use shared::license::{Terms, seals, signer};
-use shared::phase::{Owner, Scope};
 use shared::seal::Purpose;
-use shared::store::{LicenseStored, NewDeployment, StoredLicense};
 use shared::tenant_api::own_secret;
 use tests::process::{Process, Variables, free_port, program};
 use tests::{fresh_slug, license, required};

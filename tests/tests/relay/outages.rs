@@ -1,7 +1,7 @@
 //! A sink that is down delays what goes there, and nothing else.
 
+use engine::decide::verbs::Verb;
 use model::platform::Seconds;
-use shared::decide::verbs::Verb;
 use tests::{Proxy, eventually, fresh_slug, required};
 
 use crate::post::{Answer, Post};

@@ -1,7 +1,7 @@
 //! A letter that no server will ever take, and one that a server takes later.
 
+use engine::decide::verbs::Verb;
 use model::platform::Seconds;
-use shared::decide::verbs::Verb;
 use tests::fresh_slug;
 
 use crate::post::{Answer, Post};

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
+use engine::phase::{Error, Progress};
+use engine::runtime::DynPhase;
 use model::TenantId;
 use model::platform::{Delivery, Platform, Seconds};
-use shared::phase::{Error, Progress};
-use shared::runtime::DynPhase;
 use tests::process::{Process, Variables, free_port, program};
 use tests::{World, eventually, required};
 pub use tests::{letters, mailbox};

@@ -2,9 +2,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use engine::phase::{Kind, Scope};
 use model::platform::License;
 use model::secret::SecretRef;
-use shared::phase::{Kind, Scope};
 
 use crate::world::{World, failure, serve};
 

@@ -1,7 +1,7 @@
 //! The administrator, and the invitation that waits.
 
+use engine::phase::Scope;
 use model::{RunId, TenantId};
-use shared::phase::Scope;
 
 use crate::world::{World, failure, pooled, serve_own};
 

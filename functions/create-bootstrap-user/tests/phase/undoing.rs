@@ -1,7 +1,7 @@
 //! What an undo takes away, and what it leaves.
 
+use engine::phase::Scope;
 use model::RunId;
-use shared::phase::Scope;
 
 use crate::world::{World, owner};
 

@@ -8,17 +8,17 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use create_bootstrap_user::{Checkpoint, CreateBootstrapUser, Plan};
+use engine::phase::{
+    Checkpoints, Error, Fence, Interrupt, Operation, Owner, Phase, Progress, Result, Scope, Step, StepParts,
+};
+use engine::store::{KeyUse, Sealed, Store, StoredResponse};
 use model::platform::{Isolation, Platform, Region, RegionDatabase, Seconds};
 use model::secret::{Secret, SecretRef};
 use model::{RunId, Tenant, TenantId};
 use serde_json::json;
 use shared::invitation::Token;
 use shared::license;
-use shared::phase::{
-    Checkpoints, Error, Fence, Interrupt, Operation, Owner, Phase, Progress, Result, Scope, Step, StepParts,
-};
 use shared::seal::Purpose;
-use shared::store::{KeyUse, Sealed, Store, StoredResponse};
 use shared::tenant_api::{Access, Initialize, Place, Server, Strategy, TenantApi, own_secret};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, PgPool};
@@ -157,7 +157,7 @@ impl World {
     pub async fn record(&self) -> Life {
         let slug = format!("t-{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
         let email = format!("Ann@{}.Example", slug.to_uppercase());
-        let new = shared::store::NewTenant {
+        let new = engine::store::NewTenant {
             slug: slug.parse().unwrap(),
             name: "Test".into(),
             tier: model::Tier::Free,

@@ -1,6 +1,6 @@
+use engine::phase::{Kind, Result, Scope};
 use reqwest::Method;
 use serde_json::json;
-use shared::phase::{Kind, Result, Scope};
 
 use crate::world::{World, child};
 

@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
+use engine::phase::{Kind, Scope};
 use futures::StreamExt;
-use shared::phase::{Kind, Scope};
 
 use crate::probe::Probe;
 use crate::world::{ADDRESS, World};

@@ -1,7 +1,7 @@
+use engine::phase::{Kind, Scope};
 use hickory_proto::op::ResponseCode;
 use reqwest::Method;
 use serde_json::json;
-use shared::phase::{Kind, Scope};
 use tokio::net::TcpListener;
 
 use crate::dig::answer;

@@ -1,8 +1,8 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
+use engine::phase::Scope;
 use model::RunId;
-use shared::phase::Scope;
 
 use crate::world::{World, kubectl};
 use crate::zone::{self, required};

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use shared::phase::{Kind, Scope};
+use engine::phase::{Kind, Scope};
 
 use crate::world::{World, kubectl, waits_for};
 use crate::zone;

@@ -1,5 +1,5 @@
+use engine::phase::Scope;
 use model::RunId;
-use shared::phase::Scope;
 
 use crate::world::{World, kubectl, waits_for};
 use crate::zone;

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use create_namespace::CreateNamespace;
 use create_tenant_ingress::{Checkpoint, CreateTenantIngress};
-use model::platform::{Platform, Seconds};
-use model::{DeploymentType, RunId, Tenant, TenantId, Tier};
-use serde_json::Value;
-use shared::phase::{
+use engine::phase::{
     Checkpoints, Error, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Result, Scope, Step,
     StepParts,
 };
+use model::platform::{Platform, Seconds};
+use model::{DeploymentType, RunId, Tenant, TenantId, Tier};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::zone::required;

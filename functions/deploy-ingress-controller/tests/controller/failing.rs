@@ -1,7 +1,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use shared::phase::{Kind, Scope};
+use engine::phase::{Kind, Scope};
 
 use crate::world::{World, kubectl, object, waits_for};
 

@@ -1,9 +1,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use engine::phase::Scope;
 use model::RunId;
 use serde_json::json;
-use shared::phase::Scope;
 
 use crate::world::{World, kubectl, object};
 

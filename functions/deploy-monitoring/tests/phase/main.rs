@@ -8,6 +8,7 @@ mod world;
 use std::process::{Command, Stdio};
 
 use deploy_monitoring::DeployMonitoring;
+use engine::phase::{Kind, Scope};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, ResourceQuota, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -18,7 +19,6 @@ use kube::{Resource, ResourceExt};
 use model::platform::Seconds;
 use model::{Alerting, RunId, Tier};
 use serde_json::{Value, json};
-use shared::phase::{Kind, Scope};
 
 use world::{checked, run_on};
 

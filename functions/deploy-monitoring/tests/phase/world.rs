@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use create_namespace::CreateNamespace;
+use engine::phase::{
+    Checkpoints, Error, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Result, Scope, Step,
+    StepParts,
+};
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{Api, PostParams};
 use kube::{Client, Resource};
@@ -17,10 +21,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use shared::cluster::Cluster;
-use shared::phase::{
-    Checkpoints, Error, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Result, Scope, Step,
-    StepParts,
-};
 use tokio_util::sync::CancellationToken;
 
 /// Longest wait for anything.

@@ -2,8 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use engine::phase::Kind;
 use model::secret::SecretRef;
-use shared::phase::Kind;
 
 use crate::world::World;
 

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use engine::phase::{Kind, Scope};
 use model::platform::Limits;
 use model::{RunId, Tier};
 use serde_json::json;
 use shared::license;
-use shared::phase::{Kind, Scope};
 use uuid::Uuid;
 
 use crate::world::{Life, World, kubectl};

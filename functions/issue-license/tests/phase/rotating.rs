@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use engine::phase::Scope;
 use model::RunId;
 use shared::license::{self, rewrap};
-use shared::phase::Scope;
 
 use crate::world::World;
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use engine::phase::Scope;
 use model::platform::Limits;
 use model::{RunId, Tier};
-use shared::phase::Scope;
 
 use crate::world::World;
 

@@ -9,17 +9,17 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use create_namespace::CreateNamespace;
+use engine::phase::{
+    Checkpoints, Error, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Scope, Step, StepParts,
+};
+use engine::store::{KeyUse, Store, StoredResponse};
 use issue_license::{Checkpoint, IssueLicense, Plan};
 use model::platform::{Platform, Seconds};
 use model::secret::SecretRef;
 use model::{DeploymentType, RunId, Tenant, TenantId};
 use serde_json::{Value, json};
 use shared::license::{self, Claims};
-use shared::phase::{
-    Checkpoints, Error, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Scope, Step, StepParts,
-};
 use shared::seal::{Purpose, Sealed};
-use shared::store::{KeyUse, Store, StoredResponse};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 
@@ -121,7 +121,7 @@ impl World {
 
     async fn tenant_of(&self, deployment_type: DeploymentType) -> Life {
         let slug = format!("t-{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
-        let new = shared::store::NewTenant {
+        let new = engine::store::NewTenant {
             slug: slug.parse().unwrap(),
             name: "Test".into(),
             tier: model::Tier::Free,

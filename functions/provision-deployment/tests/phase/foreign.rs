@@ -1,9 +1,9 @@
 //! What is somebody else's is left as it is.
 
+use engine::phase::{Kind, Scope};
 use model::platform::JobBroker;
 use model::secret::SecretRef;
 use serde_json::{Value, json};
-use shared::phase::{Kind, Scope};
 use std::time::Duration;
 
 use crate::world::{World, create};

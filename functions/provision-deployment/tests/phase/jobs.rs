@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use engine::phase::{Kind, Scope};
 use lapin::options::{
     BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, ExchangeDeclareOptions, QueueBindOptions,
     QueueDeclareOptions,
@@ -13,7 +14,6 @@ use model::platform::JobBroker;
 use model::secret::SecretRef;
 use reqwest::Method;
 use serde_json::{Value, json};
-use shared::phase::{Kind, Scope};
 
 use crate::world::{World, kubectl};
 

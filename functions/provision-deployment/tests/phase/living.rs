@@ -1,9 +1,9 @@
 //! Made, made again, and taken away.
 
+use engine::phase::Scope;
 use model::RunId;
 use model::secret::Secret;
 use serde_json::{Value, json};
-use shared::phase::Scope;
 use shared::tenant_api::own_secret;
 
 use crate::world::{World, kubectl};

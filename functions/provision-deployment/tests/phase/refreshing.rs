@@ -1,10 +1,10 @@
 //! What the platform and the region have become is brought to an instance that lives, and taken back as far as it may be.
 
+use engine::phase::Scope;
 use model::RunId;
 use model::secret::{Secret, SecretRef};
 use reqwest::Method;
 use serde_json::{Value, json};
-use shared::phase::Scope;
 use shared::tenant_api::own_secret;
 
 use crate::jobs::{Broker, log_in};

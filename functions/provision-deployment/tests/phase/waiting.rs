@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use engine::phase::{Checkpoints, Error, Kind, Progress};
 use serde_json::json;
 use shared::cluster::{Cluster, Deployments};
-use shared::phase::{Checkpoints, Error, Kind, Progress};
 
 use crate::world::{World, kubectl};
 

@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use create_namespace::CreateNamespace;
+use engine::phase::{
+    Checkpoints, Error, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Result, Scope, Step,
+    StepParts,
+};
+use engine::store::{DeploymentRow, KeyUse, NewTenant, Store, StoredResponse};
 use model::platform::{Platform, Seconds};
 use model::secret::SecretRef;
 use model::{RunId, Tenant, TenantId};
 use provision_deployment::{Checkpoint, Plan, ProvisionDeployment};
 use serde_json::{Value, json};
-use shared::phase::{
-    Checkpoints, Error, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Result, Scope, Step,
-    StepParts,
-};
-use shared::store::{DeploymentRow, KeyUse, NewTenant, Store, StoredResponse};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio_util::sync::CancellationToken;
 

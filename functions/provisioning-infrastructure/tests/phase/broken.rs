@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use engine::phase::{Error, Kind, Progress, Scope};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, getpgid};
-use shared::phase::{Error, Kind, Progress, Scope};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _};
 

@@ -1,9 +1,9 @@
 //! What is somebody else's.
 
+use engine::phase::{Kind, Scope};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, DeleteParams, ObjectMeta, PostParams};
-use shared::phase::{Kind, Scope};
 
 use crate::world::{World, with_slow};
 

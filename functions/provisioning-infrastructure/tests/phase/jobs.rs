@@ -1,5 +1,6 @@
 //! tofu as a Job. The nodes are simulated, so the test says what its pod leaves.
 
+use engine::phase::{Error, Kind, Progress, Scope};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{Api, ListParams, Patch, PatchParams};
@@ -8,7 +9,6 @@ use kube::{Resource, ResourceExt as _};
 use model::platform::TerraformJob;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use shared::phase::{Error, Kind, Progress, Scope};
 
 use crate::world::{WITHIN, World, setting, with_tenant_of};
 

@@ -1,6 +1,6 @@
 //! What is made, made again, and taken away.
 
-use shared::phase::Scope;
+use engine::phase::Scope;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 

@@ -6,6 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use engine::decide::phases;
+use engine::phase::{
+    Checkpoints, Error, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Result, Scope, Step,
+    StepParts,
+};
 use k8s_openapi::api::core::v1;
 use kube::api::Api;
 use model::platform::{Infrastructure, Platform};
@@ -13,11 +18,6 @@ use model::{DeploymentType, RunId, Tenant, TenantId, Tier};
 use nix::unistd::Pid;
 use provisioning_infrastructure::{Checkpoint, Plan, ProvisioningInfrastructure};
 use shared::cluster::Cluster;
-use shared::decide::phases;
-use shared::phase::{
-    Checkpoints, Error, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Result, Scope, Step,
-    StepParts,
-};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 use tokio_util::sync::CancellationToken;

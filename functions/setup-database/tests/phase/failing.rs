@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use engine::phase::{Error, Kind, Phase, Scope};
 use setup_database::{SECRET, SetupDatabase};
-use shared::phase::{Error, Kind, Phase, Scope};
 use shared::tenant_api::{Credentials, Strategy, TenantApi};
 use tokio::net::TcpListener;
 

@@ -3,11 +3,11 @@
 
 use std::time::{Duration, Instant};
 
+use engine::phase::{Error, Kind, Phase, Scope};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
-use shared::phase::{Error, Kind, Phase, Scope};
 use shared::tenant_api::Strategy;
 
 use crate::world::{World, with_both, with_tenant, with_tenant_named};

@@ -1,6 +1,6 @@
 //! What the rollback and the deprovisioning take away, and what they leave.
 
-use shared::phase::{Kind, Phase, Scope};
+use engine::phase::{Kind, Phase, Scope};
 
 use crate::world::{Watch, with_both};
 

@@ -2,9 +2,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use engine::phase::{Kind, Phase, Progress, Scope};
 use model::DeploymentType;
 use model::secret::Secret;
-use shared::phase::{Kind, Phase, Progress, Scope};
 use shared::tenant_api::{Credentials, Server, Strategy, own_secret};
 use sqlx::Row as _;
 

@@ -6,6 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use engine::phase::{
+    Checkpoints, Fence, Interrupt, Operation, OperationState, Owner, Phase, Progress, Result, Scope, Step,
+    StepParts,
+};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1;
 use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
@@ -15,10 +19,6 @@ use model::{DeploymentType, RunId, Tenant, TenantId, Tier};
 use serde_json::json;
 use setup_database::{Checkpoint, Plan, SECRET, SetupDatabase};
 use shared::cluster::Cluster;
-use shared::phase::{
-    Checkpoints, Fence, Interrupt, Operation, OperationState, Owner, Phase, Progress, Result, Scope, Step,
-    StepParts,
-};
 use shared::tenant_api::{Strategy, TenantApi};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};

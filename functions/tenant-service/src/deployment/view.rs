@@ -1,10 +1,10 @@
 //! The deployment as it is answered.
 
 use chrono::{DateTime, Utc};
+use engine::store::{DeploymentRow, TenantRow};
 use serde::Serialize;
 use serde_json::Value;
 use shared::cluster::{Happened, Replicas};
-use shared::store::{DeploymentRow, TenantRow};
 
 use crate::compute::Seen;
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use engine::store::{RegionRow, StoreResult};
 use model::platform::{Isolation, JobBroker, Region};
 use model::secret::SecretRef;
 use serde::Serialize;
-use shared::store::{RegionRow, StoreResult};
 
 use crate::state::App;
 

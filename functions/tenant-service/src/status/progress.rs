@@ -1,11 +1,11 @@
 //! How far a run is, how long it still takes, and what an operator may do. Pure.
 
 use chrono::{DateTime, Utc};
+use engine::decide::phases::{self, PhaseFacts};
+use engine::decide::run::{Direction, INVENTORY, PhaseState};
+use engine::decide::verbs::{self, Effect, Situation, Verb, effect};
+use engine::store::{PhaseRow, Typical};
 use model::PhaseName;
-use shared::decide::phases::{self, PhaseFacts};
-use shared::decide::run::{Direction, INVENTORY, PhaseState};
-use shared::decide::verbs::{self, Effect, Situation, Verb, effect};
-use shared::store::{PhaseRow, Typical};
 
 /// The most that a phase which is not done counts for.
 const NEARLY: f64 = 0.95;

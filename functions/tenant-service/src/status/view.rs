@@ -1,12 +1,12 @@
 //! The status and the audit log as they are answered.
 
 use chrono::{DateTime, Utc};
+use engine::decide::run::{Direction, INVENTORY, PhaseState, RunKind, RunStatus};
+use engine::decide::verbs::{Situation, Verb};
+use engine::store::{AuditRow, PhaseRow, RunRow, StatusRow, StoreError, Typical};
 use model::{PhaseName, TenantStatus, UnknownName};
 use serde::Serialize;
 use serde_json::Value;
-use shared::decide::run::{Direction, INVENTORY, PhaseState, RunKind, RunStatus};
-use shared::decide::verbs::{Situation, Verb};
-use shared::store::{AuditRow, PhaseRow, RunRow, StatusRow, StoreError, Typical};
 use uuid::Uuid;
 
 use super::progress::{self, Course, Pace};

@@ -3,8 +3,8 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use engine::store::{CreateError, KeyState, StoredResponse, TenantRow};
 use serde_json::json;
-use shared::store::{CreateError, KeyState, StoredResponse, TenantRow};
 
 use super::request;
 use super::view::{TenantView, location};

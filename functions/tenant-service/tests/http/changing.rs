@@ -1,9 +1,9 @@
 //! Changes of living tenants, as far as the service decides on them. What the runs then do is tested with the engine.
 
+use engine::decide::machine::Event;
 use model::TenantId;
 use reqwest::Method;
 use serde_json::{Value, json};
-use shared::decide::machine::Event;
 
 use crate::world::{Answer, World, with_platform, with_world};
 
@@ -101,7 +101,7 @@ async fn a_change_that_was_taken_back_is_shown_with_its_error() {
         let tenant = world.active("acme").await;
         world.patch("acme", &json!({ "tier": "free" })).await.ok(202);
         let claimed = world.claim(tenant).await;
-        let error = shared::phase::Error::fatal("quota_exceeded", "too much").record();
+        let error = engine::phase::Error::fatal("quota_exceeded", "too much").record();
         world.end(&claimed, &Event::Fatal(error)).await;
         world.finish(tenant).await;
         let status = world.status("acme").await;

@@ -1,8 +1,8 @@
 //! What operators may do, and what they are refused.
 
+use engine::decide::machine::Event;
+use engine::phase::Error;
 use serde_json::{Value, json};
-use shared::decide::machine::Event;
-use shared::phase::Error;
 
 use crate::world::with_world;
 

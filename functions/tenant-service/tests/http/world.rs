@@ -6,14 +6,14 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::decide::machine::{self, Event};
+use engine::store::{Applied, Cause, Claim, Claimed, Left, Store};
 use futures::FutureExt as _;
 use model::platform::{Platform, Seconds};
 use model::secret::SecretRef;
 use model::{DeploymentType, RunId, TenantId};
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
-use shared::decide::machine::{self, Event};
-use shared::store::{Applied, Cause, Claim, Claimed, Left, Store};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
 use tenant_service::{App, router, serve};

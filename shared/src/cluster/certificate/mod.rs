@@ -15,12 +15,12 @@ use kube::core::{ApiResource, DynamicObject, GroupVersionKind, ObjectMeta};
 use kube::runtime::watcher::watch_object;
 use serde_json::{Value, json};
 
+use engine::phase::{Error, Result};
 pub use kind::{Certificate, Condition, Status};
 pub use trail::Backoff;
 
 use super::client::{answered, call, find};
 use super::{Cluster, Owned, Target, errors};
-use crate::phase::{Error, Result};
 
 /// The condition by which cert-manager says that it is at work.
 const ISSUING: &str = "Issuing";

@@ -12,12 +12,12 @@ use azure_identity::{
     ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId, WorkloadIdentityCredential,
     WorkloadIdentityCredentialOptions,
 };
+use engine::phase::{Error, Result};
 use model::platform::{AzureCredential, AzureDnsSettings};
 use model::secret::Secret;
 use reqwest::header::HeaderValue;
 
 use crate::dns::error;
-use crate::phase::{Error, Result};
 
 /// Where tokens come from; cheap to clone. A token is kept until it is about to end.
 #[derive(Clone)]

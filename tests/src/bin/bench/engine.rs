@@ -5,6 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use engine::phase::{Answer, Checkpoints, Job, Progress, Result, Step};
+use engine::runtime::DynPhase;
+use engine::store::Store;
 use futures::future::join_all;
 use lapin::options::QueueDeleteOptions;
 use lapin::{Connection, ConnectionProperties};
@@ -12,9 +15,6 @@ use model::platform::Platform;
 use model::{PhaseName, Tenant, TenantId};
 use queue::{Broker, Dispatcher, Embedded, Invoked, Invoker, Publisher};
 use serde_json::{Value, json};
-use shared::phase::{Answer, Checkpoints, Job, Progress, Result, Step};
-use shared::runtime::DynPhase;
-use shared::store::Store;
 use tests::World;
 use tokio::sync::mpsc;
 
@@ -115,8 +115,8 @@ impl Engine {
         let (ended, receiver) = mpsc::unbounded_channel();
         let phases = (1..=STEPS).map(|nth| Arc::new(Nothing(parked::step(nth))) as Arc<dyn DynPhase>);
         let store = Store::connect_to(&world.database_url, CONNECTIONS).expect("store");
-        let runner = shared::runtime::Runner::new(store.clone(), Arc::new(world.platform.clone()));
-        let runner = Arc::new(phases.fold(runner, shared::runtime::Runner::and));
+        let runner = engine::runtime::Runner::new(store.clone(), Arc::new(world.platform.clone()));
+        let runner = Arc::new(phases.fold(runner, engine::runtime::Runner::and));
         let watched = Arc::new(Watched {
             inner: Embedded(runner),
             last: Mutex::default(),

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use engine::phase::Job;
 use model::{PhaseName, RunId, TenantId};
 use queue::{Invoker as _, LambdaInvoker};
-use shared::phase::Job;
 use tokio::net::TcpStream;
 
 use crate::row;

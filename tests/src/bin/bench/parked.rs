@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
+use engine::phase::{Job, queue_name};
 use model::{PhaseName, RunId, TenantId};
-use shared::phase::{Job, queue_name};
 use sqlx::{Executor as _, PgPool};
 use uuid::Uuid;
 

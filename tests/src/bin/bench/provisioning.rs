@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use engine::decide::phases;
+use engine::decide::verbs::Verb;
+use engine::phase::{Answer, Job, Operation};
+use engine::store::Store;
 use model::platform::Platform;
 use model::{DeploymentType, Tier};
 use queue::{Broker, Dispatcher, Embedded, Invoked, Invoker};
 use serde_json::Value;
-use shared::decide::phases;
-use shared::decide::verbs::Verb;
-use shared::phase::{Answer, Job, Operation};
-use shared::store::Store;
 use sqlx::PgPool;
 use sqlx::types::Json;
 use tests::World;
