@@ -2,8 +2,6 @@
 
 #[cfg(any(feature = "helm", feature = "terraform"))]
 pub mod child;
-#[cfg(feature = "cluster")]
-pub mod cluster;
 #[cfg(feature = "dns")]
 pub mod dns;
 #[cfg(feature = "helm")]

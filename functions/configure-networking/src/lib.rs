@@ -7,12 +7,12 @@
 
 mod policies;
 
+use cluster::{Cluster, Target};
 use engine::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use model::platform::Platform;
 use model::{Namespace, PhaseName, Slug, Tenant};
 use serde::{Deserialize, Serialize};
-use shared::cluster::{Cluster, Target};
 
 /// The phase.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use cluster::NOT_THE_INTERNET;
 use k8s_openapi::api::networking::v1::{
     IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
     NetworkPolicyPort, NetworkPolicySpec,
@@ -9,7 +10,6 @@ use k8s_openapi::api::networking::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::core::ObjectMeta;
-use shared::cluster::NOT_THE_INTERNET;
 
 use crate::Plan;
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use cluster::Cluster;
 use configure_networking::ConfigureNetworking;
 use create_namespace::CreateNamespace;
 use engine::phase::{
@@ -22,7 +23,6 @@ use kube::{Client, ResourceExt};
 use model::platform::Platform;
 use model::{RunId, Tenant, TenantId};
 use serde_json::json;
-use shared::cluster::Cluster;
 
 struct Open;
 

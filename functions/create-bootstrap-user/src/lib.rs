@@ -10,12 +10,12 @@
 //! very token that it sends the one that holds (`event-relay`). So there is no moment, and no order of crashes, in which an
 //! e-mail goes out whose link is not the one that is known; and nothing goes out before the tenant is ACTIVE.
 
+use cluster::{Cluster, Secrets};
 use engine::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Scope, Step};
 use engine::store::{InvitationStored, Store, StoreError, StoredInvitation};
 use model::platform::{License, Platform};
 use model::{PhaseName, Tenant, TenantId};
 use serde::{Deserialize, Serialize};
-use shared::cluster::{Cluster, Secrets};
 use shared::invitation::Token;
 use shared::license;
 use shared::seal::{Purpose, Seals};

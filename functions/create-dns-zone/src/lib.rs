@@ -10,11 +10,11 @@ mod undo;
 
 use std::net::Ipv4Addr;
 
+use cluster::Cluster;
 use engine::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
 use model::platform::{Platform, Seconds};
 use model::{PhaseName, Tenant};
 use serde::{Deserialize, Serialize};
-use shared::cluster::Cluster;
 use shared::dns::{Dns, Made, Name, Owned, Place, Records, Server};
 
 /// Whose checkpoint has the address.

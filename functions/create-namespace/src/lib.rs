@@ -9,13 +9,13 @@ mod objects;
 use std::collections::BTreeMap;
 
 use chrono::SecondsFormat;
+use cluster::{Cluster, Ensured, Target};
 use engine::phase::{Checkpoints, Phase, Progress, Result, Step};
 use k8s_openapi::api::core::v1;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use model::platform::{Platform, Quota};
 use model::{Namespace, PhaseName, Tenant};
 use serde::{Deserialize, Serialize};
-use shared::cluster::{Cluster, Ensured, Target};
 
 /// The ServiceAccount that the tenant's workloads run as, its Role and its RoleBinding.
 pub const SERVICE_ACCOUNT: &str = "tenant-workload";

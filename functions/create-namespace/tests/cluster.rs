@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use cluster::{Cluster, Effect};
 use create_namespace::{CreateNamespace, Plan};
 use engine::phase::{
     Checkpoints, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Scope, Step, StepParts,
@@ -16,7 +17,6 @@ use kube::{Client, ResourceExt};
 use model::platform::Platform;
 use model::{RunId, Tenant, TenantId};
 use serde_json::json;
-use shared::cluster::{Cluster, Effect};
 
 struct Open;
 

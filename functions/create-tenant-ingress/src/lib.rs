@@ -12,14 +12,14 @@ mod objects;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use cluster::certificate::{Backoff, Certificate, Issuance};
+use cluster::{Cluster, Deployments, Ensured, Owned, Target};
 use engine::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use model::platform::{IssuerKind, Platform, Seconds};
 use model::{Namespace, PhaseName, Slug, Tenant};
 use serde::{Deserialize, Serialize};
-use shared::cluster::certificate::{Backoff, Certificate, Issuance};
-use shared::cluster::{Cluster, Deployments, Ensured, Owned, Target};
 
 pub use objects::{API_GATEWAY, BI_WORKBENCH, INGRESS};
 

@@ -1,5 +1,6 @@
 //! The objects, built from the plan alone.
 
+use cluster::certificate::Certificate;
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::networking::v1::{
     HTTPIngressPath, HTTPIngressRuleValue, Ingress, IngressBackend, IngressRule, IngressServiceBackend,
@@ -9,7 +10,6 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::core::ObjectMeta;
 use model::{RunId, TenantId};
 use serde_json::json;
-use shared::cluster::certificate::Certificate;
 
 use crate::Plan;
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use cluster::Cluster;
 use create_namespace::CreateNamespace;
 use deploy_core_services::DeployCoreServices;
 use deploy_data_services::DeployDataServices;
@@ -19,7 +20,6 @@ use kube::{Api, Client, ResourceExt};
 use model::platform::{Charts, Platform, Seconds};
 use model::{DeploymentType, RunId, Tenant, TenantId, Tier};
 use serde_json::json;
-use shared::cluster::Cluster;
 use shared::helm::Helm;
 use tokio_util::sync::CancellationToken;
 

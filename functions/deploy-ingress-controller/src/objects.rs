@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use cluster::Reach;
 use k8s_openapi::api::networking::v1::{
     IPBlock, IngressClass, IngressClassSpec, NetworkPolicy, NetworkPolicyEgressRule,
     NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
@@ -10,7 +11,6 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Ro
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReference};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::core::ObjectMeta;
-use shared::cluster::Reach;
 
 use crate::Plan;
 

@@ -50,7 +50,7 @@ fn the_looks_are_counted_by_the_time_that_has_passed() {
 
 #[test]
 fn the_public_reaches_the_controllers_ports_and_the_controller_the_api_server_and_nothing_else() {
-    let reach = |cidr: &str, port| shared::cluster::Reach { cidr: cidr.into(), port };
+    let reach = |cidr: &str, port| cluster::Reach { cidr: cidr.into(), port };
     let api_server = [reach("10.96.0.1/32", 443), reach("20.1.2.3/32", 6443), reach("20.1.2.4/32", 6443)];
     let [public, to_api_server] =
         objects::policies(&planned(), &api_server).map(|policy| serde_json::to_value(policy).unwrap());

@@ -1,6 +1,6 @@
 //! The Prometheus operator's kinds (its API reference, version 0.85).
 
-use shared::cluster::{Custom, Kind};
+use cluster::{Custom, Kind};
 
 macro_rules! kinds {
     ($($name:ident, $marker:ident, $version:literal, $plural:literal;)+) => {$(

@@ -17,6 +17,7 @@ mod shares;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use cluster::{Cluster, Deployments, Owned, Target};
 use engine::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
 use k8s_openapi::api::core::v1::{self, ConfigMap, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -28,7 +29,6 @@ use model::{Namespace, PhaseName, RunId, Slug, Tenant, TenantId, Tier};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use shared::cluster::{Cluster, Deployments, Owned, Target};
 use shared::helm::Helm;
 
 use kinds::{

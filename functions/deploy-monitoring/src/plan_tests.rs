@@ -1,9 +1,9 @@
+use cluster::Reach;
 use model::{Alerting, DeploymentType};
 
 use super::*;
 use kube::ResourceExt;
 use serde_json::json;
-use shared::cluster::Reach;
 
 fn tenant(tier: Tier, alerting: Alerting) -> Tenant {
     Tenant {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use cluster::{NOT_THE_INTERNET, Reach};
 use engine::phase::Result;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde_json::{Value, json};
-use shared::cluster::{NOT_THE_INTERNET, Reach};
 
 use crate::{Plan, object};
 

@@ -2,11 +2,11 @@
 
 use anyhow::{Context as _, bail};
 use clap::{ArgMatches, Command};
+use cluster::Secrets;
 use engine::decide::phases;
 use engine::store::Store;
 use model::platform::Platform;
 use serde_json::json;
-use shared::cluster::Secrets;
 use shared::license;
 
 use crate::region;

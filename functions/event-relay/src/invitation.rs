@@ -9,13 +9,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use cluster::Secrets;
 use engine::phase::Error;
 use engine::regions::Regions;
 use engine::store::{Outgoing, Store};
 use lettre::Address;
 use model::platform::Platform;
 use serde::Deserialize;
-use shared::cluster::Secrets;
 use shared::invitation::Token;
 use shared::license::read_seals;
 use shared::seal::Purpose;

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use cluster::Secrets;
 use engine::phase::Error;
 use engine::regions::Regions;
 use engine::store::{Outgoing, Store};
 use model::TenantId;
 use model::platform::Platform;
 use model::secret::{Secret, SecretSource as _};
-use shared::cluster::Secrets;
 use shared::license::read_seals;
 use shared::seal::{Purpose, Sealed};
 use shared::tenant_api::{Server, TenantApi};

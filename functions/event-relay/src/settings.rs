@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
+use cluster::Secrets;
 use engine::regions::Regions;
 use engine::store::{Sink, Store};
 use lettre::Address;
 use lettre::message::Mailbox;
 use model::platform::Platform;
 use model::secret::SecretSource as _;
-use shared::cluster::Secrets;
 
 use crate::invitation::{self, Invitations};
 use crate::kafka::Kafka;

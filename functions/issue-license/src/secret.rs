@@ -1,6 +1,7 @@
 //! The Secret that the tenant's own instances have mounted. The notice is for whoever runs when it comes: a pod made later,
 //! and all but one of several, would never hear of the licence.
 
+use cluster::{Cluster, Ensured, Owned, Target};
 use engine::phase::{Progress, Result, Step};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1;
@@ -8,7 +9,6 @@ use kube::core::ObjectMeta;
 use model::platform::Platform;
 use model::{DeploymentType, Tenant};
 use serde::{Deserialize, Serialize};
-use shared::cluster::{Cluster, Ensured, Owned, Target};
 
 /// The Secret's name, which PROVISION_DEPLOYMENT mounts.
 pub const SECRET: &str = "tenant-api-license";

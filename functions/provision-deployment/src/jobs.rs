@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use cluster::{Cluster, Owned};
 use engine::phase::{Error, Result, Step};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -17,7 +18,6 @@ use rand::TryRngCore as _;
 use rand::distr::{Alphanumeric, SampleString as _};
 use rand::rngs::OsRng;
 use serde::{Deserialize, Serialize};
-use shared::cluster::{Cluster, Owned};
 use shared::job_broker::{JobBroker, Site, UserMade};
 
 use crate::Plan;

@@ -19,6 +19,7 @@ mod plan;
 
 use std::collections::BTreeMap;
 
+use cluster::{Cluster, Deployments, Ensured, Owned, Target};
 use engine::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
 use engine::store::{NewDeployment, Store, StoreError};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -29,7 +30,6 @@ use model::secret::SecretRef;
 use model::{Namespace, PhaseName, RunId, Tenant};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use shared::cluster::{Cluster, Deployments, Ensured, Owned, Target};
 use shared::job_broker::UserMade;
 use shared::tenant_api::own_secret;
 

@@ -8,6 +8,7 @@
 //! tofu takes longer than a function may: it runs detached, under the fixed name `tf-<tenant>`, and this phase parks until it
 //! has ended. A destroy begins only when no apply runs any more.
 
+use cluster::{Cluster, Target};
 use engine::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1;
@@ -20,7 +21,6 @@ use rand::distr::{Alphanumeric, SampleString as _};
 use rand::rngs::OsRng;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use shared::cluster::{Cluster, Target};
 use shared::terraform::{Action, Detached, Outcome, Site, Work, name_of, workspaces};
 
 /// Characters of the administrator's password after [`PREFIX`]: 40 alphanumerics hold 238 bits, and need no quoting anywhere.

@@ -13,6 +13,8 @@ mod objects;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use cluster::certificate::Certificate;
+use cluster::{Cluster, Owned, Target};
 use engine::phase::{Checkpoints, Error, Owner, Phase, Progress, Result, Scope, Step};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::networking::v1::Ingress;
@@ -20,8 +22,6 @@ use kube::core::ObjectMeta;
 use model::platform::{DomainChallenge, IssuerKind, Platform, Seconds};
 use model::{Namespace, OwnDomain, PhaseName, Slug, Tenant};
 use serde::{Deserialize, Serialize};
-use shared::cluster::certificate::Certificate;
-use shared::cluster::{Cluster, Owned, Target};
 
 /// When to look again at what is being removed.
 const REMOVAL: Duration = Duration::from_secs(1);

@@ -1,5 +1,6 @@
 //! The objects, built from the plan alone.
 
+use cluster::certificate::Certificate;
 use k8s_openapi::api::networking::v1::{
     HTTPIngressPath, HTTPIngressRuleValue, Ingress, IngressBackend, IngressRule, IngressServiceBackend,
     IngressSpec, IngressTLS, ServiceBackendPort,
@@ -8,7 +9,6 @@ use kube::core::ObjectMeta;
 use model::platform::DomainChallenge;
 use model::{OwnDomain, RunId, TenantId};
 use serde_json::json;
-use shared::cluster::certificate::Certificate;
 
 use crate::Plan;
 

@@ -10,6 +10,7 @@
 mod objects;
 mod probe;
 
+use cluster::{Cluster, Owned, Target};
 use engine::phase::{Checkpoints, Error, Phase, Progress, Result, Scope, Step};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1;
@@ -17,7 +18,6 @@ use model::platform::Platform;
 use model::{DeploymentType, Namespace, PhaseName, RunId, Tenant, Tier};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use shared::cluster::{Cluster, Owned, Target};
 use shared::tenant_api::{
     Access, Created, Credentials, Dropped, Initialize, Initialized, Migration, OwnPostgres, Place, Server,
     Strategy, TenantApi, check,

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use cluster::{Cluster, Owned, Target};
 use engine::phase::{Error, Progress, Result, Step};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
@@ -10,7 +11,6 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use model::Namespace;
 use serde_json::{Value, json};
-use shared::cluster::{Cluster, Owned, Target};
 
 use crate::{Plan, objects};
 

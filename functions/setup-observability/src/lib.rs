@@ -12,6 +12,7 @@ mod policies;
 mod remote;
 mod stand_in;
 
+use cluster::{Cluster, Deployments, Owned, Target};
 use engine::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -21,7 +22,6 @@ use model::{Namespace, PhaseName, RunId, Slug, Tenant, TenantId, Tier};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use shared::cluster::{Cluster, Deployments, Owned, Target};
 use shared::helm::Helm;
 
 pub use config::{COLLECTOR, KEY, LOGS, TENANT_HEADER};

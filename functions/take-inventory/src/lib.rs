@@ -6,12 +6,12 @@
 //! unseen. What the phases have said they keep (logs, traces) is listed with its end, and is nothing left over.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use cluster::{Cluster, Leftover};
 use engine::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
 use model::platform::{Kept, Platform};
 use model::secret::SecretRef;
 use model::{PhaseName, Tenant, Tier};
 use serde::{Deserialize, Serialize};
-use shared::cluster::{Cluster, Leftover};
 use shared::dns::{Dns, Name, Server as DnsServer};
 use shared::job_broker::{JobBroker, Site};
 use shared::tenant_api::{Server, TenantApi};

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use cluster::Cluster;
 use engine::phase::{Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Scope, Step, StepParts};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::ClusterRole;
@@ -13,7 +14,6 @@ use model::platform::{Platform, PowerDnsSettings, Region, RegionCluster};
 use model::secret::{Secret, SecretRef};
 use model::{RunId, TenantId};
 use serde_json::{Value, json};
-use shared::cluster::Cluster;
 use shared::dns::{self, Dns, Name, Records, Server as DnsServer};
 use shared::job_broker::{JobBroker, Site};
 use shared::tenant_api::{Admin, Initialize, Place, Server, Strategy, TenantApi};

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cluster::certificate::{Backoff, Issuance};
+use cluster::{Cluster, Happened, Observed};
 use engine::phase::Error;
 use model::platform::Platform;
-use shared::cluster::certificate::{Backoff, Issuance};
-use shared::cluster::{Cluster, Happened, Observed};
 use tokio::sync::OnceCell;
 
 /// The longest that the cluster is waited for: the answer is not worth more, and what is recorded is known without it.

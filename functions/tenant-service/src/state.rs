@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use axum::extract::FromRef;
+use cluster::Cluster;
 use engine::regions::Regions;
 use engine::store::Store;
 use model::platform::Platform;
-use shared::cluster::Cluster;
 
 use crate::auth::Tokens;
 use crate::challenge::ChallengeResolver;

@@ -30,7 +30,7 @@ use history::{History, Keys, Next, Revision};
 use model::{Namespace, RunId, TenantId};
 use refusal::Refusal;
 
-use crate::cluster::Cluster;
+use cluster::Cluster;
 
 /// Names the helm binary when it is not `helm` on the PATH.
 pub const HELM_VARIABLE: &str = "TENANTRY_HELM";

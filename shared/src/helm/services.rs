@@ -1,6 +1,7 @@
 //! A set of the tenant's services, deployed in the order of what they need and removed in reverse: what the two phases
 //! that deploy services share.
 
+use cluster::{Cluster, Deployments};
 use engine::phase::{Error, Kind, Progress, Result, Step};
 use model::platform::{Platform, Seconds};
 use model::{Namespace, RunId, Tenant, Tier};
@@ -8,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Helm, Release};
-use crate::cluster::{Cluster, Deployments};
 
 /// The account that CREATE_NAMESPACE makes for the tenant's workloads.
 const SERVICE_ACCOUNT: &str = "tenant-workload";

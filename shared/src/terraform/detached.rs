@@ -1,5 +1,6 @@
 //! Whoever runs tofu for us, and how it is waited for.
 
+use cluster::Cluster;
 use engine::phase::{Error, Owner, Progress, Result};
 
 use super::job::Jobs;
@@ -7,7 +8,6 @@ use super::outcome::{LOOK_AGAIN, Outcome, State};
 use super::site::Site;
 use super::supervised::Programs;
 use super::work::Work;
-use crate::cluster::Cluster;
 
 /// Runs tofu beside us: a Job, or a process under a supervisord.
 #[derive(Clone, Debug)]

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use cluster::{Cluster, Owned, Target, call, find};
 use engine::phase::{Owner, Progress, Result, Scope};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
@@ -19,8 +20,6 @@ use model::platform::{Seconds, TerraformJob};
 use super::execute::PROGRESS;
 use super::outcome::{LOOK_AGAIN, Outcome, State};
 use super::work::Work;
-use crate::cluster::client::{call, find};
-use crate::cluster::{Cluster, Owned, Target};
 
 /// The unprivileged user of distroless images.
 const NOBODY: i64 = 65_532;

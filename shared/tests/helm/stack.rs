@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use cluster::Cluster;
 use engine::phase::{Fence, Interrupt, Operation, Owner, Scope, Step, StepParts};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use model::{PhaseName, RunId, Slug, TenantId};
 use serde_json::{Value, json};
-use shared::cluster::Cluster;
 use shared::helm::{Helm, Release};
 use tokio_util::sync::CancellationToken;
 

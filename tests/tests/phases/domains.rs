@@ -2,13 +2,13 @@
 
 use std::process::Stdio;
 
+use cluster::Cluster;
+use cluster::certificate::{Backoff, Issuance};
 use engine::store::Duty;
 use model::platform::{Certificates, Seconds};
 use model::{TenantId, Tier};
 use reqwest::Method;
 use serde_json::{Value, json};
-use shared::cluster::Cluster;
-use shared::cluster::certificate::{Backoff, Issuance};
 use tests::{RegionWorld, eventually, kubectl, names, slug};
 
 /// The phases that names need; the others would only take their time.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use cluster::Cluster;
 use create_namespace::CreateNamespace;
 use engine::phase::{
     Checkpoints, Error, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Result, Scope, Step,
@@ -20,7 +21,6 @@ use model::{Alerting, DeploymentType, RunId, Tenant, TenantId, Tier};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use shared::cluster::Cluster;
 use tokio_util::sync::CancellationToken;
 
 /// Longest wait for anything.

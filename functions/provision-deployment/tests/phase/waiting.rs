@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use cluster::{Cluster, Deployments};
 use engine::phase::{Checkpoints, Error, Kind, Progress};
 use serde_json::json;
-use shared::cluster::{Cluster, Deployments};
 
 use crate::world::{World, kubectl};
 

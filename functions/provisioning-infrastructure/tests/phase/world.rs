@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use cluster::Cluster;
 use engine::decide::phases;
 use engine::phase::{
     Checkpoints, Error, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Result, Scope, Step,
@@ -17,7 +18,6 @@ use model::platform::{Infrastructure, Platform};
 use model::{DeploymentType, RunId, Tenant, TenantId, Tier};
 use nix::unistd::Pid;
 use provisioning_infrastructure::{Checkpoint, Plan, ProvisioningInfrastructure};
-use shared::cluster::Cluster;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 use tokio_util::sync::CancellationToken;

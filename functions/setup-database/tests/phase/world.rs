@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use cluster::Cluster;
 use engine::phase::{
     Checkpoints, Fence, Interrupt, Operation, OperationState, Owner, Phase, Progress, Result, Scope, Step,
     StepParts,
@@ -18,7 +19,6 @@ use model::secret::{Secret, SecretRef};
 use model::{DeploymentType, RunId, Tenant, TenantId, Tier};
 use serde_json::json;
 use setup_database::{Checkpoint, Plan, SECRET, SetupDatabase};
-use shared::cluster::Cluster;
 use shared::tenant_api::{Strategy, TenantApi};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};

@@ -1,10 +1,10 @@
 //! The deployment as it is answered.
 
 use chrono::{DateTime, Utc};
+use cluster::{Happened, Replicas};
 use engine::store::{DeploymentRow, TenantRow};
 use serde::Serialize;
 use serde_json::Value;
-use shared::cluster::{Happened, Replicas};
 
 use crate::compute::Seen;
 

@@ -5,12 +5,12 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use cluster::Cluster;
 use engine::phase::{Owner, Scope};
 use engine::store::NewDeployment;
 use model::{DeploymentType, RunId, TenantId};
 use reqwest::Method;
 use serde_json::{Value, json};
-use shared::cluster::Cluster;
 use tenant_service::App;
 
 use crate::world::{Answer, World, body, with_app, with_platform, with_world};

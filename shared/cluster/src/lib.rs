@@ -8,7 +8,7 @@ mod address;
 mod api_server;
 pub mod certificate;
 mod class;
-pub(crate) mod client;
+mod client;
 mod custom;
 mod delete;
 mod ensure;
@@ -26,7 +26,7 @@ mod tie;
 
 pub use address::Address;
 pub use api_server::Reach;
-pub use client::Cluster;
+pub use client::{Cluster, call, find};
 pub use custom::{Custom, Kind};
 pub use ensure::{Effect, Ensured};
 pub use inventory::Leftover;

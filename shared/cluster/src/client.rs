@@ -122,13 +122,13 @@ pub(super) async fn answered<T>(
     }
 }
 
-/// As [`answered`], where every refusal is an error.
-pub(crate) async fn call<T>(doing: &str, call: impl Future<Output = kube::Result<T>>) -> Result<T> {
+/// Waits for the answer to one call, at most 30 s. Every refusal is an error, which says what was being done.
+pub async fn call<T>(doing: &str, call: impl Future<Output = kube::Result<T>>) -> Result<T> {
     answered(doing, Box::pin(call)).await?.map_err(|status| errors::refused(doing, &status))
 }
 
 /// As [`call`], where "not found" is an answer.
-pub(crate) async fn find<T>(doing: &str, call: impl Future<Output = kube::Result<T>>) -> Result<Option<T>> {
+pub async fn find<T>(doing: &str, call: impl Future<Output = kube::Result<T>>) -> Result<Option<T>> {
     match answered(doing, Box::pin(call)).await? {
         Ok(value) => Ok(Some(value)),
         Err(status) if status.is_not_found() => Ok(None),

@@ -1,10 +1,10 @@
-//! The cluster module against a real API server, looked at through a client of the test's own.
-#![cfg(feature = "cluster")]
+//! The crate against a real API server, looked at through a client of the test's own.
 #![expect(clippy::unwrap_used, reason = "clippy knows only functions marked as tests for tests")]
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use cluster::{Cluster, Deployments, Effect, Target};
 use engine::phase::{Error, Kind, Owner, Progress, Scope};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
@@ -13,7 +13,6 @@ use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use model::{RunId, TenantId};
 use serde_json::json;
-use shared::cluster::{Cluster, Deployments, Effect, Target};
 
 const PREFIX: &str = "matih.ai";
 
