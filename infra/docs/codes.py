@@ -20,8 +20,8 @@ MAKERS = {"Error", "Self", "ErrorRecord"}
 KINDS = ("retryable", "fatal", "unavailable")
 # Only of tests: raised by the feature `failpoints`.
 NOT_FOR_OPERATORS = {"failpoint"}
-# Names of modules that hold parts of the engine rather than an outside system.
-ENGINE = {"phase", "runtime", "store", "decide", "engine"}
+# Crates that are parts of the engine rather than an outside system.
+ENGINE = {"engine", "queue"}
 # Where http and Python call a status differently.
 STATUS = {"PAYLOAD_TOO_LARGE": 413, "UNPROCESSABLE_ENTITY": 422}
 
@@ -177,8 +177,9 @@ def part(path, root=source.ROOT):
     words = [word for word in path.relative_to(root).with_suffix("").parts if word not in ("src", "mod", "lib")]
     if words[0] == "functions":
         return f"`{words[1].replace('-', '_').upper()}`"
-    name = next((word for word in words[1:] if word not in ("shared",)), words[0])
-    return "engine" if name in ENGINE or words[0] == "queue" else name.replace("_", "-")
+    # Of shared/, the crate: each outside system has one.
+    name = words[1] if words[0] == "shared" else words[0]
+    return "engine" if name in ENGINE else name.removesuffix("-client")
 
 
 def of_phases(root=source.ROOT):

@@ -8,14 +8,13 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use model::TenantId;
+use model::secret::Secret;
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 use zeroize::Zeroizing;
-
-use model::TenantId;
-use model::secret::Secret;
 
 const ID: usize = 16;
 const RANDOM: usize = 32;

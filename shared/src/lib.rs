@@ -2,19 +2,13 @@
 
 #[cfg(any(feature = "helm", feature = "terraform"))]
 pub mod child;
-#[cfg(feature = "dns")]
-pub mod dns;
 #[cfg(feature = "helm")]
 pub mod helm;
 #[cfg(feature = "invitation")]
 pub mod invitation;
-#[cfg(feature = "job_broker")]
-pub mod job_broker;
 #[cfg(feature = "license")]
 pub mod license;
 #[cfg(feature = "seal")]
 pub mod seal;
-#[cfg(feature = "tenant_api")]
-pub mod tenant_api;
 #[cfg(feature = "terraform")]
 pub mod terraform;

@@ -9,12 +9,11 @@ use std::fmt;
 
 use aes_gcm::aead::{Aead as _, KeyInit as _, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
+pub use engine::store::Sealed;
 use model::TenantId;
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 use zeroize::{Zeroize as _, Zeroizing};
-
-pub use engine::store::Sealed;
 
 const NONCE: usize = 12;
 

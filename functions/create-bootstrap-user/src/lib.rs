@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use shared::invitation::Token;
 use shared::license;
 use shared::seal::{Purpose, Seals};
-use shared::tenant_api::{BootstrapUser, Server, TenantApi};
+use tenant_api_client::{BootstrapUser, Server, TenantApi};
 use uuid::Uuid;
 
 /// After which a tenant may have an instance of its own, which then works in its tables.

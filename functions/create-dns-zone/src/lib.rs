@@ -11,11 +11,11 @@ mod undo;
 use std::net::Ipv4Addr;
 
 use cluster::Cluster;
+use dns::{Dns, Made, Name, Owned, Place, Records, Server};
 use engine::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
 use model::platform::{Platform, Seconds};
 use model::{PhaseName, Tenant};
 use serde::{Deserialize, Serialize};
-use shared::dns::{Dns, Made, Name, Owned, Place, Records, Server};
 
 /// Whose checkpoint has the address.
 const INGRESS: &str = "DEPLOY_INGRESS_CONTROLLER";

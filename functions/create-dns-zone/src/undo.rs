@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use dns::{Deletion, Name, Owned, Place};
 use engine::phase::{Error, Progress, Result, Step};
 use serde::{Deserialize, Serialize};
-use shared::dns::{Deletion, Name, Owned, Place};
 
 use crate::Plan;
 

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use shared::invitation::Token;
 use shared::license::read_seals;
 use shared::seal::Purpose;
-use shared::tenant_api::{Invitation, Invited, TenantApi};
+use tenant_api_client::{Invitation, Invited, TenantApi};
 
 use crate::lane::{Deliver, Failure};
 use crate::letter;

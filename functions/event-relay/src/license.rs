@@ -13,7 +13,7 @@ use model::platform::Platform;
 use model::secret::{Secret, SecretSource as _};
 use shared::license::read_seals;
 use shared::seal::{Purpose, Sealed};
-use shared::tenant_api::{Server, TenantApi};
+use tenant_api_client::{Server, TenantApi};
 
 use crate::lane::{Deliver, Failure};
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use cluster::{Cluster, Owned};
 use engine::phase::{Error, Result, Step};
+use job_broker::{JobBroker, Site, UserMade};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::networking::v1::{
@@ -18,7 +19,6 @@ use rand::TryRngCore as _;
 use rand::distr::{Alphanumeric, SampleString as _};
 use rand::rngs::OsRng;
 use serde::{Deserialize, Serialize};
-use shared::job_broker::{JobBroker, Site, UserMade};
 
 use crate::Plan;
 use crate::objects::{JOBS_POLICY, JOBS_SECRET, named, selector};
@@ -100,7 +100,7 @@ impl Jobs {
 }
 
 fn login(plan: &Plan, jobs: &Jobs, tenant: TenantId, password: &secret::Secret) -> Secret {
-    let user = shared::job_broker::user_of(tenant);
+    let user = job_broker::user_of(tenant);
     let (host, port, vhost) = (&jobs.host, jobs.port, &jobs.site.vhost);
     let scheme = if jobs.tls { "amqps" } else { "amqp" };
     // A vhost's name stands in an address with its slashes written otherwise.

@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use cluster::{Cluster, Deployments, Ensured, Owned, Target};
 use engine::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
 use engine::store::{NewDeployment, Store, StoreError};
+use job_broker::UserMade;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
@@ -30,8 +31,7 @@ use model::secret::SecretRef;
 use model::{Namespace, PhaseName, RunId, Tenant};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use shared::job_broker::UserMade;
-use shared::tenant_api::own_secret;
+use tenant_api_client::own_secret;
 
 pub use jobs::Jobs;
 pub use objects::{CONTROL_SERVICE, INTERNAL_SECRET, JOBS_POLICY, JOBS_SECRET, NAME, POLICY};

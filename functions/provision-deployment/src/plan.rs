@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use engine::phase::{Checkpoints, Error, Result};
+use job_broker::prefix_of;
 use model::Tenant;
 use model::platform::{InstanceSize, Platform};
 use serde::de::IgnoredAny;
-use shared::job_broker::prefix_of;
-use shared::tenant_api::{OwnPostgres, Place, Server, Strategy};
+use tenant_api_client::{OwnPostgres, Place, Server, Strategy};
 
 use crate::Plan;
 use crate::jobs::Jobs;

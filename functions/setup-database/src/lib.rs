@@ -18,7 +18,7 @@ use model::platform::Platform;
 use model::{DeploymentType, Namespace, PhaseName, RunId, Tenant, Tier};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use shared::tenant_api::{
+use tenant_api_client::{
     Access, Created, Credentials, Dropped, Initialize, Initialized, Migration, OwnPostgres, Place, Server,
     Strategy, TenantApi, check,
 };

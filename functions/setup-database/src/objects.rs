@@ -15,7 +15,7 @@ use model::{Namespace, RunId};
 use rand::TryRngCore as _;
 use rand::distr::{Alphanumeric, SampleString as _};
 use rand::rngs::OsRng;
-use shared::tenant_api::Credentials;
+use tenant_api_client::Credentials;
 
 use crate::Plan;
 

@@ -7,15 +7,15 @@
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use cluster::{Cluster, Leftover};
+use dns::{Dns, Name, Server as DnsServer};
 use engine::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
+use job_broker::{JobBroker, Site};
 use model::platform::{Kept, Platform};
 use model::secret::SecretRef;
 use model::{PhaseName, Tenant, Tier};
 use serde::{Deserialize, Serialize};
-use shared::dns::{Dns, Name, Server as DnsServer};
-use shared::job_broker::{JobBroker, Site};
-use shared::tenant_api::{Server, TenantApi};
 use shared::terraform::{Site as Infrastructure, workspaces};
+use tenant_api_client::{Server, TenantApi};
 
 /// Leftovers that the error names; the operation's result lists them all.
 const NAMED: usize = 10;

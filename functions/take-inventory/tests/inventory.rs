@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cluster::Cluster;
+use dns::{Dns, Name, Records, Server as DnsServer};
 use engine::phase::{Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Scope, Step, StepParts};
+use job_broker::{JobBroker, Site};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::api::{Api, DeleteParams, PostParams};
@@ -14,10 +16,8 @@ use model::platform::{Platform, PowerDnsSettings, Region, RegionCluster};
 use model::secret::{Secret, SecretRef};
 use model::{RunId, TenantId};
 use serde_json::{Value, json};
-use shared::dns::{self, Dns, Name, Records, Server as DnsServer};
-use shared::job_broker::{JobBroker, Site};
-use shared::tenant_api::{Admin, Initialize, Place, Server, Strategy, TenantApi};
 use take_inventory::{Names, Plan, TakeInventory};
+use tenant_api_client::{Admin, Initialize, Place, Server, Strategy, TenantApi};
 use tokio::net::TcpListener;
 
 /// Keeps what was recorded last.

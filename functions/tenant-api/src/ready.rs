@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use model::secret::SecretRef;
 use sqlx::postgres::{PgConnectOptions, PgDatabaseError};
 use sqlx::{ConnectOptions as _, Connection as _};
-
-use model::secret::SecretRef;
 
 use crate::problem::Problem;
 

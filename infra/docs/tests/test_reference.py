@@ -45,7 +45,7 @@ class Codes(unittest.TestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         root = Path(folder.name)
-        for name in ("shared/src", "queue/src", "functions/a-phase/src"):
+        for name in ("shared/engine/src", "queue/src", "functions/a-phase/src"):
             (root / name).mkdir(parents=True)
         (root / "functions/a-phase/src/lib.rs").write_text(text)
         return codes.of_phases(root)

@@ -3,10 +3,9 @@
 use std::error::Error as _;
 use std::time::Duration;
 
+use engine::phase::Error;
 use kube::core::Status;
 use kube::runtime::watcher;
-
-use engine::phase::Error;
 
 /// The dependency's name in `Unavailable`.
 const DEPENDENCY: &str = "cluster";

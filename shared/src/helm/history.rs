@@ -2,9 +2,8 @@
 
 use std::str::FromStr;
 
-use model::{RunId, TenantId};
-
 use engine::phase::Owner;
+use model::{RunId, TenantId};
 
 /// The keys of the labels that carry ownership on a release.
 #[derive(Clone, Debug)]

@@ -17,20 +17,19 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cluster::Cluster;
+use engine::phase::{Error, Owner, Progress, Result, Step};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, ListParams};
 use kube::core::PartialObjectMeta;
 use kube::{Client, ResourceExt};
+use model::{Namespace, RunId, TenantId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use engine::phase::{Error, Owner, Progress, Result, Step};
 use history::{History, Keys, Next, Revision};
-use model::{Namespace, RunId, TenantId};
 use refusal::Refusal;
-
-use cluster::Cluster;
 
 /// Names the helm binary when it is not `helm` on the PATH.
 pub const HELM_VARIABLE: &str = "TENANTRY_HELM";

@@ -2,11 +2,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
-
 use model::platform::Limits;
 use model::{TenantId, Tier};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// The claims, in the order in which they are written. Times are seconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

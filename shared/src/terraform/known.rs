@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
-
 use model::TenantId;
+use serde_json::Value;
 
 /// The tag by which a cloud's resource says whose it is.
 const TAG: &str = "tenantry-tenant";

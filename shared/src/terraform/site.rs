@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use engine::phase::{Error, Result};
 use model::Tenant;
 use model::platform::{Platform, Seconds, Supervised, TerraformJob};
 use model::secret::SecretRef;
 use serde::{Deserialize, Serialize};
-
-use engine::phase::{Error, Result};
 
 /// Where and how a tenant's infrastructure is made, so that an undo reaches the same after the platform file has changed.
 /// Holds references to secrets, never a secret.

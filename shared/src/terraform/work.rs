@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use engine::phase::{Error, Result};
 use model::TenantId;
 use model::secret::Secret;
 use serde::{Deserialize, Serialize};
-
-use engine::phase::{Error, Result};
 
 /// Shortest passphrase that OpenTofu takes.
 const KEY_LENGTH: usize = 16;

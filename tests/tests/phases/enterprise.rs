@@ -3,9 +3,9 @@
 use engine::phase::Checkpoints;
 use model::{TenantId, Tier};
 use serde_json::Value;
-use shared::tenant_api::OwnPostgres;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _};
+use tenant_api_client::OwnPostgres;
 use tests::{Outside, RegionWorld, kubectl, slug};
 
 /// The instance, as the phase's checkpoint has it, and its administrator's session in a database.

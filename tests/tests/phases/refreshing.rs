@@ -9,7 +9,7 @@ use model::secret::{Secret, SecretRef};
 use model::{Change, TenantId, Tier};
 use queue::{Dispatcher, Embedded};
 use serde_json::{Value, json};
-use shared::tenant_api::own_secret;
+use tenant_api_client::own_secret;
 use tests::{Failpoints, RegionWorld, kubectl, required, serve_tenant_api_with, slug};
 
 const PHASES: [&str; 3] = ["CREATE_NAMESPACE", "PROVISION_DEPLOYMENT", "SETUP_DATABASE"];

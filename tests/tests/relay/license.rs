@@ -10,7 +10,7 @@ use model::{RunId, TenantId, Tier};
 use serde_json::{Value, json};
 use shared::license::{Terms, seals, signer};
 use shared::seal::Purpose;
-use shared::tenant_api::own_secret;
+use tenant_api_client::own_secret;
 use tests::process::{Process, Variables, free_port, program};
 use tests::{fresh_slug, license, required};
 use uuid::Uuid;

@@ -19,9 +19,9 @@ use serde_json::json;
 use shared::invitation::Token;
 use shared::license;
 use shared::seal::Purpose;
-use shared::tenant_api::{Access, Initialize, Place, Server, Strategy, TenantApi, own_secret};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, PgPool};
+use tenant_api_client::{Access, Initialize, Place, Server, Strategy, TenantApi, own_secret};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 

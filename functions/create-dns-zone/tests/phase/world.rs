@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::Utc;
 use create_dns_zone::{Checkpoint, CreateDnsZone, Plan};
+use dns::Dns;
 use engine::phase::{
     Checkpoints, Error, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Result, Scope, Step,
     StepParts,
@@ -15,7 +16,6 @@ use model::secret::SecretRef;
 use model::{DeploymentType, RunId, Tenant, TenantId, Tier};
 use reqwest::Method;
 use serde_json::{Value, json};
-use shared::dns::Dns;
 use tokio_util::sync::CancellationToken;
 
 pub const ADDRESS: &str = "192.0.2.7";

@@ -4,7 +4,7 @@ use engine::phase::Scope;
 use model::RunId;
 use model::secret::Secret;
 use serde_json::{Value, json};
-use shared::tenant_api::own_secret;
+use tenant_api_client::own_secret;
 
 use crate::world::{World, kubectl};
 

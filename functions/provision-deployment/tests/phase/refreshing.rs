@@ -5,7 +5,7 @@ use model::RunId;
 use model::secret::{Secret, SecretRef};
 use reqwest::Method;
 use serde_json::{Value, json};
-use shared::tenant_api::own_secret;
+use tenant_api_client::own_secret;
 
 use crate::jobs::{Broker, log_in};
 use crate::world::{World, kubectl};

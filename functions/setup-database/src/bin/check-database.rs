@@ -1,5 +1,5 @@
 //! The program of the Job that looks at a tenant's database from within the tenant's namespace.
 
 fn main() -> std::process::ExitCode {
-    shared::tenant_api::check_from_env()
+    tenant_api_client::check_from_env()
 }

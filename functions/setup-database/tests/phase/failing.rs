@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use engine::phase::{Error, Kind, Phase, Scope};
 use setup_database::{SECRET, SetupDatabase};
-use shared::tenant_api::{Credentials, Strategy, TenantApi};
+use tenant_api_client::{Credentials, Strategy, TenantApi};
 use tokio::net::TcpListener;
 
 use crate::world::{Change, INTERNAL_SECRET, Watch, World, with_both, with_tenant};

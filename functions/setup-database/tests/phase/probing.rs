@@ -8,7 +8,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
-use shared::tenant_api::Strategy;
+use tenant_api_client::Strategy;
 
 use crate::world::{World, with_both, with_tenant, with_tenant_named};
 

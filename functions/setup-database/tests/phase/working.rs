@@ -5,8 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use engine::phase::{Kind, Phase, Progress, Scope};
 use model::DeploymentType;
 use model::secret::Secret;
-use shared::tenant_api::{Credentials, Server, Strategy, own_secret};
 use sqlx::Row as _;
+use tenant_api_client::{Credentials, Server, Strategy, own_secret};
 
 use crate::world::{INTERNAL_SECRET, Watch, serve_own, with_both, with_tenant};
 
@@ -26,7 +26,7 @@ async fn twice_applied_is_the_same_password_and_one_effect() {
         assert_eq!(second.secret, first.secret);
         assert_eq!(second.created_by_run, world.run);
         assert_eq!(second.secret.unwrap().created_by, Some(world.run));
-        assert_eq!(second.created, shared::tenant_api::Created::default());
+        assert_eq!(second.created, tenant_api_client::Created::default());
 
         let row = sqlx::query(
             "SELECT current_user::text, current_database()::text, current_schema()::text, \

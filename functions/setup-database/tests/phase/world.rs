@@ -19,9 +19,9 @@ use model::secret::{Secret, SecretRef};
 use model::{DeploymentType, RunId, Tenant, TenantId, Tier};
 use serde_json::json;
 use setup_database::{Checkpoint, Plan, SECRET, SetupDatabase};
-use shared::tenant_api::{Strategy, TenantApi};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+use tenant_api_client::{Strategy, TenantApi};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 

@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use engine::phase::{Error, Result};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
@@ -15,7 +16,6 @@ use kube::core::{ApiResource, DynamicObject, GroupVersionKind, ObjectMeta};
 use kube::runtime::watcher::watch_object;
 use serde_json::{Value, json};
 
-use engine::phase::{Error, Result};
 pub use kind::{Certificate, Condition, Status};
 pub use trail::Backoff;
 

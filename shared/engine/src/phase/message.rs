@@ -2,10 +2,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use model::{PhaseName, RunId, TenantId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-
-use model::{PhaseName, RunId, TenantId};
 
 /// One step to run. `seq` is the run's sequence number at the time of publishing: any other makes it stale.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

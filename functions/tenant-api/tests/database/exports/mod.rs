@@ -2,6 +2,7 @@
 
 mod station;
 
+use job_broker::prefix_of;
 use model::TenantId;
 use model::secret::SecretRef;
 
@@ -12,7 +13,6 @@ use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use shared::job_broker::prefix_of;
 use sqlx::{Connection as _, PgConnection};
 use station::{Broker, Instance, PASSWORD, WITHIN, eventually, process, publish, waiting};
 use std::collections::BTreeMap;

@@ -1,6 +1,7 @@
 //! A RabbitMQ with a vhost of the test's own, and instances of tenant-api that take jobs from it.
 
 use engine::phase::{Owner, Scope};
+use job_broker::{JobBroker, prefix_of, user_of};
 use model::secret::{Secret, SecretRef};
 use model::{RunId, TenantId};
 
@@ -9,7 +10,6 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOpti
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Connection, ConnectionProperties};
 use serde_json::{Value, json};
-use shared::job_broker::{JobBroker, prefix_of, user_of};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;

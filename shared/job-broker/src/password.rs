@@ -2,10 +2,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use model::secret::Secret;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq as _;
-
-use model::secret::Secret;
 
 /// RabbitMQ's name of this way.
 pub(super) const ALGORITHM: &str = "rabbit_password_hashing_sha256";

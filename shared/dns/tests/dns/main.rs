@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
+use dns::{AzureDns, Deletion, DnsProvider, Mark, Name, RecordSet, TokenSource, Written, Zone};
 use engine::phase::{Kind, Wait};
 use model::platform::{AzureCredential, AzureDnsSettings};
 use model::{RunId, TenantId};
 use recorder::{Recorder, Reply, Request};
 use serde_json::{Value, json};
-use shared::dns::{AzureDns, Deletion, DnsProvider, Mark, Name, RecordSet, TokenSource, Written, Zone};
 
 /// Stands for whoever gives out tokens.
 #[derive(Debug)]
@@ -103,7 +103,7 @@ async fn ours(recorder: &Recorder, mark: &Mark) {
 
 /// The same by the official SDK.
 async fn theirs(recorder: &Recorder, tags: &Value) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let run = async |program: &str, arguments: &[&str]| {
         let done = tokio::process::Command::new(program).args(arguments).output().await.unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
@@ -111,7 +111,7 @@ async fn theirs(recorder: &Recorder, tags: &Value) {
     };
     let tool = root.join("infra/tools/azure_sdk.py");
     let python = run("python3", &["-B", tool.to_str().unwrap()]).await;
-    let script = root.join("shared/tests/dns/sdk.py");
+    let script = root.join("shared/dns/tests/dns/sdk.py");
     run(python.trim(), &[script.to_str().unwrap(), &recorder.url, &tags.to_string()]).await;
 }
 

@@ -342,7 +342,7 @@ impl<'a> AdminBody<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tenant_api::Admin;
+    use crate::Admin;
     use engine::phase::Kind;
     use model::secret::SecretRef;
 

@@ -3,10 +3,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac as _};
-use sha2::Sha256;
-
 use model::TenantId;
 use model::secret::Secret;
+use sha2::Sha256;
 
 /// Keeps these values apart from any other use of the region's secret.
 const PURPOSE: &str = "tenantry/tenant-api/internal-secret/v1";

@@ -1,8 +1,7 @@
 //! What the tenant-api answers. Fields that are not known here are passed over: a newer tenant-api may say more.
 
-use serde::{Deserialize, Serialize};
-
 use model::RunId;
+use serde::{Deserialize, Serialize};
 
 /// What is there after an initialisation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

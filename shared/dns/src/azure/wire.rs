@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::dns::{Mark, Name, RecordSet};
+use crate::{Mark, Name, RecordSet};
 
 /// Tags and metadata allow no `/` in a name.
 const JOIN: &str = "-";

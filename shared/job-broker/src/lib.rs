@@ -7,6 +7,7 @@
 mod calls;
 mod password;
 
+use engine::phase::{Error, Owner, Result, Step};
 use model::platform::{Platform, Region};
 use model::secret::{Secret, SecretRef};
 use model::{RunId, TenantId};
@@ -14,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use calls::Calls;
-use engine::phase::{Error, Owner, Result, Step};
 
 /// Before the tenant's id in the tag that ownership is read from.
 const TENANT_TAG: &str = "tenantry-tenant-";

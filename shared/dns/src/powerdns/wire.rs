@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::dns::{Mark, Name, RecordSet};
+use crate::{Mark, Name, RecordSet};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Zone {

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
+use engine::phase::{Error, Result};
 use model::secret::Secret;
 use reqwest::{Method, StatusCode, Url};
 use serde_json::Value;
-
-use engine::phase::{Error, Result};
 
 /// The dependency's name in `Unavailable`.
 const DEPENDENCY: &str = "job-broker";

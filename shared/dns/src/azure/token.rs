@@ -17,7 +17,7 @@ use model::platform::{AzureCredential, AzureDnsSettings};
 use model::secret::Secret;
 use reqwest::header::HeaderValue;
 
-use crate::dns::error;
+use crate::error;
 
 /// Where tokens come from; cheap to clone. A token is kept until it is about to end.
 #[derive(Clone)]

@@ -6,6 +6,9 @@ mod wire;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use engine::phase::{Error, Result};
+use model::TenantId;
+use model::platform::AzureDnsSettings;
 use reqwest::header::{
     AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, LOCATION, RETRY_AFTER,
 };
@@ -13,9 +16,6 @@ use reqwest::{Method, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use engine::phase::{Error, Result};
-use model::TenantId;
-use model::platform::AzureDnsSettings;
 pub use token::TokenSource;
 
 use super::{Deletion, DnsProvider, Held, Mark, Name, RecordSet, Written, Zone, error};

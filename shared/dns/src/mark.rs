@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use model::{RunId, TenantId};
-
 use engine::phase::Owner;
+use model::{RunId, TenantId};
 
 /// The owner of a zone or record set, and the run that made it.
 #[derive(Clone, Debug, PartialEq, Eq)]
