@@ -8,7 +8,7 @@
 
 Each image is an OCI layout, target/images/<name>; digests.txt beside them says what each is. The same binaries give the same
 digests. There is one image for every binary of every crate in functions/, so that a new function has one by itself. Into one
-whose crate runs another program (helm), that goes too.
+that links a crate that runs another program (helm), that goes too.
 
 IMAGE_SOURCE is the address of the source in the labels (the git remote, where there is one), IMAGE_VERSION the version and tag
 (the workspace's).
@@ -36,7 +36,8 @@ import build  # noqa: E402
 
 OUT = ROOT / "target" / "images"
 
-# Features of the crate `shared` with which a program runs another: the tool of infra/tools that builds it, and its name there.
+# Crates in shared/ that run another program: the tool of infra/tools that builds it, and its name there. The crate `terraform` is
+# none of them: what links it has tofu run elsewhere, in a Job or under supervisord.
 RUNS = {"helm": ("helm", "helm")}
 
 # Second programs of a crate that run another, as above; and the folders that they read, by where those are in the image.
@@ -73,23 +74,19 @@ def images(known):
     functions = Path(known["workspace_root"]) / "functions"
     crates = {crate["name"]: crate for crate in known["packages"]}
 
-    def features(crate, seen):
-        """The features of `shared` that a crate and those it links ask for."""
-        found = set()
-        for needed in crate["dependencies"]:
+    def linked(name, seen):
+        """The crates of the workspace that one links, itself among them."""
+        seen.add(name)
+        for needed in crates[name]["dependencies"]:
             if needed["kind"] is None and needed["name"] in crates and needed["name"] not in seen:
-                if needed["name"] == "shared":
-                    found |= set(needed["features"])
-                else:
-                    seen.add(needed["name"])
-                    found |= features(crates[needed["name"]], seen)
-        return found
+                linked(needed["name"], seen)
+        return seen
 
     found = []
     for name, crate in sorted(crates.items()):
         if Path(crate["manifest_path"]).parent.parent != functions:
             continue
-        tools = sorted(RUNS[feature] for feature in features(crate, {name}) & set(RUNS))
+        tools = sorted(RUNS[each] for each in linked(name, set()) & set(RUNS))
         for target in crate["targets"]:
             if "bin" in target["kind"]:
                 # A second program of a crate is a small one that does not do what the first does.
@@ -199,7 +196,7 @@ def pack(crane, image, files, labels, platform, at, out):
 def labels(known):
     """What the images say of where they come from."""
     git = lambda *words: subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True).stdout.strip()  # noqa: E731
-    version = os.environ.get("IMAGE_VERSION") or next(c["version"] for c in known["packages"] if c["name"] == "shared")
+    version = os.environ.get("IMAGE_VERSION") or next(c["version"] for c in known["packages"] if c["name"] == "model")
     revision = git("rev-parse", "HEAD") or "unknown"
     if git("status", "--porcelain", "--untracked-files=no"):
         revision += "-dirty"

@@ -1,14 +1,8 @@
 //! One module per outside system, each behind a cargo feature so that a function links only what it uses.
 
-#[cfg(any(feature = "helm", feature = "terraform"))]
-pub mod child;
-#[cfg(feature = "helm")]
-pub mod helm;
 #[cfg(feature = "invitation")]
 pub mod invitation;
 #[cfg(feature = "license")]
 pub mod license;
 #[cfg(feature = "seal")]
 pub mod seal;
-#[cfg(feature = "terraform")]
-pub mod terraform;

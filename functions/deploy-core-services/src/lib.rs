@@ -6,11 +6,10 @@
 //! Undo: uninstalls the releases in reverse order.
 
 use engine::phase::{Checkpoints, Phase, Progress, Result, Step};
+use helm::services::{self, Service, Services};
+pub use helm::services::{Checkpoint, Plan};
 use model::platform::Platform;
 use model::{PhaseName, Tenant};
-use shared::helm::services::{self, Service, Services};
-
-pub use shared::helm::services::{Checkpoint, Plan};
 
 /// Provisioning reference, phase 3, "Services Deployed". None is said to need another.
 const SERVICES: [Service; 3] = [

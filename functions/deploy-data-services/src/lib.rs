@@ -7,11 +7,10 @@
 //! Undo: uninstalls the releases in reverse order, so that nothing runs without what it depends on.
 
 use engine::phase::{Checkpoints, Phase, Progress, Result, Step};
+use helm::services::{self, Service, Services};
+pub use helm::services::{Checkpoint, Plan};
 use model::platform::Platform;
 use model::{PhaseName, Tenant};
-use shared::helm::services::{self, Service, Services};
-
-pub use shared::helm::services::{Checkpoint, Plan};
 
 /// Provisioning reference, phase 5, "Deployment Order", with the dependencies it gives.
 const SERVICES: [Service; 6] = [

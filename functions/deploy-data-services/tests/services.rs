@@ -13,6 +13,7 @@ use deploy_data_services::DeployDataServices;
 use engine::phase::{
     Checkpoints, Error, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Scope, Step, StepParts,
 };
+use helm::Helm;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
 use kube::api::{ListParams, Patch, PatchParams};
@@ -20,7 +21,6 @@ use kube::{Api, Client, ResourceExt};
 use model::platform::{Charts, Platform, Seconds};
 use model::{DeploymentType, RunId, Tenant, TenantId, Tier};
 use serde_json::json;
-use shared::helm::Helm;
 use tokio_util::sync::CancellationToken;
 
 const NINE: [&str; 9] = [

@@ -1,12 +1,12 @@
 //! Grafana, by its chart: the values are those of the public chart `grafana`, which the local one honours too.
 
+use helm::Release;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1;
 use rand::TryRngCore as _;
 use rand::distr::{Alphanumeric, SampleString as _};
 use rand::rngs::OsRng;
 use serde_json::{Value, json};
-use shared::helm::Release;
 
 use crate::Plan;
 use crate::prometheus::within;

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use cluster::{Cluster, Deployments, Owned, Target};
 use engine::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
+use helm::Helm;
 use k8s_openapi::api::core::v1::{self, ConfigMap, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
@@ -29,7 +30,6 @@ use model::{Namespace, PhaseName, RunId, Slug, Tenant, TenantId, Tier};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use shared::helm::Helm;
 
 use kinds::{
     Alertmanager, AlertmanagerConfig, AlertmanagerKind, PodMonitor, Prometheus, PrometheusKind,

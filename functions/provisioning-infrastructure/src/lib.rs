@@ -21,7 +21,7 @@ use rand::distr::{Alphanumeric, SampleString as _};
 use rand::rngs::OsRng;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use shared::terraform::{Action, Detached, Outcome, Site, Work, name_of, workspaces};
+use terraform::{Action, Detached, Outcome, Site, Work, name_of, workspaces};
 
 /// Characters of the administrator's password after [`PREFIX`]: 40 alphanumerics hold 238 bits, and need no quoting anywhere.
 const PASSWORD_LENGTH: usize = 40;

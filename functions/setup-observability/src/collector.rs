@@ -1,10 +1,10 @@
 //! The collector, by its chart: the values are those of the public chart `opentelemetry-collector`, which the local one
 //! honours too.
 
+use helm::Release;
 use model::Tier;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use shared::helm::Release;
 
 use crate::Plan;
 use crate::config::{self, COLLECTOR};

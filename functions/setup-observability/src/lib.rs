@@ -14,6 +14,7 @@ mod stand_in;
 
 use cluster::{Cluster, Deployments, Owned, Target};
 use engine::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
+use helm::Helm;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::ResourceExt as _;
@@ -22,7 +23,6 @@ use model::{Namespace, PhaseName, RunId, Slug, Tenant, TenantId, Tier};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use shared::helm::Helm;
 
 pub use config::{COLLECTOR, KEY, LOGS, TENANT_HEADER};
 

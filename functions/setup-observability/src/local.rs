@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use child_process::Group;
 use cluster::Cluster;
 use engine::phase::{Error, Progress, Result};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use serde_json::{Value, json};
-use shared::child::Group;
 use tempfile::TempDir;
 use tokio::process::Command;
 

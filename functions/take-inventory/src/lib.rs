@@ -14,8 +14,8 @@ use model::platform::{Kept, Platform};
 use model::secret::SecretRef;
 use model::{PhaseName, Tenant, Tier};
 use serde::{Deserialize, Serialize};
-use shared::terraform::{Site as Infrastructure, workspaces};
 use tenant_api_client::{Server, TenantApi};
+use terraform::{Site as Infrastructure, workspaces};
 
 /// Leftovers that the error names; the operation's result lists them all.
 const NAMED: usize = 10;

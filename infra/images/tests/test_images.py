@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import tomllib
 import unittest
 from pathlib import Path
 
@@ -37,13 +38,13 @@ class TheList(unittest.TestCase):
         self.assertIn("modules/azure/main.tf", image.files)
 
     def test_who_runs_helm_has_it(self):
-        """The crates that ask for the feature by which helm is run, read from the manifests; and who links them all."""
+        """The crates that link the one by which helm is run, read from the manifests; and who links them all."""
         manifests = (images.ROOT / "functions").glob("*/Cargo.toml")
-        asking = {path.parent.name for path in manifests
-                  if any(line.startswith("shared =") and '"helm"' in line for line in path.read_text().splitlines())}
-        self.assertIn("deploy-core-services", asking)
+        linking = {path.parent.name for path in manifests
+                   if "helm" in tomllib.loads(path.read_text())["dependencies"]}
+        self.assertIn("deploy-core-services", linking)
         have = {name for name, image in self.images.items() if ("helm", "helm") in image.tools}
-        self.assertEqual(asking | {"dispatcher"}, have)
+        self.assertEqual(linking | {"dispatcher"}, have)
         self.assertEqual(self.images["tenant-api"].tools, [])
 
     def test_every_tool_is_one_that_is_built(self):

@@ -75,7 +75,8 @@ impl Error {
         Self::new(Kind::Parked(wait), "waiting", message)
     }
 
-    pub(crate) fn interrupted(interrupt: Interrupt) -> Self {
+    /// The step is not to go on: its lease is lost, or an operator asked it to stop. Nothing failed.
+    pub fn interrupted(interrupt: Interrupt) -> Self {
         Self::new(Kind::Interrupted(interrupt), "interrupted", format!("{interrupt:?}"))
     }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use child_process::Group;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{AccessFlags, Pid, access};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
@@ -14,7 +15,6 @@ use super::environment;
 use super::outcome::{Code, Failure};
 use super::progress::Progress;
 use super::work::{Work, workspace_of};
-use crate::child::Group;
 
 /// How long tofu may take to finish the resource at hand and to write its state, once it is told to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(15);

@@ -5,10 +5,9 @@ use std::io;
 use std::path::Path;
 use std::process::Stdio;
 
+use child_process::Group;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
-
-use crate::child::Group;
 
 /// What a finished helm left.
 #[derive(Debug)]

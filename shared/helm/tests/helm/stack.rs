@@ -8,12 +8,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cluster::Cluster;
 use engine::phase::{Fence, Interrupt, Operation, Owner, Scope, Step, StepParts};
+use helm::{Helm, Release};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use model::{PhaseName, RunId, Slug, TenantId};
 use serde_json::{Value, json};
-use shared::helm::{Helm, Release};
 use tokio_util::sync::CancellationToken;
 
 pub const PREFIX: &str = "matih.ai";

@@ -165,7 +165,7 @@ fn unwritable(folder: &Path, error: &std::io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::terraform::{Action, name_of};
+    use crate::{Action, name_of};
     use engine::decide::phases;
     use model::TenantId;
     use model::platform::Platform;
