@@ -13,12 +13,11 @@
 use cluster::{Cluster, Secrets};
 use engine::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Scope, Step};
 use engine::store::{InvitationStored, Store, StoreError, StoredInvitation};
+use license::invitation::Token;
+use license::seal::{Purpose, Seals};
 use model::platform::{License, Platform};
 use model::{PhaseName, Tenant, TenantId};
 use serde::{Deserialize, Serialize};
-use shared::invitation::Token;
-use shared::license;
-use shared::seal::{Purpose, Seals};
 use tenant_api_client::{BootstrapUser, Server, TenantApi};
 use uuid::Uuid;
 

@@ -7,7 +7,6 @@ use engine::decide::phases;
 use engine::store::Store;
 use model::platform::Platform;
 use serde_json::json;
-use shared::license;
 
 use crate::region;
 

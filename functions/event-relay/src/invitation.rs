@@ -14,11 +14,11 @@ use engine::phase::Error;
 use engine::regions::Regions;
 use engine::store::{Outgoing, Store};
 use lettre::Address;
+use license::invitation::Token;
+use license::read_seals;
+use license::seal::Purpose;
 use model::platform::Platform;
 use serde::Deserialize;
-use shared::invitation::Token;
-use shared::license::read_seals;
-use shared::seal::Purpose;
 use tenant_api_client::{Invitation, Invited, TenantApi};
 
 use crate::lane::{Deliver, Failure};

@@ -8,11 +8,11 @@ use cluster::Secrets;
 use engine::phase::Error;
 use engine::regions::Regions;
 use engine::store::{Outgoing, Store};
+use license::read_seals;
+use license::seal::{Purpose, Sealed};
 use model::TenantId;
 use model::platform::Platform;
 use model::secret::{Secret, SecretSource as _};
-use shared::license::read_seals;
-use shared::seal::{Purpose, Sealed};
 use tenant_api_client::{Server, TenantApi};
 
 use crate::lane::{Deliver, Failure};

@@ -13,11 +13,11 @@ use chrono::{DateTime, Utc};
 use cluster::{Cluster, Ensured, Secrets};
 use engine::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
 use engine::store::{LicenseStored, Sealed, Store, StoreError, StoredLicense};
+use license::seal::{Purpose, Seals};
+use license::{Claims, KeyError, Signer, Terms};
 use model::platform::{License, Limits, Platform, Seconds};
 use model::{PhaseName, RunId, Tenant, TenantId, Tier};
 use serde::{Deserialize, Serialize};
-use shared::license::{self, Claims, KeyError, Signer, Terms};
-use shared::seal::{Purpose, Seals};
 use uuid::Uuid;
 
 pub use secret::{KEY, Place, SECRET};

@@ -3,6 +3,7 @@
 //! A token is looked for by its hash: what the time of an answer tells of a hash opens nothing. The costly part, the
 //! password's own hash, begins only for a token that holds, and only so many at once.
 
+use license::invitation::Token;
 use model::secret::Secret;
 
 use crate::problem::Problem;
@@ -20,7 +21,6 @@ use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 use serde::Deserialize;
 use serde_json::json;
-use shared::invitation::Token;
 use std::sync::LazyLock;
 use tokio::sync::Semaphore;
 use uuid::Uuid;

@@ -49,9 +49,9 @@ mod sql;
 mod tables;
 mod users;
 
+pub use self::license::Licenses;
 pub use auth::InternalSecrets;
 pub use exports::{ExportSettings, Storage};
-pub use license::Licenses;
 pub use measure::Measures;
 pub use problem::Problem;
 pub use ready::Readiness;

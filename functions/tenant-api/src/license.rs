@@ -8,6 +8,7 @@
 //! A tenant's own instance has no such folder: each of its pods also reads the tenant's Secret, which the control plane alone
 //! may write, from `LICENSE_SECRET_DIR`. Of what was told and what is there, the newest holds.
 
+use license::{Claims, PublicKeys, Refused};
 use model::TenantId;
 
 use crate::measure::Measures;
@@ -20,7 +21,6 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use shared::license::{Claims, PublicKeys, Refused};
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Write as _};

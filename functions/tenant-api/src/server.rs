@@ -1,5 +1,6 @@
 //! The process: its settings, its routes, its logs.
 
+use ::license::PublicKeys;
 use model::TenantId;
 use model::secret::SecretRef;
 
@@ -17,7 +18,6 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::Uri;
 use axum::routing::{get, post};
 use axum::{Router, middleware};
-use shared::license::PublicKeys;
 use std::future::Future;
 use std::io::IsTerminal;
 use std::path::PathBuf;

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use license::{PublicKeys, Signed, Signer, Terms, signer};
 use model::platform::{License, Limits};
 use model::secret::SecretRef;
 use model::{TenantId, Tier};
 use serde_json::{Value, json};
-use shared::license::{PublicKeys, Signed, Signer, Terms, signer};
 use tenant_api::{Config, InternalSecrets, Licenses};
 use tokio::net::TcpListener;
 

@@ -12,11 +12,11 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use cluster::Secrets;
 use engine::store::{InviteError, KeyState, Sealed, StoredResponse};
+use license::invitation::Token;
+use license::read_seals;
+use license::seal::Purpose;
 use model::TenantId;
 use serde_json::json;
-use shared::invitation::Token;
-use shared::license::read_seals;
-use shared::seal::Purpose;
 use uuid::Uuid;
 
 use crate::extract::{self, Actor, TenantPath};

@@ -1,10 +1,10 @@
 //! How an administrator comes in: from the request to the password, by the real programs, whatever is down in between.
 
 use engine::store::Sealed;
+use license::invitation::Token;
 use model::TenantId;
 use model::platform::{Delivery, Platform, Seconds};
 use serde_json::{Value, json};
-use shared::invitation::Token;
 use tests::process::free_port;
 use tests::{Site, calm, eventually, fresh_slug, letters, mailbox, required};
 
@@ -35,8 +35,8 @@ async fn waiting(site: &Site, tenant: TenantId) -> Option<Token> {
     .await
     .unwrap();
     let sealed = Sealed { text: row.0?, data_key: row.1?, key_id: row.2? };
-    let seals = shared::license::seals(&tests::license()).unwrap();
-    let text = seals.open(shared::seal::Purpose::Invitation, tenant, &sealed).unwrap();
+    let seals = license::seals(&tests::license()).unwrap();
+    let text = seals.open(license::seal::Purpose::Invitation, tenant, &sealed).unwrap();
     Some(Token::parse(&text).unwrap())
 }
 

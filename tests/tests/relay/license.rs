@@ -4,12 +4,12 @@ use std::process::Command;
 
 use engine::phase::{Owner, Scope};
 use engine::store::{LicenseStored, NewDeployment, StoredLicense};
+use license::seal::Purpose;
+use license::{Terms, seals, signer};
 use model::platform::{Delivery, Limits, Platform, Region, RegionDatabase, Seconds};
 use model::secret::{Secret, SecretRef};
 use model::{RunId, TenantId, Tier};
 use serde_json::{Value, json};
-use shared::license::{Terms, seals, signer};
-use shared::seal::Purpose;
 use tenant_api_client::own_secret;
 use tests::process::{Process, Variables, free_port, program};
 use tests::{fresh_slug, license, required};

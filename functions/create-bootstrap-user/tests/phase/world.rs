@@ -12,13 +12,12 @@ use engine::phase::{
     Checkpoints, Error, Fence, Interrupt, Operation, Owner, Phase, Progress, Result, Scope, Step, StepParts,
 };
 use engine::store::{KeyUse, Sealed, Store, StoredResponse};
+use license::invitation::Token;
+use license::seal::Purpose;
 use model::platform::{Isolation, Platform, Region, RegionDatabase, Seconds};
 use model::secret::{Secret, SecretRef};
 use model::{RunId, Tenant, TenantId};
 use serde_json::json;
-use shared::invitation::Token;
-use shared::license;
-use shared::seal::Purpose;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, PgPool};
 use tenant_api_client::{Access, Initialize, Place, Server, Strategy, TenantApi, own_secret};

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use license::seal::{Purpose, Sealed};
 use model::platform::Limits;
 use model::{RunId, Tier};
-use shared::seal::{Purpose, Sealed};
 
 use crate::world::World;
 
@@ -55,7 +55,7 @@ async fn what_is_stored_shows_neither_licence_nor_key() {
         let life = world.tenant().await;
         let checkpoint = serde_json::to_string(&world.apply(&life).await.unwrap()).unwrap();
         let stored = world.store.license(life.tenant.id).await.unwrap().unwrap();
-        let seals = shared::license::seals(&world.platform.license).unwrap();
+        let seals = license::seals(&world.platform.license).unwrap();
         let text = seals.open(Purpose::License, life.tenant.id, &Sealed::from(&stored)).unwrap();
         assert!(text.starts_with("tl1."));
         let rows: Vec<String> = sqlx::query_scalar(

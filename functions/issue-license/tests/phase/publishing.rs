@@ -6,7 +6,6 @@ use engine::phase::{Kind, Scope};
 use model::platform::Limits;
 use model::{RunId, Tier};
 use serde_json::json;
-use shared::license;
 use uuid::Uuid;
 
 use crate::world::{Life, World, kubectl};

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use engine::phase::Scope;
+use license::rewrap;
 use model::RunId;
-use shared::license::{self, rewrap};
 
 use crate::world::World;
 

@@ -14,12 +14,12 @@ use engine::phase::{
 };
 use engine::store::{KeyUse, Store, StoredResponse};
 use issue_license::{Checkpoint, IssueLicense, Plan};
+use license::Claims;
+use license::seal::{Purpose, Sealed};
 use model::platform::{Platform, Seconds};
 use model::secret::SecretRef;
 use model::{DeploymentType, RunId, Tenant, TenantId};
 use serde_json::{Value, json};
-use shared::license::{self, Claims};
-use shared::seal::{Purpose, Sealed};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 

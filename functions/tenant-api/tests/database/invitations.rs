@@ -1,5 +1,6 @@
 //! Administrators and their invitations, and that the pooled instance works with one tenant's rights at a time.
 
+use license::invitation::Token;
 use model::TenantId;
 use model::secret::SecretRef;
 
@@ -7,7 +8,6 @@ use crate::world::{SECRET, SHARED, Strategy, Tenant, World, number, run, sqlstat
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use shared::invitation::Token;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _};
 use std::io::Write as _;

@@ -2,10 +2,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use license::{Signed, Signer, Terms, signer};
 use model::platform::{License, Limits};
 use model::secret::SecretRef;
 use model::{TenantId, Tier};
-use shared::license::{Signed, Signer, Terms, signer};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A signing key.

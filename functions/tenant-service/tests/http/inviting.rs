@@ -4,14 +4,13 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use license::invitation::Token;
+use license::seal::Purpose;
 use model::TenantId;
 use model::platform::Platform;
 use model::secret::SecretRef;
 use reqwest::Method;
 use serde_json::json;
-use shared::invitation::Token;
-use shared::license;
-use shared::seal::Purpose;
 
 use crate::world::{Answer, World, with_platform};
 

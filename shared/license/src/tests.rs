@@ -1,7 +1,5 @@
 //! Licences as a whole: made, sealed, opened, checked, tampered with.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::collections::BTreeMap;
 use std::io::Write as _;
 
