@@ -1,8 +1,7 @@
-use cluster::Reach;
-use model::{Alerting, DeploymentType};
-
 use super::*;
+use cluster::Reach;
 use kube::ResourceExt;
+use model::{Alerting, DeploymentType};
 use serde_json::json;
 
 fn tenant(tier: Tier, alerting: Alerting) -> Tenant {

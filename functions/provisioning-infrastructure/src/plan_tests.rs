@@ -1,7 +1,6 @@
+use super::*;
 use engine::phase::Kind;
 use model::{DeploymentType, Tier};
-
-use super::*;
 use serde_json::json;
 
 fn tenant() -> Tenant {

@@ -1,6 +1,5 @@
-use model::{Alerting, DeploymentType};
-
 use super::*;
+use model::{Alerting, DeploymentType};
 use serde_json::json;
 
 const ID: &str = "550e8400-e29b-41d4-a716-446655440000";

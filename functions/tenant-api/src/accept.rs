@@ -3,9 +3,6 @@
 //! A token is looked for by its hash: what the time of an answer tells of a hash opens nothing. The costly part, the
 //! password's own hash, begins only for a token that holds, and only so many at once.
 
-use license::invitation::Token;
-use model::secret::Secret;
-
 use crate::problem::Problem;
 use crate::request;
 use crate::tables::{Acting, Tables};
@@ -17,6 +14,8 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse, Response};
+use license::invitation::Token;
+use model::secret::Secret;
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 use serde::Deserialize;

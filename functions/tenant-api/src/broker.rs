@@ -3,8 +3,6 @@
 //! `{prefix}.in` is an exchange: the default one cannot be limited, so that no tenant's user may publish by it. Behind it are
 //! `{prefix}.jobs`, and `{prefix}.dead` for what is no job of this instance.
 
-use model::secret::{SecretError, SecretRef};
-
 use crate::problem::Problem;
 use lapin::message::Delivery;
 use lapin::options::{
@@ -16,6 +14,7 @@ use lapin::uri::AMQPUri;
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, ExchangeKind,
 };
+use model::secret::{SecretError, SecretRef};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;

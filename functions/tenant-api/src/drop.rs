@@ -4,14 +4,13 @@
 //! this instance keeps of the tenant beside Postgres, each time when there is nothing of the tenant there: a call that died in
 //! between is made again.
 
-use model::TenantId;
-
 use crate::app::App;
 use crate::operation::Operation;
 use crate::ownership::{self, Role};
 use crate::problem::Problem;
 use crate::request::{Drop, Strategy};
 use crate::sql;
+use model::TenantId;
 use serde::Serialize;
 use sqlx::postgres::PgConnection;
 use std::collections::BTreeSet;

@@ -1,13 +1,12 @@
 //! Tenants with a Postgres server of their own, for whom this process stands in: where that server is, which no catalogue
 //! here says, and the login there. Nothing of this is used but where the tenants' own instances are only simulated.
 
-use model::TenantId;
-use model::secret::Secret;
-
 use crate::problem::Problem;
 use crate::request::Admin;
 use crate::sql;
 use hmac::{Hmac, Mac as _};
+use model::TenantId;
+use model::secret::Secret;
 use postgres_protocol::password::scram_sha_256;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;

@@ -4,8 +4,6 @@
 //! the very end, if at all: until then no code of the tenant can be in the way of an administrator who acts in its name.
 //! From then on nobody acts in its name but a session that is logged in as the role and has no other rights to fall back on.
 
-use model::TenantId;
-
 use crate::app::App;
 use crate::measure::Measures;
 use crate::operation::Operation;
@@ -14,6 +12,7 @@ use crate::problem::Problem;
 use crate::request::{Admin, Identifier, Initialize, Strategy};
 use crate::schema::{self, Migration, Migrations, Seeded};
 use crate::sql;
+use model::TenantId;
 use postgres_protocol::password::scram_sha_256;
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;

@@ -5,14 +5,13 @@
 //! to SETUP_DATABASE drops nothing, and would wait for an empty inventory for ever. Nobody but its tenant is served by it, and
 //! it ends by itself.
 
-use model::TenantId;
-
 use crate::app::App;
 use crate::operation::Operation;
 use crate::ownership::Mark;
 use crate::problem::Problem;
 use crate::request::Inventory;
 use crate::sql;
+use model::TenantId;
 use serde::Serialize;
 use sqlx::postgres::PgConnection;
 use sqlx::postgres::types::Oid;

@@ -8,9 +8,6 @@
 //! A tenant's own instance has no such folder: each of its pods also reads the tenant's Secret, which the control plane alone
 //! may write, from `LICENSE_SECRET_DIR`. Of what was told and what is there, the newest holds.
 
-use license::{Claims, PublicKeys, Refused};
-use model::TenantId;
-
 use crate::measure::Measures;
 use crate::mounted::Mounted;
 use crate::problem::Problem;
@@ -20,6 +17,8 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
+use license::{Claims, PublicKeys, Refused};
+use model::TenantId;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fs::{self, File};

@@ -1,7 +1,5 @@
 //! The internal calls about databases: parsed, done, logged and answered alike.
 
-use model::TenantId;
-
 use crate::app::App;
 use crate::measure::Measures;
 use crate::problem::Problem;
@@ -12,6 +10,7 @@ use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use model::TenantId;
 use serde::Serialize;
 use std::future::Future;
 use std::time::Instant;

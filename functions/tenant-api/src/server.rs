@@ -1,9 +1,5 @@
 //! The process: its settings, its routes, its logs.
 
-use ::license::PublicKeys;
-use model::TenantId;
-use model::secret::SecretRef;
-
 use crate::app::App;
 use crate::auth::{self, InternalSecrets};
 use crate::exports::{self, ExportSettings, Exports, Storage, Worker};
@@ -14,10 +10,13 @@ use crate::ready::{self, Readiness, in_folder};
 use crate::schema::Migrations;
 use crate::tables::Tables;
 use crate::{accept, operation, request, users};
+use ::license::PublicKeys;
 use axum::extract::DefaultBodyLimit;
 use axum::http::Uri;
 use axum::routing::{get, post};
 use axum::{Router, middleware};
+use model::TenantId;
+use model::secret::SecretRef;
 use std::future::Future;
 use std::io::IsTerminal;
 use std::path::PathBuf;

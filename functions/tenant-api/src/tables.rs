@@ -4,13 +4,12 @@
 //! nothing; `initialize` makes it a member of each pooled tenant's role, and every transaction begins by taking that role.
 //! Which database a tenant is in is read from the catalogue, by what its role owns there.
 
-use model::TenantId;
-use model::secret::{Secret, SecretRef};
-
 use crate::elsewhere::{self, At, Elsewhere};
 use crate::ownership;
 use crate::problem::Problem;
 use crate::request::{Admin, Identifier};
+use model::TenantId;
+use model::secret::{Secret, SecretRef};
 use sqlx::postgres::types::Oid;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Postgres, Transaction};

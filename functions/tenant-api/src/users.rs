@@ -7,8 +7,6 @@
 //! Of an address, what is before the `@` is kept as it is written and the rest made lower case; two that differ in case only
 //! are one person. No password comes this way, and no token.
 
-use model::TenantId;
-
 use crate::problem::Problem;
 use crate::request::{self, Bytes32};
 use crate::tables::{Acting, Tables};
@@ -17,6 +15,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse, Response};
+use model::TenantId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

@@ -12,9 +12,6 @@ mod row;
 mod storage;
 mod worker;
 
-use model::TenantId;
-use model::secret::SecretRef;
-
 use crate::broker::Jobs;
 use crate::license::Licenses;
 use crate::problem::Problem;
@@ -26,6 +23,8 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use model::TenantId;
+use model::secret::SecretRef;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio_util::io::ReaderStream;

@@ -1,12 +1,11 @@
 //! The state of an export: a row of the tenant's own.
 
-use model::TenantId;
-
 use super::{Job, Storage};
 use crate::problem::Problem;
 use crate::tables::{Acting, Tables};
 use crate::users::commit;
 use chrono::{DateTime, Utc};
+use model::TenantId;
 use serde_json::{Value, json};
 use sqlx::postgres::types::PgInterval;
 use std::time::Duration;

@@ -1,8 +1,7 @@
 //! Where exports are kept: a folder, in it each tenant's own. A file has its name only when it is whole.
 
-use model::TenantId;
-
 use crate::problem::Problem;
+use model::TenantId;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;

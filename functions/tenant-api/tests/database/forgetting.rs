@@ -1,11 +1,10 @@
 //! What an instance keeps of a tenant beside Postgres, and that it goes with the tenant.
 
+use crate::signing::{issue, key};
+use crate::world::{SECRET, Strategy, World, with_tenants};
 use license::PublicKeys;
 use model::TenantId;
 use model::secret::SecretRef;
-
-use crate::signing::{issue, key};
-use crate::world::{SECRET, Strategy, World, with_tenants};
 use serde_json::json;
 use std::path::Path;
 use tenant_api::{Config, ExportSettings, InternalSecrets, Licenses, Storage, Tables};

@@ -1,8 +1,7 @@
 //! The process and its answers to calls that are not as they must be.
 
-use model::TenantId;
-
 use crate::world::{SECRET, Strategy, World, with_tenants};
+use model::TenantId;
 use serde_json::{Value, json};
 use std::process::Command;
 use tenant_api::Tables;

@@ -1,12 +1,11 @@
 //! Administrators and their invitations, and that the pooled instance works with one tenant's rights at a time.
 
-use license::invitation::Token;
-use model::TenantId;
-use model::secret::SecretRef;
-
 use crate::world::{SECRET, SHARED, Strategy, Tenant, World, number, run, sqlstate, with_tenants};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use license::invitation::Token;
+use model::TenantId;
+use model::secret::SecretRef;
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _};

@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
+use crate::world::{SECRET, SHARED, Strategy, World, number, run, with_tenants};
 use model::TenantId;
 use model::secret::SecretRef;
-
-use crate::world::{SECRET, SHARED, Strategy, World, number, run, with_tenants};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tenant_api::{Config, InternalSecrets, Readiness, Tables};

@@ -2,15 +2,14 @@
 
 mod station;
 
-use job_broker::prefix_of;
-use model::TenantId;
-use model::secret::SecretRef;
-
 use crate::signing::{issue, key};
 use crate::world::{Strategy, Tenant, World, number, run, with_tenants};
+use job_broker::prefix_of;
 use lapin::options::{BasicGetOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties};
+use model::TenantId;
+use model::secret::SecretRef;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use sqlx::{Connection as _, PgConnection};

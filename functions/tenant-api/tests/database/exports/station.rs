@@ -1,14 +1,13 @@
 //! A RabbitMQ with a vhost of the test's own, and instances of tenant-api that take jobs from it.
 
+use crate::world::{SECRET, Tenant, World};
 use engine::phase::{Owner, Scope};
 use job_broker::{JobBroker, prefix_of, user_of};
-use model::secret::{Secret, SecretRef};
-use model::{RunId, TenantId};
-
-use crate::world::{SECRET, Tenant, World};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Connection, ConnectionProperties};
+use model::secret::{Secret, SecretRef};
+use model::{RunId, TenantId};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::Stdio;
