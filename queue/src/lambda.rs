@@ -69,7 +69,9 @@ impl Invoker for LambdaInvoker {
                 let body = output.payload().map(AsRef::as_ref).unwrap_or_default();
                 match serde_json::from_slice::<Answer>(body) {
                     Ok(answer) => Invoked::Answered(answer),
-                    Err(error) => Invoked::Unknown(format!("answer is none: {error}")),
+                    Err(error) => {
+                        Invoked::Unknown(format!("the function's response is not a valid answer: {error}"))
+                    }
                 }
             }
             Err(error) => refused(&error),

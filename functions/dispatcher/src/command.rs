@@ -31,7 +31,7 @@ fn arguments() -> Command {
         .subcommand(deployments::arguments())
         .subcommand(
             Command::new("dead")
-                .about("Messages that were no jobs")
+                .about("Dead-lettered messages")
                 .subcommand_required(true)
                 .subcommand(
                     Command::new("list").about("Print them, one JSON object a line").arg(

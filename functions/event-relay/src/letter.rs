@@ -83,7 +83,7 @@ fn ready(told: &Told, name: &str, domain: &str) -> (String, Vec<Block>) {
     let host = format!("{}.{domain}", told.slug);
     let blocks = vec![
         Block::Paragraph("Hello,".into()),
-        Block::Paragraph(format!("{name} ({}) has been set up and is ready to be used.", told.slug)),
+        Block::Paragraph(format!("{name} ({}) is set up and ready to use.", told.slug)),
         Block::Links(vec![
             ("Your address", format!("https://{host}")),
             ("Business intelligence", format!("https://bi.{host}")),
@@ -101,11 +101,12 @@ pub(crate) fn invitation(row: &Outgoing, link: &str, expires_at: DateTime<Utc>) 
     let blocks = [
         Block::Paragraph("Hello,".into()),
         Block::Paragraph(format!("You are the administrator of {name} ({}).", told.slug)),
-        Block::Paragraph(format!("Choose your password by this link. It works once, until {until}.")),
+        Block::Paragraph(format!(
+            "Use this link to choose your password. It works once and expires on {until}."
+        )),
         Block::Links(vec![("Your invitation", link.to_owned())]),
         Block::Paragraph(
-            "Whoever has the link can use it: pass it on to nobody. An earlier one does not work any more."
-                .into(),
+            "Anyone with this link can use it, so do not share it. Earlier links no longer work.".into(),
         ),
     ];
     let subject = format!("Your invitation to {name}");
@@ -119,9 +120,9 @@ fn not_ready(told: &Told, name: &str, row: &Outgoing) -> (String, Vec<Block>) {
         Block::Paragraph("Hello,".into()),
         Block::Paragraph(format!("{name} ({}) could not be set up.", told.slug)),
         Block::Paragraph(
-            "You need not do anything: the platform's operators have been told, and will see to it.".into(),
+            "No action is needed. Our operators have been notified and are looking into it.".into(),
         ),
-        Block::Facts(vec![("If you ask them, give them this number", row.tenant_id.to_string())]),
+        Block::Facts(vec![("Reference number for support", row.tenant_id.to_string())]),
     ];
     (format!("{name} could not be set up"), blocks)
 }
@@ -146,11 +147,11 @@ fn waiting(told: &Told, name: &str, row: &Outgoing, halted: &Halted) -> (String,
     facts.push(("Verbs", format!("{verb}; for delete, DELETE {tenant}")));
     let blocks = vec![
         Block::Paragraph(format!(
-            "{name} ({}) is {}, at {}. It does not go on by itself: it waits for an operator.",
+            "{name} ({}) is {}, at {}. It is waiting for an operator and will not continue on its own.",
             told.slug, halted.situation, halted.phase
         )),
         cause,
-        Block::Facts(vec![("You can", halted.allowed_actions.join(", "))]),
+        Block::Facts(vec![("Allowed verbs", halted.allowed_actions.join(", "))]),
         Block::Facts(facts),
     ];
     (format!("{} ({name}): {}: {code}", told.slug, halted.situation), blocks)
@@ -341,10 +342,10 @@ mod tests {
         let written = letter(Sink::Operators, &row, "matih.ai").unwrap();
         assert_eq!(written.subject, "acme (Acme): stuck while rolling back: chart_missing");
         for line in [
-            "Acme (acme) is stuck while rolling back, at CREATE_DNS_ZONE. It does not go on by itself: it waits for an operator.\n",
+            "Acme (acme) is stuck while rolling back, at CREATE_DNS_ZONE. It is waiting for an operator and will not continue on its own.\n",
             "\nCause: chart_missing: no chart at <repository>\n",
             "\nNext action: Publish the chart.\n",
-            "\nYou can: retry, skip, abandon, delete\n",
+            "\nAllowed verbs: retry, skip, abandon, delete\n",
             "/provisioning/<verb> {\"seq\": 12, \"reason\": \"…\"}; for delete, DELETE /api/v1/tenants/",
         ] {
             assert!(written.text.contains(line), "{line} in {}", written.text);

@@ -38,9 +38,9 @@ impl Default for Measures {
         metrics::with_local_recorder(&recorder, || {
             describe_counter!(REQUESTS, "Requests answered, by route, method and status.");
             describe_histogram!(DURATION, "Seconds from a request to its answer, by route and method.");
-            describe_counter!(INITIALIZED, "Tenants whose tables were made or found whole.");
+            describe_counter!(INITIALIZED, "Tenants initialised.");
             describe_counter!(MIGRATIONS, "Migrations that were run in tenants' tables.");
-            describe_counter!(LICENSES, "Licences that were told, by outcome.");
+            describe_counter!(LICENSES, "Licence refreshes received, by outcome.");
             describe_counter!(JOBS, "Background jobs that are over, by job and outcome.");
             counter!(INITIALIZED).absolute(0);
             counter!(MIGRATIONS).absolute(0);

@@ -42,49 +42,49 @@ impl Problem {
         Self::new(
             StatusCode::UNAUTHORIZED,
             "unauthorized",
-            "The internal secret is wrong or missing",
+            "Unauthorized",
             "send the header x-internal-secret".to_owned(),
         )
     }
 
     pub(crate) fn not_found(path: &str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found", "There is no such resource", path.to_owned())
+        Self::new(StatusCode::NOT_FOUND, "not_found", "Not found", path.to_owned())
     }
 
     pub(crate) fn method_not_allowed() -> Self {
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "method_not_allowed",
-            "The resource does not know this method",
-            "changes are POST, reading and health checks GET".to_owned(),
+            "Method not allowed",
+            "use POST for changes, GET for reads and health checks".to_owned(),
         )
     }
 
     pub(crate) fn foreign_role(name: &str) -> Self {
-        let detail = format!("role {name} exists and carries no mark of this tenant; nothing was changed");
-        Self::new(StatusCode::CONFLICT, "foreign_role", "The role belongs to somebody else", detail)
+        let detail = format!("role {name} exists and is not marked as this tenant's; nothing was changed");
+        Self::new(StatusCode::CONFLICT, "foreign_role", "The role belongs to another owner", detail)
     }
 
     pub(crate) fn foreign_database(name: &str, owner: &str) -> Self {
         let detail = format!("database {name} exists and belongs to {owner}; nothing was changed");
-        Self::new(StatusCode::CONFLICT, "foreign_database", "The database belongs to somebody else", detail)
+        Self::new(StatusCode::CONFLICT, "foreign_database", "The database belongs to another owner", detail)
     }
 
     pub(crate) fn foreign_schema(name: &str, owner: &str) -> Self {
         let detail = format!("schema {name} exists and belongs to {owner}; nothing was changed");
-        Self::new(StatusCode::CONFLICT, "foreign_schema", "The schema belongs to somebody else", detail)
+        Self::new(StatusCode::CONFLICT, "foreign_schema", "The schema belongs to another owner", detail)
     }
 
     /// 422: a licence that is not taken.
     pub(crate) fn license(code: &'static str, detail: String) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, "The licence is not accepted", detail)
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, "Licence rejected", detail)
     }
 
     pub(crate) fn license_unkept(reason: &str) -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "license_unkept",
-            "The licence cannot be kept now",
+            "The licence cannot be stored",
             format!("LICENSE_DIR: {reason}"),
         )
     }
@@ -93,19 +93,14 @@ impl Problem {
         Self::new(
             StatusCode::NOT_FOUND,
             "license_missing",
-            "The tenant has no licence that holds",
-            "none was delivered here, or it has expired".to_owned(),
+            "The tenant has no valid licence",
+            "no licence was delivered to this instance, or it has expired".to_owned(),
         )
     }
 
     /// 503: alive, and not yet able to serve.
     pub(crate) fn not_ready(why: &str) -> Self {
-        Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "not_ready",
-            "The instance cannot serve yet",
-            why.to_owned(),
-        )
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "The instance is not ready", why.to_owned())
     }
 
     pub(crate) fn license_suspended() -> Self {
@@ -113,7 +108,8 @@ impl Problem {
             StatusCode::FORBIDDEN,
             "license_suspended",
             "The tenant is suspended",
-            "its licence says so; it is served again once a newer one does not".to_owned(),
+            "the licence is marked suspended; requests are accepted again once a newer licence is not"
+                .to_owned(),
         )
     }
 
@@ -122,8 +118,8 @@ impl Problem {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "login_not_configured",
-            "This instance cannot work in tenants' tables",
-            "set POOL_DATABASE_URL, or of a pinned instance DATABASE_URL or DATABASE_CREDENTIALS_DIR"
+            "The instance has no usable database login",
+            "set POOL_DATABASE_URL, or for a pinned instance DATABASE_URL or DATABASE_CREDENTIALS_DIR"
                 .to_owned(),
         )
     }
@@ -133,7 +129,7 @@ impl Problem {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "login_not_usable",
-            "This instance cannot work in tenants' tables",
+            "The instance has no usable database login",
             reason.to_owned(),
         )
     }
@@ -143,9 +139,9 @@ impl Problem {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "login_inherits",
-            "The login of this instance has too many rights",
+            "The instance's database login has too many privileges",
             format!(
-                "{name} is a superuser or inherits the rights of its roles: ALTER ROLE … NOSUPERUSER NOINHERIT"
+                "{name} is a superuser or inherits the privileges of its roles: ALTER ROLE … NOSUPERUSER NOINHERIT"
             ),
         )
     }
@@ -154,8 +150,8 @@ impl Problem {
         Self::new(
             StatusCode::NOT_FOUND,
             "tenant_not_here",
-            "The tenant has no tables here",
-            format!("tenant {tenant} was not initialized, or is served by another instance"),
+            "The tenant is not on this instance",
+            format!("tenant {tenant} was not initialized, or another instance serves it"),
         )
     }
 
@@ -164,8 +160,8 @@ impl Problem {
         Self::new(
             StatusCode::FORBIDDEN,
             "tenant_not_served",
-            "This instance serves another tenant",
-            format!("it is pinned to one tenant, which is not {tenant}"),
+            "The instance serves another tenant",
+            format!("the instance is pinned to a tenant other than {tenant}"),
         )
     }
 
@@ -174,8 +170,8 @@ impl Problem {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "tables_outdated",
-            "The tenant's tables are those of a version before",
-            "call initialize for the tenant: it runs the migrations that are missing".to_owned(),
+            "The tenant's tables are of an older version",
+            "call initialize for the tenant to run the missing migrations".to_owned(),
         )
     }
 
@@ -184,7 +180,7 @@ impl Problem {
         Self::new(
             StatusCode::NOT_IMPLEMENTED,
             "jobs_not_configured",
-            "This instance has no background jobs",
+            "The instance runs no background jobs",
             why.to_owned(),
         )
     }
@@ -194,7 +190,7 @@ impl Problem {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "jobs_unavailable",
-            "The job broker cannot be used now",
+            "The job broker is unavailable",
             reason.to_owned(),
         )
     }
@@ -203,8 +199,8 @@ impl Problem {
         Self::new(
             StatusCode::NOT_FOUND,
             "export_unknown",
-            "There is no such export",
-            format!("nobody has asked for {id}"),
+            "Export not found",
+            format!("no export {id} was requested"),
         )
     }
 
@@ -212,7 +208,7 @@ impl Problem {
         Self::new(
             StatusCode::CONFLICT,
             "export_not_done",
-            "The export has no content",
+            "The export is not finished",
             format!("it is {state}"),
         )
     }
@@ -221,9 +217,8 @@ impl Problem {
         Self::new(
             StatusCode::GONE,
             "export_gone",
-            "The export's content is gone",
-            "newer ones have taken its place, or the instance's storage is another: ask for a new one"
-                .to_owned(),
+            "The export's content is no longer available",
+            "newer exports replaced it, or the instance's storage changed: request a new export".to_owned(),
         )
     }
 
@@ -232,7 +227,7 @@ impl Problem {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "storage_failed",
-            "The storage cannot be used now",
+            "The storage is unavailable",
             reason.to_owned(),
         )
     }
@@ -242,8 +237,8 @@ impl Problem {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "given_up",
-            "It was tried too often",
-            format!("the process ended in the middle of it {attempts} times"),
+            "Too many attempts",
+            format!("the process ended during the export {attempts} times"),
         )
     }
 
@@ -262,8 +257,8 @@ impl Problem {
         Self::new(
             StatusCode::NOT_FOUND,
             "user_not_found",
-            "There is no such user",
-            "nobody of the tenant has this address".to_owned(),
+            "User not found",
+            "no user of the tenant has this address".to_owned(),
         )
     }
 
@@ -271,8 +266,8 @@ impl Problem {
         Self::new(
             StatusCode::CONFLICT,
             "bootstrap_user_exists",
-            "The tenant has another administrator",
-            "the control plane has made one with another address; nothing was changed".to_owned(),
+            "The tenant already has another administrator",
+            "the control plane created one with a different address; nothing was changed".to_owned(),
         )
     }
 
@@ -280,21 +275,21 @@ impl Problem {
         Self::new(
             StatusCode::NOT_FOUND,
             "invitation_unknown",
-            "There is no such invitation",
-            "open the link as it stands in the e-mail".to_owned(),
+            "Invitation not found",
+            "open the complete link from the e-mail".to_owned(),
         )
     }
 
     /// 410: an invitation that held once.
     pub(crate) fn invitation_gone(code: &'static str, why: &str) -> Self {
-        Self::new(StatusCode::GONE, code, "The invitation does not hold any more", why.to_owned())
+        Self::new(StatusCode::GONE, code, "The invitation is no longer valid", why.to_owned())
     }
 
     pub(crate) fn password(length: std::ops::RangeInclusive<usize>) -> Self {
         let mut problem = Self::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "password_not_accepted",
-            "The password is not accepted",
+            "Password rejected",
             format!("must have {} to {} characters", length.start(), length.end()),
         );
         problem.field = Some("password".to_owned());
@@ -302,7 +297,7 @@ impl Problem {
     }
 
     pub(crate) fn busy(reason: &str) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "It cannot be done now", reason.to_owned())
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Temporarily unavailable", reason.to_owned())
     }
 
     /// As a stranger may see it: what is ours to mend is named in the log only.
@@ -319,7 +314,7 @@ impl Problem {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "database_unavailable",
-            "The database cannot be used now",
+            "The database is unavailable",
             format!("{doing}: {reason}"),
         )
     }
@@ -328,7 +323,7 @@ impl Problem {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "database_error",
-            "The database refused",
+            "The database refused the request",
             format!("{doing}: {reason}"),
         )
     }

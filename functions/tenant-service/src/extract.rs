@@ -96,11 +96,11 @@ pub fn json_bytes(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> R
         return Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported_media_type",
-            "The body is of a type that is not understood",
+            "Unsupported media type",
             if kind.is_empty() {
                 "there is no Content-Type".to_owned()
             } else {
-                "this Content-Type is not JSON".to_owned()
+                "Content-Type must be application/json".to_owned()
             },
         )
         .next("Send JSON with the header 'Content-Type: application/json'."));

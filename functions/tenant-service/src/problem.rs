@@ -102,7 +102,7 @@ impl Problem {
             return Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "deployment_type_unavailable",
-                "This platform cannot make such a tenant",
+                "Deployment type not available",
                 errors.iter().map(|error| error.message.as_str()).collect::<Vec<_>>().join("; "),
             )
             .errors(errors);
@@ -110,7 +110,7 @@ impl Problem {
         Self::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "invalid_fields",
-            "The request has invalid fields",
+            "Invalid fields",
             format!("cannot accept {names}; see errors"),
         )
         .errors(errors)
@@ -122,7 +122,7 @@ impl Problem {
         Self::new(
             StatusCode::BAD_REQUEST,
             "invalid_parameters",
-            "The request has invalid parameters",
+            "Invalid parameters",
             format!("cannot accept {names}; see errors"),
         )
         .errors(errors)
@@ -130,7 +130,7 @@ impl Problem {
 
     /// 400: the body cannot be read as what it should be.
     pub fn malformed(code: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, code, "The body cannot be read", detail)
+        Self::new(StatusCode::BAD_REQUEST, code, "Malformed body", detail)
     }
 
     /// 401.
@@ -138,8 +138,8 @@ impl Problem {
         Self::new(
             StatusCode::UNAUTHORIZED,
             "unauthorized",
-            "The token is missing or wrong",
-            "this needs a valid bearer token",
+            "Unauthorized",
+            "a valid bearer token is required",
         )
         .next("Send the header 'Authorization: Bearer <token>'.")
         .header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"tenantry\""))
@@ -152,7 +152,7 @@ impl Problem {
         Self::new(
             StatusCode::NOT_FOUND,
             "tenant_not_found",
-            "There is no such tenant",
+            "Tenant not found",
             format!("no tenant has the id or slug '{shown}'"),
         )
         .next("GET /api/v1/tenants lists the tenants.")
@@ -163,21 +163,16 @@ impl Problem {
         Self::new(
             StatusCode::CONFLICT,
             "region_unknown",
-            "The tenant's region is not known any more",
-            format!("there is no region '{region}', by the API or in the platform file"),
+            "The tenant's region no longer exists",
+            format!("region '{region}' is neither in the platform file nor was it created by the API"),
         )
-        .next("Add it to the platform file as it was.")
+        .next("Restore the region in the platform file.")
     }
 
     /// 404 for a path.
     pub fn no_path() -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            "not_found",
-            "There is no such resource",
-            "nothing is served at this path",
-        )
-        .next("GET /openapi.json describes what is.")
+        Self::new(StatusCode::NOT_FOUND, "not_found", "Not found", "no route matches this path")
+            .next("GET /openapi.json lists the routes.")
     }
 
     /// 405.
@@ -185,7 +180,7 @@ impl Problem {
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "method_not_allowed",
-            "The resource does not know this method",
+            "Method not allowed",
             "see the header Allow",
         )
     }
@@ -195,8 +190,8 @@ impl Problem {
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "body_too_large",
-            "The body is too large",
-            format!("a body may have at most {limit} bytes"),
+            "Payload too large",
+            format!("the body must not exceed {limit} bytes"),
         )
     }
 
@@ -205,10 +200,10 @@ impl Problem {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "database_unavailable",
-            "The control plane's database cannot be used now",
-            "the request was not carried out, or its outcome is not known",
+            "The control plane's database is unavailable",
+            "the request was not carried out, or its outcome is unknown",
         )
-        .next("Send it again, a creation with the same Idempotency-Key.")
+        .next("Retry the request; use the same Idempotency-Key for a creation.")
         .retry_after(5)
     }
 
@@ -218,9 +213,9 @@ impl Problem {
             StatusCode::SERVICE_UNAVAILABLE,
             "timeout",
             "The request took too long",
-            format!("no answer within {seconds} s; its outcome is not known"),
+            format!("no answer within {seconds} s; the outcome is unknown"),
         )
-        .next("Send it again, a creation with the same Idempotency-Key.")
+        .next("Retry the request; use the same Idempotency-Key for a creation.")
         .retry_after(5)
     }
 
@@ -229,8 +224,8 @@ impl Problem {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal",
-            "Something is wrong in tenant-service",
-            "the cause is in the log, under the id of the header x-request-id",
+            "Internal server error",
+            "the cause is logged under the request id in the header x-request-id",
         )
     }
 }

@@ -122,8 +122,11 @@ impl Owned {
                 return Ok(self.ensured(&changed, Effect::Changed));
             }
         }
-        Err(Error::retryable("object_conflict", format!("{target} comes and goes while it is being made"))
-            .next("Something else creates and deletes it; look at the API server's audit log for who."))
+        Err(Error::retryable(
+            "object_conflict",
+            format!("{target} keeps being created and deleted by something else while Tenantry creates it"),
+        )
+        .next("Something else creates and deletes it; look at the API server's audit log for who."))
     }
 
     /// None when an object of that name is there.

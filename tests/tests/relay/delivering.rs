@@ -138,7 +138,7 @@ async fn a_run_that_waits_for_an_operator_is_told_to_the_operators_alone() {
                 "is paused while being provisioned, at ONE.",
                 "Cause: no_chart: no chart <ingress> & no other",
                 "Next action: Publish the chart.",
-                "You can: retry, rollback, resume, abandon, delete",
+                "Allowed verbs: retry, rollback, resume, abandon, delete",
                 &format!("POST /api/v1/tenants/{tenant}/provisioning/<verb> {{\"seq\": {},", row.run.seq),
             ] {
                 assert!(plain.contains(part), "{part} in {plain}");

@@ -32,7 +32,7 @@ enum Outcome {
     Failed,
     /// It was done or had failed before.
     Repeated,
-    /// There is no such export, or no such tenant any more.
+    /// Export not found, or no such tenant any more.
     Unknown,
     /// It is another tenant's.
     Foreign,

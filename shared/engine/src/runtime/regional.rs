@@ -133,7 +133,7 @@ impl RegisteredPhase {
 pub(super) fn unknown(region: &str) -> Error {
     Error::fatal(
         "region_unknown",
-        format!("there is no region '{region}', by the API or in the platform file"),
+        format!("region '{region}' is neither in the platform file nor was it created by the API"),
     )
     .next(format!("Add [regions.{region}] to the platform file as it was, then retry."))
 }

@@ -36,7 +36,7 @@ pub enum ChangeError {
     #[error("the tenant is {0}; only one that is ACTIVE or SUSPENDED, with no run under way, can be changed")]
     NotNow(Situation),
     /// None of the tenant's phases follows from what is to be changed.
-    #[error("nothing of this tenant follows from that")]
+    #[error("none of this tenant's phases depends on the requested change")]
     Unmade,
     /// The store failed.
     #[error(transparent)]

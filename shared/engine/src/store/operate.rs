@@ -44,7 +44,9 @@ pub enum OperateError {
         situation: Situation,
     },
     /// Decided on a state that is no longer.
-    #[error("decided on seq {given}, but the run is at seq {current}; look at it again")]
+    #[error(
+        "the request refers to seq {given}, but the run is now at seq {current}; reload the status and retry"
+    )]
     Stale {
         /// What the verb carries.
         given: i64,

@@ -70,8 +70,8 @@ pub struct Engine {
     pub in_flight: usize,
     /// Steps in flight in one dispatcher, per phase (by name).
     pub in_flight_per_phase: BTreeMap<String, usize>,
-    /// Steps in flight in one dispatcher, per outside system that a phase needs (`cluster`, `tenant-api`,
-    /// `chart-repository`, `loki`).
+    /// Steps in flight in one dispatcher, per outside system that a phase needs: `cert-manager`, `chart-repository`, `cluster`,
+    /// `dns`, `job-broker`, `loki`, `tempo`, `tenant-api`, `terraform`.
     pub in_flight_per_dependency: BTreeMap<String, usize>,
     /// How long a message waits for a free place before it goes to a delay queue.
     pub place_within: Seconds,
@@ -171,11 +171,11 @@ impl Engine {
             for (name, places) in limits {
                 if !known.contains(name.as_str()) {
                     let known = known.iter().copied().collect::<Vec<_>>().join(", ");
-                    return Err((key, format!("names '{name}', which there is not; use one of {known}")));
+                    return Err((key, format!("has the unknown name '{name}'; use one of {known}")));
                 }
                 if *places < 1 {
                     let why =
-                        format!("says 0 for {name}, which would then wait for ever; it must be at least 1");
+                        format!("is 0 for {name}, so its phases would wait for ever; it must be at least 1");
                     return Err((key, why));
                 }
             }
