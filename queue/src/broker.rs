@@ -74,7 +74,9 @@ impl Broker {
     pub fn new(url: &str, purpose: &'static str) -> Result<Self, BrokerError> {
         // The parser's own error would quote the password.
         let uri = url.parse().map_err(|_| {
-            BrokerError::Setting("AMQP_URL is no AMQP URL; use amqp://user:password@host:port/vhost".into())
+            BrokerError::Setting(
+                "AMQP_URL is not an AMQP URL; use amqp://user:password@host:port/vhost".into(),
+            )
         })?;
         Ok(Self { uri, purpose, connections: Arc::default() })
     }

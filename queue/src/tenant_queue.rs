@@ -68,7 +68,7 @@ impl TenantQueues {
                     if matches!(consuming, Err(BrokerError::Silent)) {
                         // A broker that is silent as a whole loses nothing by the next line. One that answers others: a quorum
                         // queue that was being made when the broker was killed has no leader, and never gets one.
-                        tracing::warn!(tenant.id = %tenant, "queue does not answer; made anew");
+                        tracing::warn!(tenant.id = %tenant, "queue does not answer; recreated");
                         self.discard(tenant).await?;
                     }
                     consumer = Some(consuming?);

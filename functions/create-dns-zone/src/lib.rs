@@ -176,9 +176,9 @@ fn plan(tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<P
     };
     let ingress: Ingress = earlier
         .read(INGRESS)?
-        .ok_or_else(|| missing(format!("{INGRESS} is no part of this run or left no checkpoint")))?;
+        .ok_or_else(|| missing(format!("{INGRESS} is not part of this run or left no checkpoint")))?;
     let address = ingress.address.parse();
-    let address = address.map_err(|_| missing(format!("'{}' is no IPv4 address", ingress.address)))?;
+    let address = address.map_err(|_| missing(format!("'{}' is not an IPv4 address", ingress.address)))?;
     Ok(Plan {
         zone: domain.below(tenant.slug.as_str()),
         parent,

@@ -154,7 +154,7 @@ async fn certificate(owned: &Owned, plan: &Plan, step: &Step) -> Result<Ensured>
     match owned.ensure(&objects::certificate(plan, owner.tenant_id, run)).await {
         Err(error) if error.code == "object_missing" && !error.message.contains("namespaces") => {
             Err(Error::unavailable("cert-manager", "cert_manager_missing", error.message)
-                .next("Install cert-manager in the tenants' cluster; the run goes on by itself."))
+                .next("Install cert-manager in the tenants' cluster; the run then continues on its own."))
         }
         ensured => ensured,
     }

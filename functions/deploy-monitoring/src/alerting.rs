@@ -30,8 +30,11 @@ pub(crate) fn references(plan: &Plan) -> Vec<(&'static str, &SecretRef)> {
 pub(crate) fn secret(plan: &Plan, values: &[(&'static str, Secret)]) -> Result<v1::Secret> {
     for (key, value) in values {
         if *key == SLACK && !value.expose().starts_with("https://") {
-            return Err(Error::retryable("secret_unusable", "the Slack webhook's secret is no https URL")
-                .next("Put the webhook's whole URL where the reference says, then retry."));
+            return Err(Error::retryable(
+                "secret_unusable",
+                "the Slack webhook's secret is not an https URL",
+            )
+            .next("Put the webhook's whole URL where the reference says, then retry."));
         }
     }
     let data = values.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.expose().into())));

@@ -15,7 +15,7 @@ pub(crate) fn arguments() -> Command {
         .about("The tenants' licences and their keys")
         .subcommand_required(true)
         .subcommand(Command::new("rewrap").about(
-            "Wrap all data keys, of waiting invitations too, with license.seal_with, so that older keys can be removed; may be run again",
+            "Re-wrap every data key, including those of pending invitations, under license.seal_with, so that older keys can be removed (idempotent)",
         ))
         .subcommand(
             Command::new("announce")

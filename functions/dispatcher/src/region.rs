@@ -20,7 +20,7 @@ pub(crate) async fn chosen<'a>(
 ) -> anyhow::Result<Option<&'a str>> {
     let Some(region) = matches.get_one::<String>("region") else { return Ok(None) };
     if !Regions::new(store.clone(), Arc::new(platform)).now().await?.regions.contains_key(region) {
-        bail!("there is no region '{region}', by the API or in the platform's configuration");
+        bail!("region '{region}' is neither in the platform's configuration nor was it created by the API");
     }
     Ok(Some(region))
 }

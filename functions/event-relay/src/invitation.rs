@@ -71,15 +71,15 @@ impl Invitations {
 impl Deliver for Invitations {
     async fn deliver(&self, row: &Outgoing) -> Result<Option<String>, Failure> {
         let to: To = serde_json::from_value(row.payload.clone())
-            .map_err(|error| Failure::Refused(format!("the payload is no invitation's: {error}")))?;
+            .map_err(|error| Failure::Refused(format!("the payload is not an invitation: {error}")))?;
         let address = to.admin_email.trim().parse::<Address>().map_err(|error| {
-            Failure::Refused(format!("'{}' is no address to send to: {error}", to.admin_email))
+            Failure::Refused(format!("'{}' is not a valid e-mail address: {error}", to.admin_email))
         })?;
         let sealed = row.sealed.as_ref().ok_or_else(|| Failure::Refused("it holds no token".into()))?;
         let token = {
             let seals = read_seals(&self.platform.license, &Secrets).await.map_err(later)?;
             let text = seals.open(Purpose::Invitation, row.tenant_id, sealed).map_err(later)?;
-            Token::parse(&text).ok_or_else(|| Failure::Refused("what it holds is no token".into()))?
+            Token::parse(&text).ok_or_else(|| Failure::Refused("its sealed content is not a token".into()))?
         };
         let expires_at = match self.announce(row, &to, &token).await? {
             Invited::Holds { expires_at } => expires_at,

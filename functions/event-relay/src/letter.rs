@@ -68,7 +68,7 @@ pub(crate) fn letter(sink: Sink, row: &Outgoing, domain: &str) -> Result<Letter,
         }
         // It was taken back, or abandoned: either way the tenant lives on, and its administrator has nothing to do.
         (Sink::Operators, "tenant.change_failed") => failed(&told, &name, row, "A change"),
-        (sink, kind) => return Err(format!("there is no letter to {sink} about {kind}")),
+        (sink, kind) => return Err(format!("no letter to {sink} exists for {kind}")),
     };
     let (text, html) = (text(&blocks), html(&subject, &blocks));
     Ok(Letter { admin_email: told.admin_email, subject, text, html })
@@ -76,7 +76,7 @@ pub(crate) fn letter(sink: Sink, row: &Outgoing, domain: &str) -> Result<Letter,
 
 fn told(row: &Outgoing) -> Result<Told, String> {
     serde_json::from_value(row.payload.clone())
-        .map_err(|error| format!("the payload of {} is no letter's: {error}", row.kind))
+        .map_err(|error| format!("the payload of {} does not make a letter: {error}", row.kind))
 }
 
 fn ready(told: &Told, name: &str, domain: &str) -> (String, Vec<Block>) {
@@ -299,7 +299,7 @@ mod tests {
         let until = "2026-02-12T10:05:00Z".parse().unwrap();
         let letter = invitation(&row, "https://acme.matih.ai/invitation/T", until).unwrap();
         assert_eq!(letter.subject, "Your invitation to Acme & Sons");
-        assert!(letter.text.contains("until 12 February 2026, 10:05 UTC"), "{}", letter.text);
+        assert!(letter.text.contains("expires on 12 February 2026, 10:05 UTC"), "{}", letter.text);
         assert!(
             letter.text.contains("\nYour invitation: https://acme.matih.ai/invitation/T\n"),
             "{}",

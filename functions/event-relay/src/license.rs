@@ -48,7 +48,7 @@ impl Deliver for Licenses {
     async fn deliver(&self, row: &Outgoing) -> Result<Option<String>, Failure> {
         let found = self.store.license(row.tenant_id).await.map_err(later)?;
         let Some(stored) = found else {
-            return Ok(Some("the tenant has no licence any more: there is nothing to tell".into()));
+            return Ok(Some("the tenant no longer has a licence: nothing to send".into()));
         };
         let region = row.payload["region"].as_str().unwrap_or_default();
         let (server, internal_secret) = serving(&self.regions, &self.store, region, row.tenant_id).await?;

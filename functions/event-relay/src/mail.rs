@@ -34,7 +34,7 @@ impl Deliver for Mail {
         let to = match self.sink {
             Sink::Operators => self.operators.clone(),
             _ => vec![letter.admin_email.parse::<Address>().map_err(|error| {
-                Failure::Refused(format!("'{}' is no address to send to: {error}", letter.admin_email))
+                Failure::Refused(format!("'{}' is not a valid e-mail address: {error}", letter.admin_email))
             })?],
         };
         self.send(row, letter, &to).await

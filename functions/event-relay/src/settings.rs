@@ -37,7 +37,7 @@ pub(crate) async fn lanes(platform: &Arc<Platform>, store: &Store) -> anyhow::Re
     for broker in brokers.split(',') {
         let port = broker.trim().rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
         if port.is_none_or(|port| port.parse::<u16>().is_err()) {
-            bail!("events.brokers ({}) is no comma-separated list of host:port", events.brokers);
+            bail!("events.brokers ({}) is not a comma-separated list of host:port", events.brokers);
         }
     }
     let kafka = Kafka::new(brokers, events, &regions)
@@ -56,7 +56,7 @@ pub(crate) async fn lanes(platform: &Arc<Platform>, store: &Store) -> anyhow::Re
         .iter()
         .map(|text| {
             text.parse::<Address>()
-                .with_context(|| format!("mail.operators has '{text}', which is no e-mail address"))
+                .with_context(|| format!("mail.operators contains '{text}', which is not an e-mail address"))
         })
         .collect::<anyhow::Result<_>>()?;
     let by = |sink, server: &Arc<Server>| Mail {

@@ -32,10 +32,10 @@ pub(crate) struct Server {
 impl Server {
     /// Reads the URL; connects when there is something to send. An error does not show the URL, which holds the password.
     pub(crate) fn new(url: &Secret, timeout: Duration) -> anyhow::Result<Self> {
-        let url = Url::parse(url.expose())
-            .ok()
-            .filter(|url| matches!(url.scheme(), "smtp" | "smtps"))
-            .context("is no URL of a mail server; use smtp://host:port or smtps://user:password@host:port")?;
+        let url =
+            Url::parse(url.expose()).ok().filter(|url| matches!(url.scheme(), "smtp" | "smtps")).context(
+                "is not the URL of a mail server; use smtp://host:port or smtps://user:password@host:port",
+            )?;
         let host = match url.host() {
             // Of a scheme that the URL standard does not know, a host is text, an address too.
             Some(Host::Domain(name)) => name.to_owned(),

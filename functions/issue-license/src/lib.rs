@@ -202,7 +202,8 @@ impl Keys {
             Error::retryable("license_unmade", why).next("This is a fault in the phase's code; report it.")
         };
         let time = |seconds| {
-            DateTime::from_timestamp(seconds, 0).ok_or_else(|| fault(format!("{seconds} s is no time")))
+            DateTime::from_timestamp(seconds, 0)
+                .ok_or_else(|| fault(format!("{seconds} s is not a valid time")))
         };
         let issued = now.timestamp();
         let validity = i64::try_from(plan.validity.duration().as_secs()).unwrap_or(i64::MAX);

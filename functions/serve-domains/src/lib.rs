@@ -119,7 +119,7 @@ async fn serve(owned: &Owned, plan: &Plan, domain: &OwnDomain, step: &Step) -> R
     match owned.ensure(&objects::certificate(plan, domain, owner.tenant_id, run)).await {
         Err(error) if error.code == "object_missing" && !error.message.contains("namespaces") => {
             return Err(Error::unavailable("cert-manager", "cert_manager_missing", error.message)
-                .next("Install cert-manager in the tenants' cluster; the run goes on by itself."));
+                .next("Install cert-manager in the tenants' cluster; the run then continues on its own."));
         }
         ensured => ensured?,
     };

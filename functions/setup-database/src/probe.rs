@@ -115,7 +115,7 @@ fn ended_with(pod: &Pod) -> Option<String> {
 async fn answered<T>(doing: &str, call: impl Future<Output = kube::Result<T>>) -> Result<T> {
     let down = |why: String| {
         Error::unavailable("cluster", "cluster_unavailable", format!("{doing}: {why}"))
-            .next("Bring the Kubernetes API server back; the run goes on by itself.")
+            .next("Bring the Kubernetes API server back; the run then continues on its own.")
     };
     match tokio::time::timeout(ANSWER_WITHIN, call).await {
         Ok(Ok(value)) => Ok(value),

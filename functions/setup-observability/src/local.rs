@@ -53,7 +53,9 @@ pub(crate) async fn try_out(cluster: &Cluster, plan: &Plan) -> Result<Progress<V
                 "not_stamped",
                 format!("the {what} arrived as tenant '{}', not {tenant}", arrived.tenant),
             )
-            .next("Look at the collector's configuration in its ConfigMap: somebody may have changed it."));
+            .next(
+                "Check the collector's configuration in its ConfigMap: it may have been changed by hand.",
+            ));
         }
     }
     Ok(Progress::Done(json!({
@@ -83,7 +85,7 @@ async fn read_back(cluster: &Cluster, plan: &Plan, name: &str) -> Result<String>
 
 fn unreachable(what: &str, why: &str) -> Error {
     Error::unavailable("cluster", "cluster_unavailable", format!("read {what}: {why}"))
-        .next("Bring the Kubernetes API server back; the run goes on by itself.")
+        .next("Bring the Kubernetes API server back; the run then continues on its own.")
 }
 
 /// A folder that only we can read, gone when dropped.

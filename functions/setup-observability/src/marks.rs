@@ -94,7 +94,9 @@ pub(crate) fn stamped(plan: &Plan, what: &str, attributes: &Value) -> Result<()>
                 "not_stamped",
                 format!("the {what} arrived with {key}={}, not {wanted}", found.unwrap_or("nothing")),
             )
-            .next("Look at the collector's configuration in its ConfigMap: somebody may have changed it."));
+            .next(
+                "Check the collector's configuration in its ConfigMap: it may have been changed by hand.",
+            ));
         }
     }
     Ok(())

@@ -79,7 +79,7 @@ async fn asked(
 ) -> Result<Option<Value>> {
     let away = |why: &dyn Display| {
         Error::unavailable(system, "query_unavailable", format!("GET {url}: {why}")).next(format!(
-            "Bring {system} back, or let the control plane through to it; the run goes on by itself."
+            "Bring {system} back, or let the control plane through to it; the run then continues on its own."
         ))
     };
     let request =

@@ -122,13 +122,13 @@ impl Jobs {
         let url = login.read_local().map_err(|error| {
             BrokerError::Login(match error {
                 SecretError::File { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
-                    format!("there is no login to a job broker at {login}: the region may have none")
+                    format!("no job broker login at {login}: the region may have no job broker")
                 }
                 other => other.to_string(),
             })
         })?;
         // The parser's own error would quote the password.
-        url.expose().parse().map_err(|_| BrokerError::Login(format!("{login} is no AMQP URL")))
+        url.expose().parse().map_err(|_| BrokerError::Login(format!("{login} is not an AMQP URL")))
     }
 
     /// A new connection, and a channel on which everything that is needed has been declared.

@@ -88,7 +88,7 @@ async fn steps(
         }
         Strategy::Schema => {
             if ownership::database(admin, &asked.database).await?.is_none() {
-                return Err(Problem::invalid("database", "there is no such database to make the schema in"));
+                return Err(Problem::invalid("database", "the database for the schema does not exist"));
             }
             let mut place =
                 sql::connect_place(&asked.admin, asked.database.as_str(), asked.tenant_id).await?;

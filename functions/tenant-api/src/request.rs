@@ -206,7 +206,7 @@ impl Asked for Initialize {
             return Err(Problem::invalid("connectionLimit", "must be at least 1, or null for no limit"));
         }
         if self.verifier.is_none() && self.strategy == Strategy::Database {
-            return Err(Problem::invalid("verifier", "must not be null for a database of its own"));
+            return Err(Problem::invalid("verifier", "must not be null for a dedicated database"));
         }
         place(self.strategy, &self.database, &self.schema, &self.role, &self.admin)
     }

@@ -113,7 +113,7 @@ fn start() -> Result<(), String> {
     let keys = PublicKeys::parse(&set("LICENSE_PUBLIC_KEYS").unwrap_or_default())
         .map_err(|error| format!("LICENSE_PUBLIC_KEYS: {error}"))?;
     let pinned = set("TENANT_ID")
-        .map(|id| id.parse().map_err(|_| format!("TENANT_ID is '{id}', which is no uuid")))
+        .map(|id| id.parse().map_err(|_| format!("TENANT_ID is '{id}', which is not a UUID")))
         .transpose()?;
     let mounted = set("LICENSE_SECRET_DIR").map(PathBuf::from);
     if mounted.is_some() && pinned.is_none() {

@@ -95,8 +95,8 @@ impl Tables {
         if let Some(login) = held.as_ref().filter(|login| login.url.matches(url.expose())) {
             return Ok(Arc::clone(login));
         }
-        let options =
-            options(&url).ok_or_else(|| Problem::login_unusable(&format!("{setting} is no Postgres URL")))?;
+        let options = options(&url)
+            .ok_or_else(|| Problem::login_unusable(&format!("{setting} is not a Postgres URL")))?;
         let sessions = pool(options.clone(), if self.0.pinned.is_some() { OWN_SESSIONS } else { SESSIONS });
         let password_elsewhere = elsewhere::password(&url);
         let login = Arc::new(Login { url, options, sessions, password_elsewhere });

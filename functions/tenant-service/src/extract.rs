@@ -98,7 +98,7 @@ pub fn json_bytes(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> R
             "unsupported_media_type",
             "Unsupported media type",
             if kind.is_empty() {
-                "there is no Content-Type".to_owned()
+                "the header Content-Type is missing".to_owned()
             } else {
                 "Content-Type must be application/json".to_owned()
             },
@@ -113,8 +113,9 @@ pub fn json_bytes(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> R
 
 /// The object that a body holds.
 pub fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
-    let value: Value = serde_json::from_slice(body)
-        .map_err(|error| Problem::malformed("malformed_json", format!("the body is no JSON: {error}")))?;
+    let value: Value = serde_json::from_slice(body).map_err(|error| {
+        Problem::malformed("malformed_json", format!("the body is not valid JSON: {error}"))
+    })?;
     let kind = match value {
         Value::Object(map) => return Ok(map),
         Value::Array(_) => "an array",

@@ -18,8 +18,9 @@ pub fn key(headers: &HeaderMap) -> Result<&str, Problem> {
         )
     };
     let mut keys = headers.get_all("idempotency-key").iter();
-    let key =
-        keys.next().ok_or_else(|| refused("idempotency_key_required", "there is no Idempotency-Key"))?;
+    let key = keys
+        .next()
+        .ok_or_else(|| refused("idempotency_key_required", "the header Idempotency-Key is missing"))?;
     let unusable = || refused("invalid_idempotency_key", "give one key of 1 to 255 visible ASCII characters");
     if keys.next().is_some() || !(1..=255).contains(&key.len()) {
         return Err(unusable());

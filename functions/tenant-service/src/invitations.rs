@@ -92,7 +92,7 @@ fn refusal(error: InviteError) -> Problem {
             "tenant_not_active",
             format!("the tenant is {status}; only an ACTIVE one's administrator is invited"),
         )
-        .next("Wait until the tenant is ACTIVE; its first invitation is then sent by itself."),
+        .next("Wait until the tenant is ACTIVE; its first invitation is then sent automatically."),
         InviteError::Nobody => {
             conflict("no_bootstrap_user", "the tenant was made without an administrator".into())
         }

@@ -86,7 +86,7 @@ fn keeps_its_deployment(row: &TenantRow, tier: Tier, platform: &Platform) -> Res
         .next("Make another tenant in that tier and move the data, or keep the tier.")
     };
     if Tier::Enterprise == tier || Tier::Enterprise == from {
-        return Err(moves("an enterprise tenant's database is an instance of its own".into()));
+        return Err(moves("an enterprise tenant's database is a dedicated instance".into()));
     }
     let isolation = platform.regions.get(&row.region).map(|region| region.isolation).unwrap_or_default();
     let characteristics = Characteristics {

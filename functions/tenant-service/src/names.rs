@@ -8,7 +8,7 @@ use crate::fields::Fields;
 /// DNS and certificates hold.
 pub fn domain(text: &str) -> Result<String, String> {
     let text = idna::domain_to_ascii(text.trim())
-        .map_err(|_| "is no domain name, nor an internationalised one (IDNA)".to_owned())?;
+        .map_err(|_| "is not a domain name, not even an internationalised one (IDNA)".to_owned())?;
     if text.is_empty() || text.len() > 253 {
         return Err(format!("must have 1 to 253 characters, has {}", text.len()));
     }
@@ -20,7 +20,7 @@ pub fn domain(text: &str) -> Result<String, String> {
         let characters = label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         if !(1..=63).contains(&label.len()) || !characters || label.starts_with('-') || label.ends_with('-') {
             return Err(format!(
-                "'{label}' is no DNS label (1 to 63 letters, digits and '-', not at its ends)"
+                "'{label}' is not a DNS label (1 to 63 letters, digits and '-', not at its ends)"
             ));
         }
     }

@@ -48,8 +48,11 @@ impl Cluster {
             })?
         } else {
             Config::incluster().map_err(|error| {
-                Error::fatal("cluster_config", format!("KUBECONFIG is not set and this is no pod: {error}"))
-                    .next("Set KUBECONFIG to a kubeconfig file, or run in a pod with a service account.")
+                Error::fatal(
+                    "cluster_config",
+                    format!("KUBECONFIG is not set and this process does not run in a pod: {error}"),
+                )
+                .next("Set KUBECONFIG to a kubeconfig file, or run in a pod with a service account.")
             })?
         };
         Self::with(config)
@@ -79,7 +82,7 @@ impl Cluster {
         };
         let unusable = |why: &str| {
             errors::unusable(format!("its kubeconfig ({reference}) {why}"))
-                .next("Put a kubeconfig with a current context where the reference says; the run goes on by itself.")
+                .next("Put a kubeconfig with a current context where the reference says; the run then continues on its own.")
         };
         let text =
             Secrets.read(reference).await.map_err(|error| unusable(&format!("cannot be read: {error}")))?;

@@ -16,7 +16,7 @@ const TERMINATING: Duration = Duration::from_secs(1);
 /// The server cannot be reached, or cannot answer: nobody's fault here, and the same for every tenant.
 pub(super) fn unavailable(doing: &str, why: &str) -> Error {
     Error::unavailable(DEPENDENCY, "cluster_unavailable", format!("{doing}: {why}"))
-        .next("Bring the Kubernetes API server back; the run goes on by itself.")
+        .next("Bring the Kubernetes API server back; the run then continues on its own.")
 }
 
 /// Nobody can be let in to the server.
@@ -57,7 +57,7 @@ pub(super) fn refused(doing: &str, status: &Status) -> Error {
         // A credential is the same for every tenant: rolling the fleet back for an expired one would be wrong, and
         // could not work either.
         401 => Error::unavailable(DEPENDENCY, "cluster_unauthorized", message)
-            .next("Renew the credential in the kubeconfig file; the run goes on by itself."),
+            .next("Renew the credential in the kubeconfig file; the run then continues on its own."),
         403 if terminating(status) => Error::parked(TERMINATING, message),
         403 if said.contains("exceeded quota") || said.contains("status unknown for quota") => {
             Error::retryable("quota_exceeded", message)

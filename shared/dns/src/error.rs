@@ -11,7 +11,7 @@ const LIMIT: usize = 500;
 /// The server cannot be reached, or cannot answer.
 pub(super) fn unavailable(doing: &str, why: &str) -> Error {
     Error::unavailable(DEPENDENCY, "dns_unavailable", format!("{doing}: {why}"))
-        .next("Bring the DNS server's API back; the run goes on by itself.")
+        .next("Bring the DNS server's API back; the run then continues on its own.")
 }
 
 /// The setting cannot be used.
@@ -27,7 +27,7 @@ pub(super) fn refused(doing: &str, status: u16, said: &str) -> Error {
     match status {
         // A credential is the same for every tenant: rolling the fleet back for a wrong one could not work either.
         401 => Error::unavailable(DEPENDENCY, "dns_unauthorized", message)
-            .next("Renew the DNS server's credential; the run goes on by itself."),
+            .next("Renew the DNS server's credential; the run then continues on its own."),
         403 => Error::fatal("dns_forbidden", message)
             .next("Give this function's identity the permission that the message names, then start the tenant again."),
         408 | 429 | 500..=599 => unavailable(doing, &format!("HTTP {status}: {said}")),

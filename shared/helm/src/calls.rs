@@ -185,7 +185,7 @@ fn deploy_arguments(verb: &str, release: &Release, owner: &Owner, run: Option<Ru
 
 fn json(output: &[u8]) -> std::result::Result<Value, Refusal> {
     serde_json::from_slice(output).map_err(|error| {
-        Error::retryable("helm_failed", format!("helm's answer is no JSON: {error}"))
+        Error::retryable("helm_failed", format!("helm's answer is not JSON: {error}"))
             .next("Check that this is Helm 4.")
             .into()
     })

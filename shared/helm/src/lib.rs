@@ -297,5 +297,5 @@ fn unread(error: &kube::Error) -> Error {
 
 fn unreachable(why: &str) -> Error {
     Error::unavailable("cluster", "cluster_unavailable", format!("list helm's storage: {why}"))
-        .next("Bring the Kubernetes API server back; the run goes on by itself.")
+        .next("Bring the Kubernetes API server back; the run then continues on its own.")
 }

@@ -50,7 +50,7 @@ pub(super) fn read(what: &str, stderr: &str) -> Refusal {
     if has(&["valid chart repository or cannot be reached", "failed to fetch ", "no cached repo found"]) {
         return Refusal::Error(
             Error::unavailable("chart-repository", "chart_repository_unavailable", message)
-                .next("Bring the chart repository back; the run goes on by itself."),
+                .next("Bring the chart repository back; the run then continues on its own."),
         );
     }
     if has(&["exceeded quota"]) {
@@ -65,7 +65,7 @@ pub(super) fn read(what: &str, stderr: &str) -> Refusal {
     if has(&["unauthorized", "must be logged in"]) {
         return Refusal::Error(
             Error::unavailable("cluster", "cluster_unauthorized", message)
-                .next("Renew the credential in the kubeconfig file; the run goes on by itself."),
+                .next("Renew the credential in the kubeconfig file; the run then continues on its own."),
         );
     }
     if has(&["is forbidden"]) {
@@ -91,7 +91,7 @@ pub(super) fn read(what: &str, stderr: &str) -> Refusal {
     ]) {
         return Refusal::Error(
             Error::unavailable("cluster", "cluster_unavailable", message)
-                .next("Bring the Kubernetes API server back; the run goes on by itself."),
+                .next("Bring the Kubernetes API server back; the run then continues on its own."),
         );
     }
     if has(&[

@@ -36,13 +36,13 @@ impl Calls {
             Error::fatal("job_broker_config", format!("the management API's address {why}"))
                 .next("Write it as http://user:password@host:port where the region's jobs.management says.")
         };
-        let mut base: Url = address.expose().trim().parse().map_err(|_| wrong("is no URL"))?;
+        let mut base: Url = address.expose().trim().parse().map_err(|_| wrong("is not a URL"))?;
         let plain = |text: &str| {
             percent_encoding::percent_decode_str(text).decode_utf8().map(std::borrow::Cow::into_owned)
         };
-        let user = plain(base.username()).map_err(|_| wrong("has a user that is no text"))?;
+        let user = plain(base.username()).map_err(|_| wrong("has a user that is not valid text"))?;
         let password = plain(base.password().unwrap_or_default());
-        let password = Secret::new(password.map_err(|_| wrong("has a password that is no text"))?);
+        let password = Secret::new(password.map_err(|_| wrong("has a password that is not valid text"))?);
         if !matches!(base.scheme(), "http" | "https") || user.is_empty() {
             return Err(wrong("is not http or https, or has no user"));
         }
@@ -113,7 +113,7 @@ impl Calls {
         let doing = format!("{method} {}", shown(path));
         let down = |code, why: String| {
             Error::unavailable(DEPENDENCY, code, format!("{doing}: {why}"))
-                .next("Bring the job broker's management API back; the run goes on by itself.")
+                .next("Bring the job broker's management API back; the run then continues on its own.")
         };
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
@@ -137,8 +137,9 @@ impl Calls {
         Err(match status {
             StatusCode::NOT_FOUND => return Ok(None),
             // A credential is the same for every tenant.
-            StatusCode::UNAUTHORIZED => down("job_broker_unauthorized", text)
-                .next("Renew the login where the region's jobs.management says; the run goes on by itself."),
+            StatusCode::UNAUTHORIZED => down("job_broker_unauthorized", text).next(
+                "Renew the login where the region's jobs.management says; the run then continues on its own.",
+            ),
             status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
                 down("job_broker_unavailable", format!("{status} {text}"))
             }

@@ -23,7 +23,7 @@ pub enum KeyError {
         keys: &'static str,
     },
     /// The chosen one is not there.
-    #[error("license.{chosen} is '{id}', which is no key of license.{keys}")]
+    #[error("license.{chosen} is '{id}', which is not a key of license.{keys}")]
     NoSuchKey {
         /// The setting that chooses.
         chosen: &'static str,
@@ -44,7 +44,7 @@ pub enum KeyError {
     },
     /// It is not 32 bytes in base64.
     #[error(
-        "license.{keys}.{id} ({reference}) is no key; it must be 32 bytes in base64, as `openssl rand -base64 32` prints"
+        "license.{keys}.{id} ({reference}) is not a key; it must be 32 bytes in base64, as `openssl rand -base64 32` prints"
     )]
     Form {
         /// The setting that holds the keys.
@@ -62,7 +62,7 @@ impl KeyError {
         let message = self.to_string();
         if matches!(self, Self::Unreadable { source: SecretError::Cluster { unavailable: true, .. }, .. }) {
             return Error::unavailable("cluster", "cluster_unavailable", message)
-                .next("Bring the Kubernetes API server back; the run goes on by itself.");
+                .next("Bring the Kubernetes API server back; the run then continues on its own.");
         }
         Error::fatal("license_key", message).next(
             "Correct [license] in the platform's configuration or the secret it names, and start again.",

@@ -20,14 +20,14 @@ pub struct PublicKeys(BTreeMap<String, VerifyingKey>);
 
 /// What is wrong with a list of public keys.
 #[derive(Debug, thiserror::Error)]
-#[error("'{0}' is no public key; use id=BASE64 of its 32 bytes, comma-separated")]
+#[error("'{0}' is not a public key; use id=BASE64 of its 32 bytes, comma-separated")]
 pub struct BadPublicKeys(String);
 
 /// Why a licence is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// No licence of a version that is known here.
-    #[error("it is no licence of version {VERSION}")]
+    #[error("it is not a licence of version {VERSION}")]
     Malformed,
     /// Signed by a key that is not accepted here.
     #[error("it names the signing key '{0}', which is not accepted here")]

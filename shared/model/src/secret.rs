@@ -64,7 +64,7 @@ pub enum SecretRef {
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// Not of the reference's form.
-    #[error("'{0}' is no secret reference; use env:NAME, file:PATH or k8s:namespace/name#key")]
+    #[error("'{0}' is not a secret reference; use env:NAME, file:PATH or k8s:namespace/name#key")]
     Form(String),
     /// The environment variable is not set, or empty.
     #[error("environment variable {0} is not set; set it to the secret's value")]

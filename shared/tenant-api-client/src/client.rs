@@ -182,7 +182,7 @@ impl TenantApi {
 
 fn unavailable(message: String) -> Error {
     Error::unavailable(DEPENDENCY, "tenant_api_unavailable", message)
-        .next("Bring the tenant-api and its Postgres back; the run goes on by itself.")
+        .next("Bring the tenant-api and its Postgres back; the run then continues on its own.")
 }
 
 /// Where the internal secret is set.

@@ -33,7 +33,7 @@ pub struct Checked {
 pub async fn check(credentials: &Credentials) -> Result<Checked> {
     let Credentials { host, port, database, user, password, url } = credentials;
     let unusable = |what: &str| {
-        Error::retryable("database_login_refused", format!("{what} is no address of a database"))
+        Error::retryable("database_login_refused", format!("{what} is not the address of a database"))
             .next("Correct it in the Secret, or delete the Secret: retry makes a new one.")
     };
     let single = PgConnectOptions::new_without_pgpass()

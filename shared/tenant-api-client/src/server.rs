@@ -140,7 +140,7 @@ impl Server {
         let Some(found) = platform.regions.get(region) else {
             let known: Vec<&str> = platform.regions.keys().map(String::as_str).collect();
             let message = format!(
-                "region '{region}' is not known, by the API or in the platform file (known: {})",
+                "region '{region}' is neither in the platform file nor was it created by the API (known: {})",
                 known.join(", ")
             );
             return Err(Error::fatal("region_unknown", message)

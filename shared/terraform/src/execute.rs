@@ -346,7 +346,7 @@ impl Running<'_> {
         let known = known::addresses(&self.shown().await?);
         let Some(what) = unseen(applied, &known) else { return Ok(()) };
         let message = format!(
-            "{}\nAn apply was killed, and nobody can say whether it had made {what}.",
+            "{}\nAn apply was killed, and it is unknown whether it had created {what}.",
             failure.message
         );
         Err(Failure::new(Code::Unseen, &message))

@@ -29,7 +29,7 @@ pub(super) struct Fence {
 
 /// A session at the state's database.
 pub(super) async fn connect(state_database: &Secret) -> Result<PgConnection, Failure> {
-    let unusable = || Failure::new(Code::Unusable, "infrastructure.state_database is no Postgres URL");
+    let unusable = || Failure::new(Code::Unusable, "infrastructure.state_database is not a Postgres URL");
     let known =
         ["postgres://", "postgresql://"].iter().any(|scheme| state_database.expose().starts_with(scheme));
     // The parser's own error could quote the password.
@@ -72,7 +72,7 @@ impl Fence {
             .fetch_one(&mut self.session);
             let why = match tokio::time::timeout(ANSWER_WITHIN, held).await {
                 Ok(Ok(true)) => continue,
-                Ok(Ok(false)) => "the session holds no lock any more".to_owned(),
+                Ok(Ok(false)) => "the session no longer holds its lock".to_owned(),
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => "the state's database does not answer".to_owned(),
             };

@@ -120,9 +120,9 @@ impl Failure {
                 "See what was slow, or raise infrastructure.deadline; the next try takes over what is there.",
             ),
             Code::Stopped => Error::retryable("terraform_stopped", message)
-                .next("Whoever stopped it may have had a reason; it is tried again."),
+                .next("It may have been stopped on purpose; it is retried."),
             Code::StateUnavailable => Error::unavailable("terraform", "terraform_state_unavailable", message)
-                .next("Bring the database of infrastructure.state_database back; the run goes on by itself."),
+                .next("Bring the database of infrastructure.state_database back; the run then continues on its own."),
             Code::Foreign => Error::fatal("foreign_object", message)
                 .next("Rename or remove it, and start the tenant again."),
             Code::Unusable => Error::retryable("terraform_unusable", message).next(

@@ -76,7 +76,7 @@ impl Rpc {
 
 fn down(socket: &str, why: &str) -> Error {
     Error::unavailable("terraform", "supervisor_unavailable", format!("supervisord at {socket}: {why}"))
-        .next("Start the stack (`make run`); the run goes on by itself.")
+        .next("Start the stack (`make run`); the run then continues on its own.")
 }
 
 /// A parameter of a call.

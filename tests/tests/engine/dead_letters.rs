@@ -51,7 +51,7 @@ async fn malformed_messages_are_put_aside_with_the_reason_and_the_consumer_goes_
                 (*what, letter.reason.as_str())
             })
             .collect();
-        assert!(reasons["no json"].contains("no job"), "{reasons:?}");
+        assert!(reasons["no json"].contains("not a job"), "{reasons:?}");
         assert!(reasons["wrong version"].contains("99"), "{reasons:?}");
         assert!(reasons["another's"].contains("another tenant"), "{reasons:?}");
         assert_eq!(reasons["unknown run"], "no such run");

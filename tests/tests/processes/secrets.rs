@@ -90,7 +90,7 @@ async fn no_secret_is_where_it_could_be_read() {
         let broker = queue::Broker::new(&site.world.amqp_url, "test").unwrap();
         let letters = format!("{:?}", queue::list_dead(&broker, 1_000).await.unwrap());
         broker.close().await;
-        assert!(letters.contains("no job"), "{letters}");
+        assert!(letters.contains("not a job"), "{letters}");
         let places = [
             ("the functions' log", functions.log()),
             ("tenant-service's log", service.log()),

@@ -135,7 +135,7 @@ async fn the_jobs_program_logs_in_with_what_its_environment_says() {
             ("POSTGRES_PASSWORD", Some("wrong"), "database_login_refused: "),
             ("POSTGRES_DB", Some("region_za_north"), "database_login_refused: "),
             ("POSTGRES_PORT", Some("1"), "database_unreachable: "),
-            ("DATABASE_URL", Some("no url"), "database_login_refused: DATABASE_URL is no address"),
+            ("DATABASE_URL", Some("no url"), "database_login_refused: DATABASE_URL is not the address"),
             ("DATABASE_URL", None, "credentials_incomplete: the environment has no DATABASE_URL"),
         ] {
             let (succeeded, words) = run(key, value).await;

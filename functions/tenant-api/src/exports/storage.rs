@@ -35,7 +35,7 @@ impl Storage {
         let given = prefix.or_else(|| pinned.map(|tenant| tenant.to_string())).unwrap_or_default();
         let prefix = given.trim_end_matches('/').to_owned();
         if !Path::new(&prefix).components().all(|part| matches!(part, Component::Normal(_))) {
-            return Err(format!("STORAGE_PREFIX is '{given}', which is no path below STORAGE_DIR"));
+            return Err(format!("STORAGE_PREFIX is '{given}', which is not a path below STORAGE_DIR"));
         }
         Ok(Self { folder, prefix, pinned: pinned.is_some() })
     }

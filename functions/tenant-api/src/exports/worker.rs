@@ -60,7 +60,7 @@ async fn kept_up<F: Future<Output = ()>>(
     mut begin: impl FnMut() -> F,
 ) {
     while AssertUnwindSafe(begin()).catch_unwind().await.is_err() {
-        tracing::error!(pause.seconds = pause.as_secs(), "the taking of jobs has panicked; it is begun anew");
+        tracing::error!(pause.seconds = pause.as_secs(), "the job consumer panicked; restarting it");
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
@@ -145,7 +145,7 @@ impl Worker {
 
     async fn work(&self, body: &[u8]) -> Outcome {
         let Ok(job) = serde_json::from_slice::<Job>(body) else {
-            tracing::error!("a message is no job; put aside");
+            tracing::error!("a message is not a job; moved to the dead-letter queue");
             return Outcome::Malformed;
         };
         if self.tables.serves(job.tenant_id).is_err() {

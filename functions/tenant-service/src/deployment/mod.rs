@@ -76,7 +76,7 @@ async fn own(app: &App, tenant: TenantId) -> Result<DeploymentRow, Problem> {
         return Err(Problem::new(
             StatusCode::CONFLICT,
             "deployment_shared",
-            "The tenant has no deployment of its own",
+            "The tenant has no dedicated deployment",
             format!("'{}' is served by the pooled tenant-api of region {}", owner.slug, owner.region),
         ));
     }
@@ -101,7 +101,7 @@ fn none(owner: &TenantRow) -> Problem {
         return Problem::new(
             StatusCode::NOT_FOUND,
             "deployment_shared",
-            "The tenant has no deployment of its own",
+            "The tenant has no dedicated deployment",
             format!("'{}' is served by the pooled tenant-api of region {}", owner.slug, owner.region),
         );
     }

@@ -96,7 +96,7 @@ pub fn view(owner: &TenantRow, row: &DeploymentRow, seen: Seen) -> DeploymentVie
         }
         Seen::There(None, events) => {
             view.state = State::Missing;
-            view.reason = Some(format!("there is no Deployment {namespace}/{name}"));
+            view.reason = Some(format!("Deployment {namespace}/{name} does not exist"));
             view.events = events;
         }
         Seen::There(Some(found), events) if found.uid != row.container_id => {

@@ -175,7 +175,7 @@ fn refusal(error: ClaimError) -> Problem {
             StatusCode::CONFLICT,
             "too_many_domains",
             "The tenant has too many domains",
-            format!("a tenant may have {most} domains of its own"),
+            format!("a tenant may have at most {most} custom domains"),
         )
         .next("Give one up, or raise domains.per_tenant of the platform."),
         ClaimError::Leaving(status) => Problem::new(

@@ -107,7 +107,7 @@ pub async fn change(
         StatusCode::CONFLICT,
         "region_changing",
         "The region is being changed by others",
-        format!("'{key}' was changed by somebody else each time that this was tried"),
+        format!("'{key}' was changed concurrently at each attempt"),
     )
     .next("Send it again.")
     .retry_after(1))
@@ -140,7 +140,7 @@ fn none(key: &str) -> Problem {
     Problem::new(
         StatusCode::NOT_FOUND,
         "region_not_found",
-        "There is no such region",
+        "Region not found",
         format!("no region has the key '{shown}'"),
     )
     .next("GET /api/v1/regions lists the regions.")

@@ -147,7 +147,7 @@ fn secret(fields: &mut Fields, field: &str, guard: &Guard<'_>) -> Option<SecretR
     if guard.allows(&reference) {
         return Some(reference);
     }
-    let why = "refers to a secret of the platform's own, of another region or of a tenant; keep the region's by itself";
+    let why = "refers to a secret of the platform, of another region or of a tenant; give the region a separate secret";
     fields.error(field, "secret_reference_forbidden", why);
     None
 }

@@ -74,7 +74,7 @@ pub fn parse(
     if let (Some(tier), Some(decision)) = (tier, &decision) {
         available(fields, platform, tier, decision.deployment_type, requested.is_some());
         if tier == Tier::Enterprise && dedicated == Some(false) {
-            let why = "an enterprise tenant has a database of its own, on an instance of its own";
+            let why = "an enterprise tenant has a dedicated database on a dedicated instance";
             fields.error("hasDedicatedDatabase", "contradiction", why);
         }
         if decision.deployment_type == DeploymentType::Shared && dedicated == Some(true) {
@@ -82,7 +82,7 @@ pub fn parse(
                 "hasDedicatedDatabase",
                 "contradiction",
                 format!(
-                    "a shared tenant has no database of its own ({}); ask for container_per_tenant",
+                    "a shared tenant has no dedicated database ({}); request container_per_tenant",
                     decision.reason
                 ),
             );

@@ -83,7 +83,7 @@ impl TokenSource {
         let token = self.credential.get_token(&[&self.scope], None).await.map_err(|why| {
             let message = format!("a token for {}: {why}", self.scope);
             Error::unavailable("dns", "dns_unauthorized", message)
-                .next("Mend the identity that [dns.azure] names; the run goes on by itself.")
+                .next("Fix the identity that [dns.azure] names; the run then continues on its own.")
         })?;
         let value = HeaderValue::from_str(&format!("Bearer {}", token.token.secret()));
         let mut value = value.map_err(|_| error::unreadable("a token", "it cannot be sent in a header"))?;

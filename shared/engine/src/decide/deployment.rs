@@ -42,11 +42,11 @@ pub fn determine_deployment_type(
     rules: &DeploymentRules,
 ) -> Result<Decision, SharedForbidden> {
     let forced = if tenant.tier == Tier::Enterprise {
-        Some("the enterprise plan has compute of its own".to_owned())
+        Some("the enterprise plan has dedicated compute".to_owned())
     } else if tenant.compliance_required {
         Some("compliance requires isolation".to_owned())
     } else if tenant.isolation == Isolation::Dedicated {
-        Some(format!("every tenant of region {} has compute of its own", tenant.region))
+        Some(format!("every tenant of region {} has dedicated compute", tenant.region))
     } else if tenant.member_count >= rules.members {
         Some(format!("{} members reach the limit of {}", tenant.member_count, rules.members))
     } else if tenant.monthly_api_calls >= rules.monthly_api_calls {
@@ -62,7 +62,7 @@ pub fn determine_deployment_type(
         (Some(why), Some(DeploymentType::Shared)) => Err(SharedForbidden(why)),
         (Some(why), _) => Ok(container(why)),
         (None, Some(DeploymentType::ContainerPerTenant)) => {
-            Ok(container("the request asks for compute of its own".into()))
+            Ok(container("the request asks for dedicated compute".into()))
         }
         (None, Some(DeploymentType::Shared)) => Ok(Decision {
             deployment_type: DeploymentType::Shared,

@@ -35,7 +35,7 @@ pub enum Trigger {
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidMessage {
     /// Not the JSON of a job.
-    #[error("message is no job: {0}")]
+    #[error("message is not a job: {0}")]
     Job(#[from] serde_json::Error),
     /// Not the event of a RabbitMQ source.
     #[error("event is not from aws:rmq: {0}")]

@@ -135,5 +135,5 @@ pub(super) fn unknown(region: &str) -> Error {
         "region_unknown",
         format!("region '{region}' is neither in the platform file nor was it created by the API"),
     )
-    .next(format!("Add [regions.{region}] to the platform file as it was, then retry."))
+    .next(format!("Add [regions.{region}] back to the platform file, then retry."))
 }

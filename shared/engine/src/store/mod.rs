@@ -170,7 +170,7 @@ fn options(variable: &str, url: &str) -> StoreResult<PgConnectOptions> {
         .and_then(|_| url.parse().ok())
         .ok_or_else(|| {
             StoreError::Setting(format!(
-                "{variable} is no Postgres URL; use postgres://user:password@host:port/database"
+                "{variable} is not a Postgres URL; use postgres://user:password@host:port/database"
             ))
         })
 }

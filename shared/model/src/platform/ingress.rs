@@ -166,7 +166,7 @@ impl Ingress {
             return Err(("address_within".into(), why));
         }
         if !self.values.is_object() {
-            return Err(("values".into(), "is no table".into()));
+            return Err(("values".into(), "is not a table".into()));
         }
         self.fill(&mut Names(OF_THE_TENANT.map(|name| (name, name.to_owned())).into())).map(drop)
     }

@@ -79,14 +79,14 @@ impl License {
         ];
         for (key, id, of, keys) in chosen {
             if let Some(wrong) = keys.keys().find(|id| !is_id(id)) {
-                let why = format!("has '{wrong}', which is no id; use 1 to 32 of a-z, 0-9, '-'");
+                let why = format!("contains '{wrong}', which is not an id; use 1 to 32 of a-z, 0-9, '-'");
                 return Err((of.into(), why));
             }
             if keys.is_empty() && id.is_empty() {
                 continue;
             }
             if !keys.contains_key(id) {
-                return Err((key.into(), format!("is '{id}', which is no key of license.{of}")));
+                return Err((key.into(), format!("is '{id}', which is not a key of license.{of}")));
             }
         }
         // Ten years: more is a wrong unit.

@@ -105,14 +105,13 @@ impl Events {
     pub(super) fn check(&self) -> Result<(), (String, String)> {
         let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if self.topic.is_empty() || self.topic.len() > 249 || !self.topic.chars().all(legal) {
-            let why = format!(
-                "is '{}', which is no name of a topic; use letters, digits, '.', '_', '-'",
-                self.topic
-            );
+            let why =
+                format!("is '{}', which is not a topic name; use letters, digits, '.', '_', '-'", self.topic);
             return Err(("topic".into(), why));
         }
         if self.source.is_empty() || self.source.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            let why = format!("is '{}', which is no URI reference; use one such as /tenantry", self.source);
+            let why =
+                format!("is '{}', which is not a URI reference; use one such as /tenantry", self.source);
             return Err(("source".into(), why));
         }
         self.delivery.check()
@@ -126,7 +125,7 @@ impl Letters {
             .chain(self.operators.iter().map(|address| ("operators", address)))
         {
             if !address.contains('@') || address.chars().any(char::is_control) {
-                return Err((key.into(), format!("'{address}' is no e-mail address")));
+                return Err((key.into(), format!("'{address}' is not an e-mail address")));
             }
         }
         if self.refusals < 1 {
