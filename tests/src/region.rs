@@ -353,12 +353,12 @@ pub fn license() -> License {
 }
 
 /// A tenant-api in this process, and what ends it.
-pub async fn serve_tenant_api() -> (String, JoinHandle<std::io::Result<()>>) {
+pub async fn serve_tenant_api() -> (String, JoinHandle<()>) {
     serve_tenant_api_with(&required("TENANT_API_INTERNAL_SECRET")).await
 }
 
 /// As [`serve_tenant_api`], with another internal secret than the platform's.
-pub async fn serve_tenant_api_with(secret: &str) -> (String, JoinHandle<std::io::Result<()>>) {
+pub async fn serve_tenant_api_with(secret: &str) -> (String, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let secrets = tenant_api::InternalSecrets::new([secret.to_owned()]).expect("a secret");

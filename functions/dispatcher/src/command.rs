@@ -10,7 +10,6 @@ use engine::store::Store;
 use model::platform::Platform;
 use queue::{Broker, Dispatcher, Embedded, Invoker, LambdaInvoker};
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::settings::{InvokerKind, Settings};
 use crate::{deployments, health, license, registry, upkeep};
@@ -103,20 +102,17 @@ async fn run() -> anyhow::Result<()> {
         Some(address) => Some(health::listen(address).await?),
         None => None,
     };
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stop = http_server::stop_signal("dispatcher")?;
     let mut upkeep = tokio::spawn(upkeep::run(store.clone(), platform));
     let mut dispatcher = Dispatcher::start(store, settings.listen_url, &broker, invoker, engine);
     tracing::info!(invoker = ?settings.invoker, "dispatching");
     let serving = listener.map(|listener| tokio::spawn(health::serve(listener, dispatcher.health())));
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = stop => {}
         // Half a dispatcher would look alive: whoever keeps processes up starts a whole one.
         () = dispatcher.died() => bail!("the dispatching has panicked"),
         _ = &mut upkeep => bail!("the upkeep has panicked"),
     }
-    tracing::info!("stopping");
     // What it was beginning is begun whole or not at all.
     upkeep.abort();
     dispatcher.stop().await?;

@@ -10,7 +10,6 @@ use engine::store::Store;
 use lambda_runtime::{LambdaEvent, service_fn};
 use model::platform::Platform;
 use serde_json::{Value, json};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -99,19 +98,16 @@ async fn run() -> anyhow::Result<()> {
         Some(address) => Some(health::listen(address).await?),
         None => None,
     };
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stopped = http_server::stop_signal("event-relay")?;
     let stop = CancellationToken::new();
     let mut loops: JoinSet<_> = lanes.iter().map(|lane| lane.clone().run(stop.clone())).collect();
     let serving = listener.map(|listener| tokio::spawn(health::serve(listener, Health { store, lanes })));
     tracing::info!("relaying");
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = stopped => {}
         // The others' going on would hide that one sink is served no more: whoever keeps processes up starts all of them.
         Some(ended) = loops.join_next() => ended.context("a sink's loop")?,
     }
-    tracing::info!("stopping");
     stop.cancel();
     while let Some(ended) = loops.join_next().await {
         ended.context("a sink's loop")?;

@@ -13,6 +13,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use engine::store::{Backlog, Store};
+use http_server::Bounds;
 use tokio::net::TcpListener;
 
 use crate::lane::Lane;
@@ -37,13 +38,11 @@ pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 /// Serves `/healthz`, `/readyz` and `/metrics` until the process ends.
 pub(crate) async fn serve(listener: TcpListener, health: Health) {
     let router = Router::new()
-        .route("/healthz", get(|| async { "ok" }))
+        .route("/healthz", get(http_server::alive))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .with_state(health);
-    if let Err(error) = axum::serve(listener, router).await {
-        tracing::error!(%error, "health is served no more");
-    }
+    http_server::serve(listener, router, Bounds::default(), std::future::pending()).await;
 }
 
 async fn ready(State(health): State<Health>) -> (StatusCode, String) {

@@ -15,14 +15,15 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::Uri;
 use axum::routing::{get, post};
 use axum::{Router, middleware};
+use http_server::{Bounds, stop_signal};
 use model::TenantId;
 use model::secret::SecretRef;
 use std::future::Future;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -31,6 +32,9 @@ const BODY_LIMIT: usize = 64 * 1024;
 
 /// Largest body of the public call, in bytes.
 const PUBLIC_BODY_LIMIT: usize = 4 * 1024;
+
+/// After a signal, for the calls under way: the longest that one of them, `initialize`, may take.
+const STOP_WITHIN: Duration = Duration::from_mins(10);
 
 /// What the process needs to know. An administrator's credentials are not part of it: they come with each call.
 #[derive(Clone, Debug)]
@@ -141,19 +145,13 @@ fn start() -> Result<(), String> {
         let listener = TcpListener::bind(&listen)
             .await
             .map_err(|error| format!("cannot listen on LISTEN={listen}: {error}"))?;
-        let mut terminate =
-            signal(SignalKind::terminate()).map_err(|error| format!("cannot start: {error}"))?;
-        let stop = async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-        };
+        let stop = stop_signal("tenant-api").map_err(|error| format!("cannot start: {error}"))?;
         tracing::info!(listen, "tenant-api is ready");
         let measures = Measures::default();
         let migrations = Migrations::default();
         let config = Config { secrets, licenses, tables, migrations, readiness, exports, measures };
-        serve(listener, config, stop).await.map_err(|error| format!("stopped: {error}"))
+        serve(listener, config, stop).await;
+        Ok(())
     })
 }
 
@@ -184,11 +182,7 @@ fn log_to_stdout() {
 }
 
 /// Serves on `listener`, and does background jobs, until `stop` resolves; calls under way are finished first.
-pub async fn serve(
-    listener: TcpListener,
-    config: Config,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
+pub async fn serve(listener: TcpListener, config: Config, stop: impl Future<Output = ()>) {
     let ended = CancellationToken::new();
     let jobs = config.exports.clone().map(|settings| {
         let worker = Worker::new(settings, config.tables.clone(), config.measures.clone());
@@ -199,13 +193,12 @@ pub async fn serve(
         stop.await;
         end.cancel();
     };
-    let served = axum::serve(listener, router(&config)).with_graceful_shutdown(stop).await;
-    ended.cancel();
+    let bounds = Bounds { stop_within: STOP_WITHIN, ..Bounds::default() };
+    http_server::serve(listener, router(&config), bounds, stop).await;
     if let Some(jobs) = jobs {
         // It has ended, or panicked, which the log says.
         drop(jobs.await);
     }
-    served
 }
 
 /// All routes. A caller that hangs up drops the handler, and with it its database connections and locks.
@@ -228,7 +221,7 @@ pub fn router(config: &Config) -> Router {
         .route("/api/v1/invitations/accept", post(accept::accept))
         .layer(DefaultBodyLimit::max(PUBLIC_BODY_LIMIT));
     Router::new()
-        .route("/healthz", get(|| async { "ok" }))
+        .route("/healthz", get(http_server::alive))
         .route("/metrics", get(measure::metrics))
         .merge(Router::new().route("/readyz", get(ready::ready)).with_state(config.readiness.clone()))
         .merge(internal)

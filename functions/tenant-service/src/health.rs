@@ -1,4 +1,4 @@
-//! What machines ask: is it alive, is it ready, what has it measured, what does it serve.
+//! What machines ask: is it ready, what has it measured, what does it serve.
 
 use std::time::Duration;
 
@@ -17,11 +17,6 @@ pub const OPENAPI: &str = include_str!("../openapi.json");
 
 /// Longer than any healthy database needs, shorter than any prober waits.
 const READY_WITHIN: Duration = Duration::from_secs(3);
-
-/// `GET /healthz`: the process answers.
-pub async fn alive() -> &'static str {
-    "ok"
-}
 
 /// `GET /readyz`: the database answers and is migrated, and how safe a commit is.
 pub async fn ready(State(app): State<App>) -> Result<Json<Value>, Problem> {

@@ -65,7 +65,7 @@ fn api() -> Vec<(&'static str, &'static str, MethodRouter<App>)> {
 /// Methods and paths that need no token.
 fn open() -> Vec<(&'static str, &'static str, MethodRouter<App>)> {
     vec![
-        ("get", "/healthz", get(health::alive)),
+        ("get", "/healthz", get(http_server::alive)),
         ("get", "/readyz", get(health::ready)),
         ("get", "/metrics", get(health::metrics)),
         ("get", "/openapi.json", get(health::openapi)),

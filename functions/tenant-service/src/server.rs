@@ -7,16 +7,16 @@ use std::time::Duration;
 use axum::Router;
 use engine::decide::phases;
 use engine::store::Store;
+use http_server::{Bounds, stop_signal};
 use model::platform::Platform;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::router::router;
 use crate::state::App;
 
 /// The longest that a request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// After a signal: the requests under way end by themselves within their time, an idle connection does not.
+/// After a signal, for the requests under way: longer than [`REQUEST_TIMEOUT`].
 const STOP_WITHIN: Duration = Duration::from_secs(35);
 /// Connections to the database of a server; a Lambda sandbox has one request at a time and holds one.
 const CONNECTIONS: u32 = 16;
@@ -51,42 +51,15 @@ fn start() -> Result<(), String> {
         let listener = TcpListener::bind(&listen)
             .await
             .map_err(|error| format!("cannot listen on LISTEN={listen}: {error}"))?;
-        let stop = stop_signal().map_err(|error| format!("cannot start: {error}"))?;
+        let stop = stop_signal("tenant-service").map_err(|error| format!("cannot start: {error}"))?;
         tracing::info!(listen, "tenant-service is ready");
-        serve(listener, router, stop).await.map_err(|error| format!("stopped: {error}"))
+        serve(listener, router, stop).await;
+        Ok(())
     })
 }
 
 /// Serves on `listener` until `stop` resolves; requests under way are finished first.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    let (stopping, stopped) = tokio::sync::oneshot::channel::<()>();
-    let stop = async move {
-        stop.await;
-        drop(stopping);
-    };
-    let limit = async {
-        // Resolves when the sender is dropped.
-        drop(stopped.await);
-        tokio::time::sleep(STOP_WITHIN).await;
-    };
-    tokio::select! {
-        served = axum::serve(listener, router).with_graceful_shutdown(stop).into_future() => served,
-        () = limit => Ok(()),
-    }
-}
-
-fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("tenant-service is stopping");
-    })
+pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
+    http_server::serve(listener, router, Bounds { stop_within: STOP_WITHIN, ..Bounds::default() }, stop)
+        .await;
 }
