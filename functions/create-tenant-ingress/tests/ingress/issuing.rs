@@ -57,7 +57,7 @@ async fn a_tenant_gets_a_certificate_for_both_names_and_its_routes() {
     std::fs::remove_dir_all(folder).unwrap();
 
     // The Ingress names the issuer; that makes no second Certificate, nor a second owner of this one.
-    let before = world.there();
+    let before = world.there_after_the_challenges().await;
     let later = RunId::generate();
     assert_eq!(world.create_by(later).await.0.certificate.uid, made.certificate.uid);
     assert_eq!(world.there(), before);

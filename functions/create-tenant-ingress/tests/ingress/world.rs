@@ -185,6 +185,21 @@ impl World {
     }
 }
 
+impl World {
+    /// As [`World::there`], once cert-manager has taken the challenges away, which it does a little after their order is done.
+    pub async fn there_after_the_challenges(&self) -> Vec<String> {
+        let began = Instant::now();
+        loop {
+            let there = self.there();
+            if !there.iter().any(|line| line.starts_with("Challenge/")) {
+                return there;
+            }
+            assert!(began.elapsed() < WITHIN, "challenges stay: {there:?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
 /// What a parked attempt waits for.
 pub fn waits_for<T: std::fmt::Debug>(attempt: Result<Progress<T>>) -> String {
     match attempt {
