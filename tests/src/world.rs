@@ -99,14 +99,7 @@ impl World {
         world.pool.close().await;
         world.management.delete_vhost().await;
         let dropped = format!("DROP DATABASE {name} WITH (FORCE)");
-        // Refused while a vacuum of Postgres's own is in it, which is soon over.
-        for attempt in 1.. {
-            match admin.execute(sqlx::AssertSqlSafe(dropped.clone())).await {
-                Ok(_) => break,
-                Err(error) => assert!(attempt < 40, "our database goes: {error}"),
-            }
-            tokio::time::sleep(Duration::from_millis(250)).await;
-        }
+        admin.execute(sqlx::AssertSqlSafe(dropped)).await.expect("our database goes");
         if let Err(panic) = ended {
             std::panic::resume_unwind(panic);
         }
