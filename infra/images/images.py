@@ -37,7 +37,7 @@ import build  # noqa: E402
 OUT = ROOT / "target" / "images"
 
 # Crates in shared/ that run another program: the tool of infra/tools that builds it, and its name there. The crate `terraform` is
-# none of them: what links it has tofu run elsewhere, in a Job or under supervisord.
+# not one of them: what links it has tofu run elsewhere, in a Job or under supervisord.
 RUNS = {"helm": ("helm", "helm")}
 
 # Second programs of a crate that run another, as above; and the folders that they read, by where those are in the image.

@@ -48,6 +48,8 @@ impl Process {
             .env_clear()
             .envs(variables)
             .env(MARK, &mark)
+            // Should the test be killed, the end of its stack ends it.
+            .env("TENANTRY_STACK", required("TENANTRY_ENV_OF"))
             .stdin(Stdio::null())
             .stdout(out.try_clone().expect("a log file"))
             .stderr(out)
