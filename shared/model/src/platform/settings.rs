@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// The names for which `engine.in_flight_per_phase` and `engine.in_flight_per_dependency` may set limits. The engine knows
-/// its phases; whoever reads a platform file says them.
+/// them; a program passes them on when it reads the platform file.
 #[derive(Clone, Debug, Default)]
 pub struct StepNames {
     /// Everything that a step may be of.
