@@ -95,20 +95,20 @@ impl Phase for CreateBootstrapUser {
 
     async fn apply(&self, plan: &Plan, step: &Step) -> Result<Progress<Checkpoint>> {
         // First, so that a wrong key leaves nothing.
-        let waits = step.operation("seal invitation", Box::pin(self.invite(plan, step))).await?;
-        let user = step.operation("create administrator", Box::pin(self.create(plan, step))).await?;
+        let waits = step.operation("seal invitation", self.invite(plan, step)).await?;
+        let user = step.operation("create administrator", self.create(plan, step)).await?;
         Ok(Progress::Done(Checkpoint { user, invitation_id: waits.invitation_id }))
     }
 
     async fn revert(&self, plan: &Plan, _: Option<&Checkpoint>, step: &Step) -> Result<Progress<()>> {
-        let withdraw = Box::pin(async {
+        let withdraw = async {
             let withdrawn = self.store.withdraw_invitations(step.owner()).await.map_err(of_store)?;
             withdrawn.ok_or_else(overtaken)
-        });
+        };
         step.operation("withdraw invitation", withdraw).await?;
         // A deprovisioning drops the tables with everybody in them, by now among them whom the tenant has let in.
         if step.owner().scope == Scope::Run {
-            step.operation("remove administrator", Box::pin(self.remove(plan, step))).await?;
+            step.operation("remove administrator", self.remove(plan, step)).await?;
         }
         Ok(Progress::Done(()))
     }

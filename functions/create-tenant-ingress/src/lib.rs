@@ -109,7 +109,7 @@ impl Phase for CreateTenantIngress {
     async fn apply(&self, plan: &Plan, step: &Step) -> Result<Progress<Checkpoint>> {
         let owned = self.cluster.owned_by(step.owner(), &plan.label_prefix);
         step.operation("services", owned.ensure_all(&objects::services(plan))).await?;
-        let certificate = step.operation("certificate", Box::pin(certificate(&owned, plan, step))).await?;
+        let certificate = step.operation("certificate", certificate(&owned, plan, step)).await?;
         let not_after = self.issued(&owned, plan, step).await?;
         if let Some(serves) = &plan.serves {
             self.ready(plan, serves, step).await?;
@@ -170,7 +170,7 @@ impl CreateTenantIngress {
         }
         let backoff = Backoff { first: plan.backoff.0, cap: plan.backoff_cap.0 };
         step.wait_for("issued", async {
-            let Some(found) = Box::pin(self.cluster.certificate(namespace, name, WATCH_FOR)).await? else {
+            let Some(found) = self.cluster.certificate(namespace, name, WATCH_FOR).await? else {
                 return Err(Error::retryable(
                     "object_missing",
                     format!("Certificate {namespace}/{name} is not there"),
@@ -182,7 +182,7 @@ impl CreateTenantIngress {
                 Issuance::Failed => true,
                 Issuance::Pending => false,
             };
-            let on = Box::pin(self.cluster.certificate_trail(&found, backoff)).await?;
+            let on = self.cluster.certificate_trail(&found, backoff).await?;
             if step.waited() < plan.ready_within.duration() {
                 return Ok(Progress::wait(LOOK_AGAIN, on));
             }
@@ -200,7 +200,7 @@ impl CreateTenantIngress {
     async fn ready(&self, plan: &Plan, serves: &Serves, step: &Step) -> Result<()> {
         let name = serves.deployment.as_str();
         let which = [name];
-        let look = Box::pin(self.cluster.ready(plan.namespace.as_str(), Deployments::Named(&which)));
+        let look = self.cluster.ready(plan.namespace.as_str(), Deployments::Named(&which));
         match step.wait_for(&format!("{name} ready"), look).await {
             Err(Error { kind: Kind::Parked(wait), .. })
                 if step.waited() >= serves.ready_within.duration() =>
@@ -226,11 +226,11 @@ impl CreateTenantIngress {
             return Ok(Progress::Done(()));
         }
         let (namespace, name) = (plan.namespace.as_str(), plan.certificate.as_str());
-        let left = Box::pin(self.cluster.certificate_remains(namespace, name, &plan.host)).await?;
+        let left = self.cluster.certificate_remains(namespace, name, &plan.host).await?;
         let Some(first) = left.first() else { return Ok(Progress::Done(())) };
         if step.waited() >= plan.cleanup_within.duration() {
             for remain in &left {
-                Box::pin(self.cluster.give_up_challenge(remain)).await?;
+                self.cluster.give_up_challenge(remain).await?;
             }
         }
         Ok(Progress::wait(REMOVAL, format!("{first} is being removed, {} in all", left.len())))

@@ -123,7 +123,7 @@ impl Phase for DeployIngressController {
             .operation("release", async {
                 // Charts that bring no class would leave somebody else's to be found after the fact.
                 owned.expect_free_for(&class_of(plan), by_release(plan)).await?;
-                Box::pin(self.helm.ensure_release(&release, step.owner(), step)).await
+                self.helm.ensure_release(&release, step.owner(), step).await
             })
             .await?;
         step.operation("class", self.class(&owned, plan, installed.created_by)).await?;
@@ -142,7 +142,7 @@ impl Phase for DeployIngressController {
         let (namespace, release) = (&plan.namespace, &plan.release);
         let uninstall =
             self.helm.ensure_uninstalled(namespace, release, &plan.label_prefix, step.owner(), step);
-        step.wait_for("uninstall", Box::pin(uninstall)).await?;
+        step.wait_for("uninstall", uninstall).await?;
         let within = Some(namespace.as_str());
         // The cloud takes its load balancer down before it lets the Service go, and with it the address.
         let service = Target::of::<Service>(within, &plan.service);
@@ -221,7 +221,7 @@ impl DeployIngressController {
     /// Parks until the controller's pods are ready, or fails when that takes too long.
     async fn ready(&self, plan: &Plan, step: &Step) -> Result<()> {
         let ready = self.cluster.ready(plan.namespace.as_str(), Deployments::Labelled(&plan.pods));
-        match step.wait_for("ready", Box::pin(ready)).await {
+        match step.wait_for("ready", ready).await {
             Err(Error { kind: Kind::Parked(wait), .. }) if step.waited() >= plan.ready_within.duration() => {
                 let within = plan.ready_within.0;
                 Err(Error::retryable("not_ready", format!("{} after {within} s", wait.on)).next(

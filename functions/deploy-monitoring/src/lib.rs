@@ -124,18 +124,18 @@ impl Phase for DeployMonitoring {
             cluster.ensure_all(&policies::all(plan, &api_server)?).await
         })
         .await?;
-        step.operation("prometheus", Box::pin(prometheus_and_what_it_sees(&cluster, plan))).await?;
+        step.operation("prometheus", prometheus_and_what_it_sees(&cluster, plan)).await?;
         let dashboards = dashboards::config_maps(plan)?;
         step.operation("dashboards", cluster.ensure_all(&dashboards)).await?;
         step.operation("alert rules", cluster.ensure(&prometheus::alert_rules(plan))).await?;
-        step.operation("notification channels", Box::pin(self.channels(&cluster, plan, step))).await?;
+        step.operation("notification channels", self.channels(&cluster, plan, step)).await?;
         let grafana = grafana::release(plan);
-        let install = Box::pin(async {
+        let install = async {
             cluster.ensure_kept(&grafana::admin(plan)).await?;
             self.helm.ensure_release(&grafana, step.owner(), step).await
-        });
+        };
         let ensured = step.operation("install grafana", install).await?;
-        within_budget(plan, step, step.wait_for("ready", Box::pin(self.ready(plan))).await)?;
+        within_budget(plan, step, step.wait_for("ready", self.ready(plan)).await)?;
         Ok(Progress::Done(Checkpoint { grafana: grafana.name, created_by: ensured.created_by }))
     }
 
@@ -143,11 +143,10 @@ impl Phase for DeployMonitoring {
         let cluster = self.cluster.owned_by(step.owner(), &plan.label_prefix);
         let (namespace, prefix) = (&plan.namespace, &plan.label_prefix);
         let grafana = grafana::name(plan);
-        let uninstall =
-            Box::pin(self.helm.ensure_uninstalled(namespace, &grafana, prefix, step.owner(), step));
+        let uninstall = self.helm.ensure_uninstalled(namespace, &grafana, prefix, step.owner(), step);
         step.wait_for("uninstall grafana", uninstall).await?;
         for (what, targets) in made(plan)? {
-            step.wait_for(&format!("delete {what}"), Box::pin(gone(&cluster, &targets))).await?;
+            step.wait_for(&format!("delete {what}"), gone(&cluster, &targets)).await?;
         }
         Ok(Progress::Done(()))
     }
@@ -194,7 +193,7 @@ impl DeployMonitoring {
         let (namespace, name) = (plan.namespace.as_str(), plan.slug.as_str());
         self.cluster.has_condition::<PrometheusKind>(namespace, name, "Available").await?.or_park()?;
         self.cluster.has_condition::<AlertmanagerKind>(namespace, name, "Available").await?.or_park()?;
-        Box::pin(self.cluster.ready(namespace, Deployments::Release(&grafana::name(plan)))).await
+        self.cluster.ready(namespace, Deployments::Release(&grafana::name(plan))).await
     }
 }
 

@@ -110,25 +110,25 @@ impl Phase for IssueLicense {
     }
 
     async fn apply(&self, plan: &Plan, step: &Step) -> Result<Progress<Checkpoint>> {
-        let held = step.operation("issue license", Box::pin(self.issue(plan, step))).await?;
-        step.operation("verify license", Box::pin(self.check(step))).await?;
+        let held = step.operation("issue license", self.issue(plan, step)).await?;
+        step.operation("verify license", self.check(step)).await?;
         if let Some(place) = &plan.secret {
-            step.operation("license secret", Box::pin(self.publish(place, step))).await?;
+            step.operation("license secret", self.publish(place, step)).await?;
         }
         Ok(Progress::Done(held))
     }
 
     async fn revert(&self, plan: &Plan, _: Option<&Checkpoint>, step: &Step) -> Result<Progress<()>> {
-        let removed = Box::pin(async {
+        let removed = async {
             let removed = self.store.remove_license(step.owner()).await.map_err(of_store)?;
             removed.ok_or_else(overtaken)
-        });
+        };
         step.operation("delete license", removed).await?;
         if let Some(place) = &plan.secret {
             if self.current(step).await?.is_some() {
-                step.operation("license secret", Box::pin(self.publish(place, step))).await?;
+                step.operation("license secret", self.publish(place, step)).await?;
             } else {
-                let cleared = Box::pin(place.clear(&self.cluster, step));
+                let cleared = place.clear(&self.cluster, step);
                 step.wait_for("delete license secret", cleared).await?;
             }
         }

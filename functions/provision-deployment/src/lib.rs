@@ -129,12 +129,12 @@ impl Phase for ProvisionDeployment {
 
     async fn apply(&self, plan: &Plan, step: &Step) -> Result<Progress<Checkpoint>> {
         let owned = self.cluster.owned_by(step.owner(), &plan.label_prefix);
-        let secret = Box::pin(self.internal_secret(plan, &owned, step));
+        let secret = self.internal_secret(plan, &owned, step);
         step.operation("internal secret", secret).await?;
         step.operation("service account", owned.ensure(&objects::service_account(plan))).await?;
         let jobs = match &plan.jobs {
             Some(jobs) => {
-                let made = Box::pin(jobs.ensure(plan, &owned, &self.cluster, step));
+                let made = jobs.ensure(plan, &owned, &self.cluster, step);
                 Some(step.operation("job broker user", made).await?)
             }
             None => None,
@@ -156,7 +156,7 @@ impl Phase for ProvisionDeployment {
             self.live(plan, step).await?;
         }
         let checkpoint = checkpoint(plan, made, jobs);
-        step.operation("record deployment", Box::pin(self.record(plan, &checkpoint, step))).await?;
+        step.operation("record deployment", self.record(plan, &checkpoint, step)).await?;
         Ok(Progress::Done(checkpoint))
     }
 
@@ -177,15 +177,15 @@ impl Phase for ProvisionDeployment {
         }
         // The plan that holds may not know of the user: a change that made it was given up, or its undo.
         if let Some(jobs) = plan.jobs.clone().or_else(|| Jobs::now(step)) {
-            let gone = Box::pin(jobs.remove(&self.cluster, step));
+            let gone = jobs.remove(&self.cluster, step);
             step.operation("remove job broker user", gone).await?;
         }
         let login = Target::of::<Secret>(within, JOBS_SECRET);
         step.wait_for("delete job broker login", owned.ensure_deleted(&login)).await?;
-        let removed = Box::pin(async {
+        let removed = async {
             let removed = self.store.remove_deployment(step.owner()).await.map_err(of_store)?;
             removed.then_some(()).ok_or_else(overtaken)
-        });
+        };
         step.operation("forget deployment", removed).await?;
         Ok(Progress::Done(()))
     }
@@ -216,7 +216,7 @@ impl ProvisionDeployment {
     /// them is undone by a plan of a time when the region had no broker.
     async fn take_jobs_back(&self, plan: &Plan, owned: &Owned, step: &Step) -> Result<()> {
         let Some(jobs) = Jobs::now(step) else { return Ok(()) };
-        let gone = Box::pin(jobs.remove(&self.cluster, step));
+        let gone = jobs.remove(&self.cluster, step);
         step.operation("remove job broker user", gone).await?;
         let within = Some(plan.namespace.as_str());
         for (what, target) in [
@@ -230,7 +230,7 @@ impl ProvisionDeployment {
 
     /// Parks until the instance is alive, or fails when that takes too long.
     async fn live(&self, plan: &Plan, step: &Step) -> Result<()> {
-        let look = Box::pin(self.cluster.live(plan.namespace.as_str(), NAME));
+        let look = self.cluster.live(plan.namespace.as_str(), NAME);
         match step.wait_for("alive", look).await {
             Err(Error { kind: Kind::Parked(wait), .. }) if step.waited() >= plan.within.duration() => {
                 let within = plan.within.0;
@@ -245,7 +245,7 @@ impl ProvisionDeployment {
     /// Parks until every replica is the wanted one and ready, and none is left of a suspended tenant's. Another attempt would
     /// see the same image fail, so that a failure is the change's end: what was before is then made again.
     async fn ready(&self, plan: &Plan, step: &Step) -> Result<()> {
-        let look = Box::pin(self.cluster.ready(plan.namespace.as_str(), Deployments::Named(&[NAME])));
+        let look = self.cluster.ready(plan.namespace.as_str(), Deployments::Named(&[NAME]));
         match step.wait_for("ready", look).await {
             Err(Error { kind: Kind::Parked(wait), .. }) if step.waited() >= plan.within.duration() => {
                 let within = plan.within.0;

@@ -95,9 +95,8 @@ impl Phase for ProvisioningInfrastructure {
 
     async fn apply(&self, plan: &Plan, step: &Step) -> Result<Progress<Checkpoint>> {
         // Whose it is, and by which run it was made, is read from the Secret: it is there before anything else is.
-        let created_by =
-            step.operation("administrator's password", Box::pin(self.keep_password(plan, step))).await?;
-        let made = step.wait_for("apply", Box::pin(self.run(plan, step, Action::Apply))).await?;
+        let created_by = step.operation("administrator's password", self.keep_password(plan, step)).await?;
+        let made = step.wait_for("apply", self.run(plan, step, Action::Apply)).await?;
         let Some(outputs) = made.outputs else {
             let message = format!("{} ended without saying what it has made", plan.name);
             return Err(Error::retryable("terraform_failed", message)
@@ -116,14 +115,14 @@ impl Phase for ProvisioningInfrastructure {
     }
 
     async fn revert(&self, plan: &Plan, done: Option<&Checkpoint>, step: &Step) -> Result<Progress<()>> {
-        let destroy = Box::pin(self.destroy(plan, done, step));
+        let destroy = self.destroy(plan, done, step);
         if !step.wait_for("destroy", destroy).await? {
             return Ok(Progress::Done(()));
         }
         // Last: as long as it is there, whose the infrastructure is can be told.
         let cluster = self.cluster.owned_by(step.owner(), &plan.label_prefix);
         let secret = secret_target(plan);
-        let deleted = Box::pin(cluster.ensure_deleted(&secret));
+        let deleted = cluster.ensure_deleted(&secret);
         step.wait_for("delete administrator's password", deleted).await?;
         Ok(Progress::Done(()))
     }

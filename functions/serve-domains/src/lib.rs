@@ -81,8 +81,7 @@ impl Phase for ServeDomains {
     async fn apply(&self, plan: &Plan, step: &Step) -> Result<Progress<Checkpoint>> {
         let owned = self.cluster.owned_by(step.owner(), &plan.label_prefix);
         for domain in &plan.domains {
-            step.operation(&format!("serve {}", domain.domain), Box::pin(serve(&owned, plan, domain, step)))
-                .await?;
+            step.operation(&format!("serve {}", domain.domain), serve(&owned, plan, domain, step)).await?;
         }
         // Those that an earlier run has made are the tenant's too, and it no longer wants them.
         let whole = Owner { scope: Scope::Tenant, ..step.owner().clone() };
@@ -171,11 +170,11 @@ impl ServeDomains {
             return Ok(Progress::Done(()));
         }
         let within = plan.namespace.as_str();
-        let left = Box::pin(self.cluster.certificate_remains(within, &certificate.name, domain)).await?;
+        let left = self.cluster.certificate_remains(within, &certificate.name, domain).await?;
         let Some(first) = left.first() else { return Ok(Progress::Done(())) };
         if step.waited() >= plan.cleanup_within.duration() {
             for remain in &left {
-                Box::pin(self.cluster.give_up_challenge(remain)).await?;
+                self.cluster.give_up_challenge(remain).await?;
             }
         }
         Ok(Progress::wait(REMOVAL, format!("{first} is being removed, {} in all", left.len())))

@@ -111,18 +111,18 @@ impl Phase for SetupDatabase {
     async fn apply(&self, plan: &Plan, step: &Step) -> Result<Progress<Checkpoint>> {
         let cluster = self.cluster.owned_by(step.owner(), &plan.label_prefix);
         let Some(namespace) = &plan.namespace else {
-            let made = step.operation("initialize database", Box::pin(self.initialize(plan, step))).await?;
+            let made = step.operation("initialize database", self.initialize(plan, step)).await?;
             return Ok(Progress::Done(made_by(plan, None, made)));
         };
         // First the Secret: a password that is in no Secret would be lost with the worker that made it up.
         let keep = self.keep_credentials(plan, namespace, &cluster);
-        let secret = step.operation("credentials secret", Box::pin(keep)).await?;
-        let made = step.operation("initialize database", Box::pin(self.initialize(plan, step))).await?;
+        let secret = step.operation("credentials secret", keep).await?;
+        let made = step.operation("initialize database", self.initialize(plan, step)).await?;
         if plan.simulated_nodes {
-            step.operation("verify connectivity", Box::pin(self.check_directly(plan, namespace))).await?;
+            step.operation("verify connectivity", self.check_directly(plan, namespace)).await?;
         } else {
             let probe = probe::run(&self.cluster, &cluster, plan, namespace, step);
-            step.wait_for("verify connectivity", Box::pin(probe)).await?;
+            step.wait_for("verify connectivity", probe).await?;
         }
         Ok(Progress::Done(made_by(plan, Some(secret), made)))
     }
@@ -131,7 +131,7 @@ impl Phase for SetupDatabase {
         let cluster = self.cluster.owned_by(step.owner(), &plan.label_prefix);
         // The database first: each half knows its own run, so a worker that dies in between is continued by looking
         // again; and while data is left, so are the credentials to it.
-        step.operation("drop database", Box::pin(self.drop(plan, step))).await?;
+        step.operation("drop database", self.drop(plan, step)).await?;
         let Some(namespace) = plan.namespace.as_ref().map(Namespace::as_str) else {
             return Ok(Progress::Done(()));
         };
@@ -139,7 +139,7 @@ impl Phase for SetupDatabase {
             Target::of::<v1::Secret>(Some(namespace), &plan.secret),
             Target::of::<Job>(Some(namespace), &objects::job_name(step.owner().run_id)),
         ] {
-            let deleted = Box::pin(cluster.ensure_deleted(&target));
+            let deleted = cluster.ensure_deleted(&target);
             step.wait_for(&format!("delete {}", target.kind), deleted).await?;
         }
         Ok(Progress::Done(()))

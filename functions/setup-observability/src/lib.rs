@@ -103,13 +103,13 @@ impl Phase for SetupObservability {
         let configuration = config::config_maps(plan)?;
         step.operation("configuration", cluster.ensure_all(&configuration)).await?;
         let release = collector::release(plan);
-        let install = Box::pin(self.helm.ensure_release(&release, step.owner(), step));
+        let install = self.helm.ensure_release(&release, step.owner(), step);
         let ensured = step.operation("install collector", install).await?;
         let look = self.cluster.ready(plan.namespace.as_str(), Deployments::Release(COLLECTOR));
-        within_budget(plan, step, "not_ready", step.wait_for("collector ready", Box::pin(look)).await)?;
+        within_budget(plan, step, "not_ready", step.wait_for("collector ready", look).await)?;
         // Without a collector there is nothing to send through.
         if !plan.suspended {
-            let tried = step.wait_for("log and trace pipeline", Box::pin(self.try_out(plan))).await;
+            let tried = step.wait_for("log and trace pipeline", self.try_out(plan)).await;
             within_budget(plan, step, "not_connected", tried.map(drop))?;
         }
         Ok(Progress::Done(Checkpoint {
@@ -122,20 +122,19 @@ impl Phase for SetupObservability {
     async fn revert(&self, plan: &Plan, _: Option<&Checkpoint>, step: &Step) -> Result<Progress<()>> {
         let cluster = self.cluster.owned_by(step.owner(), &plan.label_prefix);
         let (namespace, prefix) = (&plan.namespace, &plan.label_prefix);
-        let uninstall =
-            Box::pin(self.helm.ensure_uninstalled(namespace, COLLECTOR, prefix, step.owner(), step));
+        let uninstall = self.helm.ensure_uninstalled(namespace, COLLECTOR, prefix, step.owner(), step);
         step.wait_for("uninstall collector", uninstall).await?;
         let within = Some(namespace.as_str());
         let maps: Vec<Target> = config::config_maps(plan)?
             .iter()
             .map(|map| Target::of::<ConfigMap>(within, &map.name_any()))
             .collect();
-        step.wait_for("delete configuration", Box::pin(gone(&cluster, &maps))).await?;
+        step.wait_for("delete configuration", gone(&cluster, &maps)).await?;
         let policies: Vec<Target> = policies::all(plan)?
             .iter()
             .map(|policy| Target::of::<NetworkPolicy>(within, &policy.name_any()))
             .collect();
-        step.wait_for("delete network policies", Box::pin(gone(&cluster, &policies))).await?;
+        step.wait_for("delete network policies", gone(&cluster, &policies)).await?;
         Ok(Progress::Done(()))
     }
 }

@@ -110,7 +110,7 @@ impl Phase for TakeInventory {
     }
 
     async fn revert(&self, plan: &Plan, _: Option<&()>, step: &Step) -> Result<Progress<()>> {
-        let left = step.operation("inventory", Box::pin(self.inventory(plan, step))).await?;
+        let left = step.operation("inventory", self.inventory(plan, step)).await?;
         if !plan.kept.is_empty() {
             step.operation("retained history", async { Ok(retained(&plan.kept, Utc::now())) }).await?;
         }

@@ -112,29 +112,39 @@ impl Cluster {
 
 /// Waits for one call, at most [`ANSWER_WITHIN`]. The server's own refusal is the inner error, for callers that know
 /// what it means; anything else is already translated.
-pub(super) async fn answered<T>(
+pub(super) fn answered<T>(
     doing: &str,
     call: impl Future<Output = kube::Result<T>>,
-) -> Result<std::result::Result<T, Box<Status>>> {
+) -> impl Future<Output = Result<std::result::Result<T, Box<Status>>>> {
     // The client's futures are several KB each; phases hold many, and nest them.
-    match tokio::time::timeout(ANSWER_WITHIN, Box::pin(call)).await {
-        Ok(Ok(value)) => Ok(Ok(value)),
-        Ok(Err(kube::Error::Api(status))) => Ok(Err(status)),
-        Ok(Err(error)) => Err(errors::translate(doing, &error)),
-        Err(_) => Err(errors::unavailable(doing, "no answer within 30 s")),
+    let call = Box::pin(call);
+    async move {
+        match tokio::time::timeout(ANSWER_WITHIN, call).await {
+            Ok(Ok(value)) => Ok(Ok(value)),
+            Ok(Err(kube::Error::Api(status))) => Ok(Err(status)),
+            Ok(Err(error)) => Err(errors::translate(doing, &error)),
+            Err(_) => Err(errors::unavailable(doing, "no answer within 30 s")),
+        }
     }
 }
 
 /// Waits for the answer to one call, at most 30 s. Every refusal is an error, which says what was being done.
-pub async fn call<T>(doing: &str, call: impl Future<Output = kube::Result<T>>) -> Result<T> {
-    answered(doing, Box::pin(call)).await?.map_err(|status| errors::refused(doing, &status))
+pub fn call<T>(doing: &str, call: impl Future<Output = kube::Result<T>>) -> impl Future<Output = Result<T>> {
+    let answered = answered(doing, call);
+    async move { answered.await?.map_err(|status| errors::refused(doing, &status)) }
 }
 
 /// As [`call`], where "not found" is an answer.
-pub async fn find<T>(doing: &str, call: impl Future<Output = kube::Result<T>>) -> Result<Option<T>> {
-    match answered(doing, Box::pin(call)).await? {
-        Ok(value) => Ok(Some(value)),
-        Err(status) if status.is_not_found() => Ok(None),
-        Err(status) => Err(errors::refused(doing, &status)),
+pub fn find<T>(
+    doing: &str,
+    call: impl Future<Output = kube::Result<T>>,
+) -> impl Future<Output = Result<Option<T>>> {
+    let answered = answered(doing, call);
+    async move {
+        match answered.await? {
+            Ok(value) => Ok(Some(value)),
+            Err(status) if status.is_not_found() => Ok(None),
+            Err(status) => Err(errors::refused(doing, &status)),
+        }
     }
 }

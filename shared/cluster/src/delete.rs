@@ -40,8 +40,7 @@ impl Owned {
             tracing::info!(object = %target, "left as it is: {why}");
             return Ok(Progress::Done(()));
         }
-        if found.deletion_timestamp.is_none() && Box::pin(self.delete(target, &found)).await? == Deleted::Gone
-        {
+        if found.deletion_timestamp.is_none() && self.delete(target, &found).await? == Deleted::Gone {
             return Ok(Progress::Done(()));
         }
         self.until_gone(target, &found).await
@@ -58,10 +57,10 @@ impl Owned {
     /// Watches what is on its way out; waits, naming what holds it, when it is not gone soon.
     pub(super) async fn until_gone(&self, target: &Target, found: &ObjectMeta) -> Result<Progress<()>> {
         let watch_for = if is_namespace(target) { WATCH_NAMESPACE_FOR } else { WATCH_FOR };
-        if Box::pin(self.gone_within(target, found.uid.as_deref(), watch_for)).await? {
+        if self.gone_within(target, found.uid.as_deref(), watch_for).await? {
             return Ok(Progress::Done(()));
         }
-        Ok(Progress::wait(LOOK_AGAIN, Box::pin(self.held(target)).await?))
+        Ok(Progress::wait(LOOK_AGAIN, self.held(target).await?))
     }
 
     pub(super) async fn delete(&self, target: &Target, found: &ObjectMeta) -> Result<Deleted> {

@@ -53,7 +53,7 @@ impl Owned {
     where
         K: Resource<DynamicType = ()> + Serialize,
     {
-        Box::pin(self.put(&Manifest::of(object)?, true)).await
+        self.put(&Manifest::of(object)?, true).await
     }
 
     /// As [`Owned::ensure`], but what is there and ours stays exactly as it is: for a Secret whose password is made up
@@ -62,7 +62,7 @@ impl Owned {
     where
         K: Resource<DynamicType = ()> + Serialize,
     {
-        Box::pin(self.put(&Manifest::of(object)?, false)).await
+        self.put(&Manifest::of(object)?, false).await
     }
 
     /// Ensures several of one kind in order, by name.
@@ -73,7 +73,7 @@ impl Owned {
         let mut done = BTreeMap::new();
         for object in objects {
             let manifest = Manifest::of(object)?;
-            let ensured = Box::pin(self.put(&manifest, true)).await?;
+            let ensured = self.put(&manifest, true).await?;
             done.insert(manifest.target.name, ensured);
         }
         Ok(done)

@@ -89,7 +89,7 @@ impl Owned {
 
     pub(super) async fn metadata(&self, target: &Target) -> Result<Option<ObjectMeta>> {
         let api = target.metadata_api(self.cluster.client.clone());
-        let found = Box::pin(find(&format!("read {target}"), api.get(&target.name))).await?;
+        let found = find(&format!("read {target}"), api.get(&target.name)).await?;
         Ok(found.map(|object| object.metadata))
     }
 }

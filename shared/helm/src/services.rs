@@ -164,7 +164,7 @@ impl Services {
                 values: planned.values.clone(),
                 label_prefix: plan.label_prefix.clone(),
             };
-            let install = Box::pin(self.helm.ensure_release(&release, step.owner(), step));
+            let install = self.helm.ensure_release(&release, step.owner(), step);
             let ensured = step.operation(&format!("install {}", planned.name), install).await?;
             installed.push(Installed { name: planned.name.clone(), created_by: ensured.created_by });
         }
@@ -179,8 +179,7 @@ impl Services {
         for planned in plan.releases.iter().rev() {
             let name = &planned.name;
             let (namespace, prefix) = (&plan.namespace, &plan.label_prefix);
-            let uninstall =
-                Box::pin(self.helm.ensure_uninstalled(namespace, name, prefix, step.owner(), step));
+            let uninstall = self.helm.ensure_uninstalled(namespace, name, prefix, step.owner(), step);
             step.wait_for(&format!("uninstall {name}"), uninstall).await?;
         }
         Ok(Progress::Done(()))
@@ -197,7 +196,7 @@ impl Services {
         if ready.contains(&name) {
             return Ok(());
         }
-        let look = Box::pin(self.cluster.ready(plan.namespace.as_str(), Deployments::Release(name)));
+        let look = self.cluster.ready(plan.namespace.as_str(), Deployments::Release(name));
         match step.wait_for(&format!("{name} ready"), look).await {
             Err(Error { kind: Kind::Parked(wait), .. }) if step.waited() >= plan.ready_within.duration() => {
                 let within = plan.ready_within.0;

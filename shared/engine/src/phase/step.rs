@@ -198,25 +198,30 @@ impl Step {
 
     /// Runs one effect: renews the lease first (a lost one stops here), and records the result before the caller uses
     /// it. Called again in a later attempt, the effect runs again: effects converge.
-    pub async fn operation<T, F>(&self, name: &str, effect: F) -> Result<T>
+    pub fn operation<T, F>(&self, name: &str, effect: F) -> impl Future<Output = Result<T>>
     where
         T: Serialize,
         F: Future<Output = Result<T>>,
     {
-        self.begin(name).await?;
-        let result = self.run(effect).await;
-        self.end(name, &result).await?;
-        result
+        // Boxed before anything is awaited: an effect's future is large, and would be part of the phase's, once for each
+        // operation.
+        let effect = Box::pin(effect);
+        async move {
+            self.begin(name).await?;
+            let result = self.run(effect).await;
+            self.end(name, &result).await?;
+            result
+        }
     }
 
     /// As [`Step::operation`], for an effect that may have to be waited for: a wait leaves the phase by `?`, parks the
     /// run, and is charged to nobody.
-    pub async fn wait_for<T, F>(&self, name: &str, effect: F) -> Result<T>
+    pub fn wait_for<T, F>(&self, name: &str, effect: F) -> impl Future<Output = Result<T>>
     where
         T: Serialize,
         F: Future<Output = Result<Progress<T>>>,
     {
-        self.operation(name, async { effect.await?.or_park() }).await
+        self.operation(name, async move { effect.await?.or_park() })
     }
 
     async fn begin(&self, name: &str) -> Result<()> {
