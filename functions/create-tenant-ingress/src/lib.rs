@@ -14,7 +14,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use cluster::certificate::{Backoff, Certificate, Issuance};
 use cluster::{Cluster, Deployments, Ensured, Owned, Target};
-use engine::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
+use engine::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use model::platform::{IssuerKind, Platform, Seconds};
@@ -201,17 +201,12 @@ impl CreateTenantIngress {
         let name = serves.deployment.as_str();
         let which = [name];
         let look = self.cluster.ready(plan.namespace.as_str(), Deployments::Named(&which));
-        match step.wait_for(&format!("{name} ready"), look).await {
-            Err(Error { kind: Kind::Parked(wait), .. })
-                if step.waited() >= serves.ready_within.duration() =>
-            {
-                let within = serves.ready_within.0;
-                Err(Error::retryable("not_ready", format!("{} after {within} s", wait.on)).next(
-                    "Look at the pods' events and logs, and whether they can log in to the tenant's database.",
-                ))
-            }
-            looked => looked,
-        }
+        step.wait_within(&format!("{name} ready"), serves.ready_within, look, |late| {
+            Error::retryable("not_ready", late).next(
+                "Look at the pods' events and logs, and whether they can log in to the tenant's database.",
+            )
+        })
+        .await
     }
 
     /// Waits while anything is left of the way to a Certificate that is gone. One that stays keeps what it has.

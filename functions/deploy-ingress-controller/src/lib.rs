@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cluster::{Address, Cluster, Deployments, Owned, Target};
-use engine::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
+use engine::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
 use helm::{Helm, Release};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::{IngressClass, NetworkPolicy};
@@ -221,15 +221,12 @@ impl DeployIngressController {
     /// Parks until the controller's pods are ready, or fails when that takes too long.
     async fn ready(&self, plan: &Plan, step: &Step) -> Result<()> {
         let ready = self.cluster.ready(plan.namespace.as_str(), Deployments::Labelled(&plan.pods));
-        match step.wait_for("ready", ready).await {
-            Err(Error { kind: Kind::Parked(wait), .. }) if step.waited() >= plan.ready_within.duration() => {
-                let within = plan.ready_within.0;
-                Err(Error::retryable("not_ready", format!("{} after {within} s", wait.on)).next(
-                    "Look at the pods' events and logs; raise charts.ready_within if they only need longer.",
-                ))
-            }
-            looked => looked,
-        }
+        step.wait_within("ready", plan.ready_within, ready, |late| {
+            Error::retryable("not_ready", late).next(
+                "Look at the pods' events and logs; raise charts.ready_within if they only need longer.",
+            )
+        })
+        .await
     }
 }
 

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cluster::{Cluster, Deployments, Owned, Target};
-use engine::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
+use engine::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
 use helm::Helm;
 use k8s_openapi::api::core::v1::{self, ConfigMap, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -135,7 +135,13 @@ impl Phase for DeployMonitoring {
             self.helm.ensure_release(&grafana, step.owner(), step).await
         };
         let ensured = step.operation("install grafana", install).await?;
-        within_budget(plan, step, step.wait_for("ready", self.ready(plan)).await)?;
+        step.wait_within("ready", plan.ready_within, self.ready(plan), |late| {
+            Error::retryable("not_ready", late).next(
+                "Look at the pods' events and logs, and whether the Prometheus operator runs; raise \
+                 monitoring.ready_within if they only need longer.",
+            )
+        })
+        .await?;
         Ok(Progress::Done(Checkpoint { grafana: grafana.name, created_by: ensured.created_by }))
     }
 
@@ -207,19 +213,6 @@ async fn prometheus_and_what_it_sees(cluster: &Owned, plan: &Plan) -> Result<()>
     cluster.ensure(&prometheus::cluster(plan)).await?;
     cluster.ensure(&prometheus::prometheus(plan)).await?;
     Ok(())
-}
-
-/// A wait that has lasted longer than it may is a failure.
-fn within_budget(plan: &Plan, step: &Step, waited: Result<()>) -> Result<()> {
-    match waited {
-        Err(Error { kind: Kind::Parked(wait), .. }) if step.waited() >= plan.ready_within.duration() => {
-            Err(Error::retryable("not_ready", format!("{} after {} s", wait.on, plan.ready_within.0)).next(
-                "Look at the pods' events and logs, and whether the Prometheus operator runs; raise \
-                 monitoring.ready_within if they only need longer.",
-            ))
-        }
-        waited => waited,
-    }
 }
 
 /// What the phase makes beside the release, in the order in which it goes.

@@ -20,7 +20,7 @@ mod plan;
 use std::collections::BTreeMap;
 
 use cluster::{Cluster, Deployments, Ensured, Owned, Target};
-use engine::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
+use engine::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
 use engine::store::{NewDeployment, Store, StoreError};
 use job_broker::UserMade;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -231,30 +231,24 @@ impl ProvisionDeployment {
     /// Parks until the instance is alive, or fails when that takes too long.
     async fn live(&self, plan: &Plan, step: &Step) -> Result<()> {
         let look = self.cluster.live(plan.namespace.as_str(), NAME);
-        match step.wait_for("alive", look).await {
-            Err(Error { kind: Kind::Parked(wait), .. }) if step.waited() >= plan.within.duration() => {
-                let within = plan.within.0;
-                Err(Error::retryable("not_live", format!("{} after {within} s", wait.on)).next(
-                    "Look at the pods' events and logs; raise tenant_api.ready_within if they only need longer.",
-                ))
-            }
-            looked => looked,
-        }
+        step.wait_within("alive", plan.within, look, |late| {
+            Error::retryable("not_live", late).next(
+                "Look at the pods' events and logs; raise tenant_api.ready_within if they only need longer.",
+            )
+        })
+        .await
     }
 
     /// Parks until every replica is the wanted one and ready, and none is left of a suspended tenant's. Another attempt would
     /// see the same image fail, so that a failure is the change's end: what was before is then made again.
     async fn ready(&self, plan: &Plan, step: &Step) -> Result<()> {
         let look = self.cluster.ready(plan.namespace.as_str(), Deployments::Named(&[NAME]));
-        match step.wait_for("ready", look).await {
-            Err(Error { kind: Kind::Parked(wait), .. }) if step.waited() >= plan.within.duration() => {
-                let within = plan.within.0;
-                Err(Error::fatal("not_ready", format!("{} after {within} s", wait.on)).next(
-                    "Look at the pods' events and logs; what was before is made again. Then ask for another change.",
-                ))
-            }
-            looked => looked,
-        }
+        step.wait_within("ready", plan.within, look, |late| {
+            Error::fatal("not_ready", late).next(
+                "Look at the pods' events and logs; what was before is made again. Then ask for another change.",
+            )
+        })
+        .await
     }
 
     async fn record(&self, plan: &Plan, made: &Checkpoint, step: &Step) -> Result<()> {

@@ -13,7 +13,7 @@ mod remote;
 mod stand_in;
 
 use cluster::{Cluster, Deployments, Owned, Target};
-use engine::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
+use engine::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
 use helm::Helm;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -106,11 +106,13 @@ impl Phase for SetupObservability {
         let install = self.helm.ensure_release(&release, step.owner(), step);
         let ensured = step.operation("install collector", install).await?;
         let look = self.cluster.ready(plan.namespace.as_str(), Deployments::Release(COLLECTOR));
-        within_budget(plan, step, "not_ready", step.wait_for("collector ready", look).await)?;
+        let within = plan.ready_within;
+        step.wait_within("collector ready", within, look, |late| too_late("not_ready", late)).await?;
         // Without a collector there is nothing to send through.
         if !plan.suspended {
-            let tried = step.wait_for("log and trace pipeline", self.try_out(plan)).await;
-            within_budget(plan, step, "not_connected", tried.map(drop))?;
+            let trial = self.try_out(plan);
+            let unconnected = |late| too_late("not_connected", late);
+            step.wait_within("log and trace pipeline", within, trial, unconnected).await?;
         }
         Ok(Progress::Done(Checkpoint {
             collector: release.name,
@@ -157,17 +159,11 @@ async fn gone(cluster: &Owned, targets: &[Target]) -> Result<Progress<()>> {
     Ok(Progress::Done(()))
 }
 
-/// A wait that has lasted longer than it may is a failure.
-fn within_budget(plan: &Plan, step: &Step, code: &'static str, waited: Result<()>) -> Result<()> {
-    match waited {
-        Err(Error { kind: Kind::Parked(wait), .. }) if step.waited() >= plan.ready_within.duration() => {
-            Err(Error::retryable(code, format!("{} after {} s", wait.on, plan.ready_within.0)).next(
-                "Look at the collector's log, and whether Loki and Tempo answer; raise observability.ready_within if \
-                 they only need longer.",
-            ))
-        }
-        waited => waited,
-    }
+fn too_late(code: &'static str, late: String) -> Error {
+    Error::retryable(code, late).next(
+        "Look at the collector's log, and whether Loki and Tempo answer; raise observability.ready_within if they only \
+         need longer.",
+    )
 }
 
 fn kept(plan: &Plan) -> Vec<Kept> {

@@ -2,7 +2,7 @@
 //! that deploy services share.
 
 use cluster::{Cluster, Deployments};
-use engine::phase::{Error, Kind, Progress, Result, Step};
+use engine::phase::{Error, Progress, Result, Step};
 use model::platform::{Platform, Seconds};
 use model::{Namespace, RunId, Tenant, Tier};
 use serde::{Deserialize, Serialize};
@@ -197,19 +197,14 @@ impl Services {
             return Ok(());
         }
         let look = self.cluster.ready(plan.namespace.as_str(), Deployments::Release(name));
-        match step.wait_for(&format!("{name} ready"), look).await {
-            Err(Error { kind: Kind::Parked(wait), .. }) if step.waited() >= plan.ready_within.duration() => {
-                let within = plan.ready_within.0;
-                Err(Error::retryable("not_ready", format!("{} after {within} s", wait.on)).next(
-                    "Look at the pods' events and logs; raise charts.ready_within if they only need longer.",
-                ))
-            }
-            looked => {
-                looked?;
-                ready.push(name);
-                Ok(())
-            }
-        }
+        step.wait_within(&format!("{name} ready"), plan.ready_within, look, |late| {
+            Error::retryable("not_ready", late).next(
+                "Look at the pods' events and logs; raise charts.ready_within if they only need longer.",
+            )
+        })
+        .await?;
+        ready.push(name);
+        Ok(())
     }
 }
 

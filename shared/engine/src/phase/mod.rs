@@ -1,5 +1,6 @@
 //! The phase contract: what a phase must offer, what it is given, and how it says what happened.
 
+mod budget;
 mod contract;
 mod error;
 #[cfg(feature = "failpoints")]
