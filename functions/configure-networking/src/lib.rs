@@ -8,7 +8,7 @@
 mod policies;
 
 use cluster::{Cluster, Target};
-use engine::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
+use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use model::platform::Platform;
 use model::{Namespace, PhaseName, Slug, Tenant};
@@ -51,8 +51,8 @@ impl Phase for ConfigureNetworking {
     type Plan = Plan;
     type Checkpoint = Checkpoint;
 
-    async fn connect(platform: &Platform) -> Result<Self> {
-        Ok(Self { cluster: Cluster::of(platform).await? })
+    async fn connect(clients: &impl Clients) -> Result<Self> {
+        Ok(Self { cluster: Cluster::of(clients.platform()).await? })
     }
 
     fn plan(&self, tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<Plan> {

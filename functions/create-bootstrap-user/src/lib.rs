@@ -11,7 +11,7 @@
 //! e-mail goes out whose link is not the one that is known; and nothing goes out before the tenant is ACTIVE.
 
 use cluster::{Cluster, Secrets};
-use engine::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Scope, Step};
+use engine::phase::{Checkpoints, Clients, Error, Kind, Phase, Progress, Result, Scope, Step};
 use engine::store::{InvitationStored, Store, StoreError, StoredInvitation};
 use license::invitation::Token;
 use license::seal::{Purpose, Seals};
@@ -77,13 +77,15 @@ impl Phase for CreateBootstrapUser {
     type Plan = Plan;
     type Checkpoint = Checkpoint;
 
-    async fn connect(platform: &Platform) -> Result<Self> {
-        Self::connect_beside(platform, &Store::connect(1).map_err(of_store)?).await
-    }
-
-    async fn connect_beside(platform: &Platform, store: &Store) -> Result<Self> {
+    async fn connect(clients: &impl Clients) -> Result<Self> {
+        let platform = clients.platform();
         let (cluster, tenant_api) = (Cluster::of(platform).await?, TenantApi::connect()?);
-        Ok(Self { store: store.clone(), cluster, tenant_api, keys: platform.license.clone() })
+        Ok(Self {
+            store: clients.store().map_err(of_store)?,
+            cluster,
+            tenant_api,
+            keys: platform.license.clone(),
+        })
     }
 
     fn plan(&self, tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<Plan> {

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use chrono::SecondsFormat;
 use cluster::{Cluster, Ensured, Target};
-use engine::phase::{Checkpoints, Phase, Progress, Result, Step};
+use engine::phase::{Checkpoints, Clients, Phase, Progress, Result, Step};
 use k8s_openapi::api::core::v1;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use model::platform::{Platform, Quota};
@@ -63,8 +63,8 @@ impl Phase for CreateNamespace {
     type Plan = Plan;
     type Checkpoint = Checkpoint;
 
-    async fn connect(platform: &Platform) -> Result<Self> {
-        Ok(Self { cluster: Cluster::of(platform).await? })
+    async fn connect(clients: &impl Clients) -> Result<Self> {
+        Ok(Self { cluster: Cluster::of(clients.platform()).await? })
     }
 
     fn plan(&self, tenant: &Tenant, platform: &Platform, _: &Checkpoints) -> Result<Plan> {

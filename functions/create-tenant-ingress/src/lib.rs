@@ -14,7 +14,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use cluster::certificate::{Backoff, Certificate, Issuance};
 use cluster::{Cluster, Deployments, Ensured, Owned, Target};
-use engine::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
+use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step};
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use model::platform::{IssuerKind, Platform, Seconds};
@@ -98,8 +98,8 @@ impl Phase for CreateTenantIngress {
     type Plan = Plan;
     type Checkpoint = Checkpoint;
 
-    async fn connect(platform: &Platform) -> Result<Self> {
-        Ok(Self { cluster: Cluster::of(platform).await? })
+    async fn connect(clients: &impl Clients) -> Result<Self> {
+        Ok(Self { cluster: Cluster::of(clients.platform()).await? })
     }
 
     fn plan(&self, tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<Plan> {

@@ -6,7 +6,7 @@
 //! Fails with: `foreign_object`, `chart_not_found`, `chart_invalid`, `quota_exceeded`, `helm_failed`, `not_ready`.
 //! Undo: uninstalls the releases in reverse order, so that nothing runs without what it depends on.
 
-use engine::phase::{Checkpoints, Phase, Progress, Result, Step};
+use engine::phase::{Checkpoints, Clients, Phase, Progress, Result, Step};
 use helm::services::{self, Service, Services};
 pub use helm::services::{Checkpoint, Plan};
 use model::platform::Platform;
@@ -35,8 +35,8 @@ impl Phase for DeployDataServices {
     type Plan = Plan;
     type Checkpoint = Checkpoint;
 
-    async fn connect(platform: &Platform) -> Result<Self> {
-        Ok(Self { services: Services::connect(platform).await? })
+    async fn connect(clients: &impl Clients) -> Result<Self> {
+        Ok(Self { services: Services::connect(clients.platform()).await? })
     }
 
     fn plan(&self, tenant: &Tenant, platform: &Platform, _: &Checkpoints) -> Result<Plan> {

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cluster::{Address, Cluster, Deployments, Owned, Target};
-use engine::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
+use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step};
 use helm::{Helm, Release};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::{IngressClass, NetworkPolicy};
@@ -96,8 +96,8 @@ impl Phase for DeployIngressController {
     type Plan = Plan;
     type Checkpoint = Checkpoint;
 
-    async fn connect(platform: &Platform) -> Result<Self> {
-        let cluster = Cluster::of(platform).await?;
+    async fn connect(clients: &impl Clients) -> Result<Self> {
+        let cluster = Cluster::of(clients.platform()).await?;
         Ok(Self { helm: Helm::connect(&cluster)?, cluster })
     }
 

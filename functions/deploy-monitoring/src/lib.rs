@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cluster::{Cluster, Deployments, Owned, Target};
-use engine::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
+use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step};
 use helm::Helm;
 use k8s_openapi::api::core::v1::{self, ConfigMap, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -108,8 +108,8 @@ impl Phase for DeployMonitoring {
     type Plan = Plan;
     type Checkpoint = Checkpoint;
 
-    async fn connect(platform: &Platform) -> Result<Self> {
-        let cluster = Cluster::of(platform).await?;
+    async fn connect(clients: &impl Clients) -> Result<Self> {
+        let cluster = Cluster::of(clients.platform()).await?;
         Ok(Self { helm: Helm::connect(&cluster)?, cluster })
     }
 

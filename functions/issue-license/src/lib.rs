@@ -11,7 +11,7 @@ mod secret;
 
 use chrono::{DateTime, Utc};
 use cluster::{Cluster, Ensured, Secrets};
-use engine::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
+use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step};
 use engine::store::{LicenseStored, Sealed, Store, StoreError, StoredLicense};
 use license::seal::{Purpose, Seals};
 use license::{Claims, KeyError, Signer, Terms};
@@ -85,15 +85,11 @@ impl Phase for IssueLicense {
     type Plan = Plan;
     type Checkpoint = Checkpoint;
 
-    async fn connect(platform: &Platform) -> Result<Self> {
-        Self::connect_beside(platform, &Store::connect(1).map_err(of_store)?).await
-    }
-
-    async fn connect_beside(platform: &Platform, store: &Store) -> Result<Self> {
+    async fn connect(clients: &impl Clients) -> Result<Self> {
         Ok(Self {
-            store: store.clone(),
-            cluster: Cluster::of(platform).await?,
-            settings: platform.license.clone(),
+            store: clients.store().map_err(of_store)?,
+            cluster: Cluster::of(clients.platform()).await?,
+            settings: clients.platform().license.clone(),
         })
     }
 

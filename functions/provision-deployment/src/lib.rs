@@ -20,7 +20,7 @@ mod plan;
 use std::collections::BTreeMap;
 
 use cluster::{Cluster, Deployments, Ensured, Owned, Target};
-use engine::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
+use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step};
 use engine::store::{NewDeployment, Store, StoreError};
 use job_broker::UserMade;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -114,13 +114,13 @@ impl Phase for ProvisionDeployment {
     type Plan = Plan;
     type Checkpoint = Checkpoint;
 
-    async fn connect(platform: &Platform) -> Result<Self> {
-        Self::connect_beside(platform, &Store::connect(1).map_err(of_store)?).await
-    }
-
-    async fn connect_beside(platform: &Platform, store: &Store) -> Result<Self> {
-        let former = platform.tenant_api.former_internal_secrets.clone();
-        Ok(Self { cluster: Cluster::of(platform).await?, store: store.clone(), former })
+    async fn connect(clients: &impl Clients) -> Result<Self> {
+        let former = clients.platform().tenant_api.former_internal_secrets.clone();
+        Ok(Self {
+            cluster: Cluster::of(clients.platform()).await?,
+            store: clients.store().map_err(of_store)?,
+            former,
+        })
     }
 
     fn plan(&self, tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<Plan> {

@@ -9,7 +9,7 @@
 //! has ended. A destroy begins only when no apply runs any more.
 
 use cluster::{Cluster, Target};
-use engine::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
+use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1;
 use kube::api::ObjectMeta;
@@ -80,12 +80,12 @@ engine::runtime_phase!(ProvisioningInfrastructure);
 
 impl Phase for ProvisioningInfrastructure {
     const NAME: PhaseName = PhaseName::new("PROVISIONING_INFRASTRUCTURE");
-    /// Whoever runs tofu reaches the state's database and the cloud, and no tenant's.
-    const AT_HOME: bool = true;
     type Plan = Plan;
     type Checkpoint = Checkpoint;
 
-    async fn connect(_: &Platform) -> Result<Self> {
+    /// In the control plane's own cluster, wherever the tenant is: whoever runs tofu reaches the state's database and the
+    /// cloud, and no tenant's.
+    async fn connect(_: &impl Clients) -> Result<Self> {
         Ok(Self::new(Cluster::connect().await?))
     }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use cluster::certificate::Certificate;
 use cluster::{Cluster, Owned, Target};
-use engine::phase::{Checkpoints, Error, Owner, Phase, Progress, Result, Scope, Step};
+use engine::phase::{Checkpoints, Clients, Error, Owner, Phase, Progress, Result, Scope, Step};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::core::ObjectMeta;
@@ -70,8 +70,8 @@ impl Phase for ServeDomains {
     type Plan = Plan;
     type Checkpoint = Checkpoint;
 
-    async fn connect(platform: &Platform) -> Result<Self> {
-        Ok(Self { cluster: Cluster::of(platform).await? })
+    async fn connect(clients: &impl Clients) -> Result<Self> {
+        Ok(Self { cluster: Cluster::of(clients.platform()).await? })
     }
 
     fn plan(&self, tenant: &Tenant, platform: &Platform, _: &Checkpoints) -> Result<Plan> {

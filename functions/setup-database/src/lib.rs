@@ -11,7 +11,7 @@ mod objects;
 mod probe;
 
 use cluster::{Cluster, Owned, Target};
-use engine::phase::{Checkpoints, Error, Phase, Progress, Result, Scope, Step};
+use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Scope, Step};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1;
 use model::platform::Platform;
@@ -99,7 +99,8 @@ impl Phase for SetupDatabase {
     type Plan = Plan;
     type Checkpoint = Checkpoint;
 
-    async fn connect(platform: &Platform) -> Result<Self> {
+    async fn connect(clients: &impl Clients) -> Result<Self> {
+        let platform = clients.platform();
         let within = platform.tenant_api.answer_within.duration();
         Ok(Self::new(Cluster::of(platform).await?, TenantApi::connect()?.answering_within(within)))
     }

@@ -13,7 +13,7 @@ mod remote;
 mod stand_in;
 
 use cluster::{Cluster, Deployments, Owned, Target};
-use engine::phase::{Checkpoints, Error, Phase, Progress, Result, Step};
+use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step};
 use helm::Helm;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -87,8 +87,8 @@ impl Phase for SetupObservability {
     type Plan = Plan;
     type Checkpoint = Checkpoint;
 
-    async fn connect(platform: &Platform) -> Result<Self> {
-        let cluster = Cluster::of(platform).await?;
+    async fn connect(clients: &impl Clients) -> Result<Self> {
+        let cluster = Cluster::of(clients.platform()).await?;
         Ok(Self { helm: Helm::connect(&cluster)?, cluster })
     }
 

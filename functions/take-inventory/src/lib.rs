@@ -8,7 +8,7 @@
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use cluster::{Cluster, Leftover};
 use dns::{Dns, Name, Server as DnsServer};
-use engine::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Step};
+use engine::phase::{Checkpoints, Clients, Error, Kind, Phase, Progress, Result, Step};
 use job_broker::{JobBroker, Site};
 use model::platform::{Kept, Platform};
 use model::secret::SecretRef;
@@ -77,7 +77,8 @@ impl Phase for TakeInventory {
     type Plan = Plan;
     type Checkpoint = ();
 
-    async fn connect(platform: &Platform) -> Result<Self> {
+    async fn connect(clients: &impl Clients) -> Result<Self> {
+        let platform = clients.platform();
         let home = match platform.cluster {
             Some(_) => Some(Cluster::connect().await?),
             None => None,

@@ -200,7 +200,7 @@ impl World {
 
     /// Applies the phase in another run.
     pub async fn apply_in(&self, life: &Life, run: RunId) -> Result<Checkpoint> {
-        let phase = CreateBootstrapUser::connect_beside(&self.platform, &self.store).await?;
+        let phase = CreateBootstrapUser::connect(&(&self.platform, &self.store)).await?;
         let plan = phase.plan(&life.tenant, &self.platform, &self.earlier())?;
         match phase.apply(&plan, &step(life, run, false, Scope::Run)).await? {
             Progress::Done(done) => Ok(done),
@@ -211,7 +211,7 @@ impl World {
     /// Undoes the phase. No key is needed for that, so there is none.
     pub async fn revert(&self, life: &Life, run: RunId, scope: Scope) -> Result<()> {
         let none = Platform { regions: self.platform.regions.clone(), ..Platform::default() };
-        let phase = CreateBootstrapUser::connect_beside(&none, &self.store).await?;
+        let phase = CreateBootstrapUser::connect(&(&none, &self.store)).await?;
         let plan: Plan = phase.plan(&life.tenant, &self.platform, &self.earlier())?;
         let done = phase.revert(&plan, None, &step(life, run, true, scope)).await?;
         assert_eq!(done, Progress::Done(()));

@@ -179,7 +179,7 @@ impl World {
         run: RunId,
         later: Duration,
     ) -> Result<Checkpoint, Error> {
-        let phase = IssueLicense::connect_beside(platform, &self.store).await?;
+        let phase = IssueLicense::connect(&(platform, &self.store)).await?;
         let plan = phase.plan(&life.tenant, platform, &Checkpoints::default())?;
         let step = step(life, run, false, Scope::Run).after(Vec::new(), chrono::Utc::now() + later);
         until(async || phase.apply(&plan, &step).await).await
@@ -187,13 +187,13 @@ impl World {
 
     /// What is planned for the tenant now.
     pub async fn plan(&self, life: &Life) -> Plan {
-        let phase = IssueLicense::connect_beside(&self.platform, &self.store).await.unwrap();
+        let phase = IssueLicense::connect(&(&self.platform, &self.store)).await.unwrap();
         phase.plan(&life.tenant, &self.platform, &Checkpoints::default()).unwrap()
     }
 
     /// Makes what was so before a change again, as the change's undo does.
     pub async fn take_back(&self, life: &Life, before: &Plan, run: RunId) -> Checkpoint {
-        let phase = IssueLicense::connect_beside(&self.platform, &self.store).await.unwrap();
+        let phase = IssueLicense::connect(&(&self.platform, &self.store)).await.unwrap();
         let step = step(life, run, true, Scope::Run);
         until(async || phase.apply(before, &step).await).await.unwrap()
     }
@@ -213,7 +213,7 @@ impl World {
         let none = Platform::default();
         let shared = life.tenant.deployment_type == DeploymentType::Shared;
         let phase =
-            IssueLicense::connect_beside(if shared { &none } else { &self.platform }, &self.store).await?;
+            IssueLicense::connect(&(if shared { &none } else { &self.platform }, &self.store)).await?;
         let plan: Plan = phase.plan(&life.tenant, &self.platform, &Checkpoints::default())?;
         phase.revert(&plan, None, &step(life, run, true, scope)).await
     }

@@ -146,7 +146,7 @@ impl World {
     }
 
     async fn phase(&self) -> (ProvisionDeployment, <ProvisionDeployment as Phase>::Plan) {
-        let phase = ProvisionDeployment::connect_beside(&self.platform, &self.store).await.unwrap();
+        let phase = ProvisionDeployment::connect(&(&self.platform, &self.store)).await.unwrap();
         let plan = phase.plan(&self.tenant, &self.platform, &Checkpoints::default()).unwrap();
         (phase, plan)
     }
@@ -157,7 +157,7 @@ impl World {
         earlier: Checkpoints,
         waited: Duration,
     ) -> Result<Progress<Checkpoint>> {
-        let phase = ProvisionDeployment::connect_beside(&self.platform, &self.store).await.unwrap();
+        let phase = ProvisionDeployment::connect(&(&self.platform, &self.store)).await.unwrap();
         let plan = phase.plan(&self.tenant, &self.platform, &earlier).unwrap();
         phase.apply(&plan, &self.step(self.run, Scope::Run, waited)).await
     }
@@ -165,19 +165,19 @@ impl World {
     /// What a change would do now: the tenant's database is there.
     pub async fn plan(&self) -> Plan {
         let earlier = [("SETUP_DATABASE".to_owned(), json!({ "secret": null }))].into();
-        let phase = ProvisionDeployment::connect_beside(&self.platform, &self.store).await.unwrap();
+        let phase = ProvisionDeployment::connect(&(&self.platform, &self.store)).await.unwrap();
         phase.plan(&self.tenant, &self.platform, &Checkpoints::new(earlier)).unwrap()
     }
 
     /// Does a plan in the region as it is now, until done: a change, or the undo of one by the plan of before.
     pub async fn make(&self, plan: &Plan, run: RunId) -> Checkpoint {
-        let phase = ProvisionDeployment::connect_beside(&self.platform, &self.store).await.unwrap();
+        let phase = ProvisionDeployment::connect(&(&self.platform, &self.store)).await.unwrap();
         until(async || phase.apply(plan, &self.step_now(run, Scope::Run)).await).await
     }
 
     /// Takes away what a plan has made, in the region as it is now, until done.
     pub async fn take_away(&self, plan: &Plan, run: RunId, scope: Scope) {
-        let phase = ProvisionDeployment::connect_beside(&self.platform, &self.store).await.unwrap();
+        let phase = ProvisionDeployment::connect(&(&self.platform, &self.store)).await.unwrap();
         until(async || phase.revert(plan, None, &self.step_now(run, scope)).await).await;
     }
 

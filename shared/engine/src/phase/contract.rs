@@ -10,8 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Error, Result, Step};
-use crate::store::Store;
+use super::{Clients, Error, Result, Step};
 
 /// One phase of a run: what it will do, doing it, and undoing it.
 ///
@@ -21,27 +20,16 @@ use crate::store::Store;
 pub trait Phase: Send + Sync + 'static {
     /// The phase's name in audit log, API and queue.
     const NAME: PhaseName;
-    /// Works in the control plane's own cluster, wherever the tenant is.
-    const AT_HOME: bool = false;
     /// What will be done: stored before the first effect, and what the rollback reads. Every released shape must decode.
     type Plan: Serialize + DeserializeOwned + Send + Sync;
     /// What later phases and the rollback read.
     type Checkpoint: Serialize + DeserializeOwned + Send + Sync;
 
-    /// Builds the phase with the clients it needs, once for each process. Reads addresses and credentials from the
-    /// environment and the platform file; a missing one is an error that names it.
-    fn connect(platform: &Platform) -> impl Future<Output = Result<Self>> + Send
+    /// Builds the phase with the clients it needs, once for each process and each region's cluster. Reads addresses and
+    /// credentials from the environment and the platform file; a missing one is an error that names it.
+    fn connect(clients: &impl Clients) -> impl Future<Output = Result<Self>> + Send
     where
         Self: Sized;
-
-    /// As [`Phase::connect`], beside the runtime's own connection to the control plane's database: for a phase whose effect
-    /// is a row there, so that a function's sandbox still holds one connection.
-    fn connect_beside(platform: &Platform, _store: &Store) -> impl Future<Output = Result<Self>> + Send
-    where
-        Self: Sized,
-    {
-        Self::connect(platform)
-    }
 
     /// Decides what to do. Pure: no I/O, the same answer for the same input.
     fn plan(&self, tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<Self::Plan>;

@@ -1,6 +1,7 @@
 //! The phase contract: what a phase must offer, what it is given, and how it says what happened.
 
 mod budget;
+mod clients;
 mod contract;
 mod error;
 #[cfg(feature = "failpoints")]
@@ -9,6 +10,7 @@ mod memory;
 mod message;
 mod step;
 
+pub use clients::Clients;
 pub use contract::{Checkpoints, Phase, Progress, Wait};
 pub use error::{Error, ErrorRecord, Kind, Result};
 pub use message::{Answer, InvalidMessage, Job, Trigger, queue_name};

@@ -1,6 +1,7 @@
 //! A phase in the cluster of the tenant's region.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,21 +10,44 @@ use model::PhaseName;
 use model::platform::{Platform, RegionCluster};
 
 use super::{DynPhase, Loaded};
-use crate::phase::{Error, Kind, Phase, Result};
-use crate::store::Store;
+use crate::phase::{Clients, Error, Kind, Phase, Result};
+use crate::store::{Store, StoreResult};
 
 /// How long a phase stays connected to a region's cluster. A kubeconfig that was replaced is read again after this.
 const CONNECTED: Duration = Duration::from_secs(5);
 
-type Connect = fn(Arc<Platform>, Store) -> BoxFuture<'static, Result<Arc<dyn DynPhase>>>;
+type Connect = fn(Arc<Platform>, Store) -> BoxFuture<'static, Result<Connection>>;
+
+/// A phase with its clients.
+struct Connection {
+    phase: Arc<dyn DynPhase>,
+    /// It has asked for the platform as its region sees it: in another region it has other clients.
+    follows_region: bool,
+}
+
+/// What the runtime gives a phase to connect with.
+struct RuntimeClients {
+    platform: Arc<Platform>,
+    store: Store,
+    asked_for_platform: AtomicBool,
+}
+
+impl Clients for RuntimeClients {
+    fn platform(&self) -> &Platform {
+        self.asked_for_platform.store(true, Ordering::Relaxed);
+        &self.platform
+    }
+
+    fn store(&self) -> StoreResult<Store> {
+        Ok(self.store.clone())
+    }
+}
 
 /// A phase as the runtime and the registry know it: its name, and how it is connected. [`runtime_phase!`](crate::runtime_phase)
 /// makes the one of a phase's crate.
 #[derive(Debug)]
 pub struct PhaseEntry {
     pub(super) name: PhaseName,
-    /// See [`Phase::AT_HOME`].
-    at_home: bool,
     connect: Connect,
 }
 
@@ -32,11 +56,12 @@ impl PhaseEntry {
     pub const fn of<P: Phase>() -> Self {
         Self {
             name: P::NAME,
-            at_home: P::AT_HOME,
             connect: |platform, store| {
                 Box::pin(async move {
-                    let phase = P::connect_beside(&platform, &store).await?;
-                    Ok(Arc::new(Loaded(phase)) as Arc<dyn DynPhase>)
+                    let clients =
+                        RuntimeClients { platform, store, asked_for_platform: AtomicBool::new(false) };
+                    let phase = Arc::new(Loaded(P::connect(&clients).await?));
+                    Ok(Connection { phase, follows_region: clients.asked_for_platform.into_inner() })
                 })
             },
         }
@@ -60,8 +85,8 @@ macro_rules! runtime_phase {
 pub(super) struct RegisteredPhase {
     /// In the process's own cluster.
     pub(super) here: Arc<dyn DynPhase>,
-    /// See [`Phase::AT_HOME`].
-    at_home: bool,
+    /// It works where its tenants are, and not in the control plane's own cluster for all of them.
+    follows_region: bool,
     connect: Option<Connect>,
     elsewhere: Mutex<HashMap<String, Connected>>,
 }
@@ -75,7 +100,7 @@ struct Connected {
 impl RegisteredPhase {
     /// A phase that is the same everywhere.
     pub(super) fn everywhere(phase: Arc<dyn DynPhase>) -> Self {
-        Self { here: phase, at_home: false, connect: None, elsewhere: Mutex::default() }
+        Self { here: phase, follows_region: true, connect: None, elsewhere: Mutex::default() }
     }
 
     /// A phase that is connected, here and wherever its tenants are.
@@ -84,8 +109,9 @@ impl RegisteredPhase {
         platform: &Arc<Platform>,
         store: &Store,
     ) -> Result<Self> {
-        let here = (entry.connect)(platform.clone(), store.clone()).await?;
-        Ok(Self { here, at_home: entry.at_home, connect: Some(entry.connect), elsewhere: Mutex::default() })
+        let Connection { phase: here, follows_region } =
+            (entry.connect)(platform.clone(), store.clone()).await?;
+        Ok(Self { here, follows_region, connect: Some(entry.connect), elsewhere: Mutex::default() })
     }
 
     /// Whether it must know where its tenant is.
@@ -95,7 +121,7 @@ impl RegisteredPhase {
 
     /// The phase in the cluster that `seen` says.
     pub(super) async fn at(&self, seen: &Arc<Platform>, store: &Store) -> Result<Arc<dyn DynPhase>> {
-        let connect = self.connect.filter(|_| !self.at_home);
+        let connect = self.connect.filter(|_| self.follows_region);
         let (Some(connect), Some(to)) = (connect, &seen.cluster) else { return Ok(self.here.clone()) };
         {
             let elsewhere = self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner);
@@ -106,7 +132,7 @@ impl RegisteredPhase {
                 return Ok(found.phase.clone());
             }
         }
-        let phase = connect(seen.clone(), store.clone()).await?;
+        let Connection { phase, .. } = connect(seen.clone(), store.clone()).await?;
         let connected = Connected { to: to.clone(), at: Instant::now(), phase: phase.clone() };
         let mut elsewhere = self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner);
         elsewhere.insert(to.region.clone(), connected);
@@ -117,7 +143,7 @@ impl RegisteredPhase {
     pub(super) fn of_region(&self, mut error: Error, region: &str, seen: &Platform) -> Error {
         let Kind::Unavailable { dependency } = &mut error.kind else { return error };
         let its_own = match dependency.as_str() {
-            "cluster" => seen.cluster.is_some() && !self.at_home,
+            "cluster" => seen.cluster.is_some() && self.follows_region,
             "tenant-api" => true,
             _ => false,
         };
