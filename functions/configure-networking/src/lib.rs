@@ -8,7 +8,7 @@
 mod policies;
 
 use cluster::{Cluster, Target};
-use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step};
+use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step, reads};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use model::platform::Platform;
 use model::{Namespace, PhaseName, Slug, Tenant};
@@ -79,16 +79,8 @@ impl Phase for ConfigureNetworking {
     }
 }
 
-/// The part of PROVISIONING_INFRASTRUCTURE's checkpoint that is read here.
-#[derive(Deserialize)]
-struct Instance {
-    port: u16,
-    /// Of the subnet that it is in: its host is a name, and its address may change within that.
-    cidrs: Vec<String>,
-}
-
 fn plan(tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<Plan> {
-    let instance: Option<Instance> = earlier.read("PROVISIONING_INFRASTRUCTURE")?;
+    let instance: Option<reads::OwnPostgresNetwork> = earlier.read()?;
     let region = platform.regions.get(&tenant.region).ok_or_else(|| {
         Error::fatal("region_unknown", format!("region '{}' is not in the platform file", tenant.region))
             .next("Add the region to the platform file, then retry.")

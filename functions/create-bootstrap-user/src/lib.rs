@@ -11,7 +11,7 @@
 //! e-mail goes out whose link is not the one that is known; and nothing goes out before the tenant is ACTIVE.
 
 use cluster::{Cluster, Secrets};
-use engine::phase::{Checkpoints, Clients, Error, Kind, Phase, Progress, Result, Scope, Step};
+use engine::phase::{Checkpoints, Clients, Error, Kind, Phase, Progress, Result, Scope, Step, reads};
 use engine::store::{InvitationStored, Store, StoreError, StoredInvitation};
 use license::invitation::Token;
 use license::seal::{Purpose, Seals};
@@ -20,15 +20,6 @@ use model::{PhaseName, Tenant, TenantId};
 use serde::{Deserialize, Serialize};
 use tenant_api_client::{BootstrapUser, Server, TenantApi};
 use uuid::Uuid;
-
-/// After which a tenant may have an instance of its own, which then works in its tables.
-const DEPLOYMENT_PHASE: &str = "PROVISION_DEPLOYMENT";
-
-/// What of its checkpoint says where that is.
-#[derive(Deserialize)]
-struct Deployed {
-    endpoint: String,
-}
 
 /// The phase.
 #[derive(Debug)]
@@ -89,8 +80,8 @@ impl Phase for CreateBootstrapUser {
     }
 
     fn plan(&self, tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<Plan> {
-        let own: Option<Deployed> = earlier.read(DEPLOYMENT_PHASE)?;
-        let endpoint = own.map(|own| own.endpoint);
+        // An instance of the tenant's own works in its tables.
+        let endpoint = earlier.read::<reads::Deployment>()?.map(|own| own.endpoint);
         let server = Server::serving(platform, &tenant.region, tenant.id, endpoint)?;
         Ok(Plan { tenant_id: tenant.id, email: tenant.admin_email.clone(), server })
     }

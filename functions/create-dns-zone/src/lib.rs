@@ -12,13 +12,10 @@ use std::net::Ipv4Addr;
 
 use cluster::Cluster;
 use dns::{Dns, Made, Name, Owned, Place, Records, Server};
-use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step};
+use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step, reads};
 use model::platform::{Platform, Seconds};
 use model::{PhaseName, Tenant};
 use serde::{Deserialize, Serialize};
-
-/// Whose checkpoint has the address.
-const INGRESS: &str = "DEPLOY_INGRESS_CONTROLLER";
 
 /// What points at the tenant's address, below the zone's name (provisioning reference, phase 7). The wildcard is an
 /// operation of its own there.
@@ -65,12 +62,6 @@ pub struct Checkpoint {
     pub addresses: Vec<Made>,
     /// What they point at.
     pub address: Ipv4Addr,
-}
-
-/// The part of the ingress controller's checkpoint that is read here.
-#[derive(Deserialize)]
-struct Ingress {
-    address: String,
 }
 
 engine::runtime_phase!(CreateDnsZone);
@@ -170,15 +161,15 @@ fn plan(tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<P
         ));
     }
     let missing = |why: String| {
-        Error::fatal("no_address", why).next(format!(
-            "The tenant's names need the address that {INGRESS} records; look at its checkpoint."
-        ))
+        Error::fatal("no_address", why).next(
+            "The tenant's names need the address that DEPLOY_INGRESS_CONTROLLER records; look at its checkpoint.",
+        )
     };
-    let ingress: Ingress = earlier
-        .read(INGRESS)?
-        .ok_or_else(|| missing(format!("{INGRESS} is not part of this run or left no checkpoint")))?;
-    let address = ingress.address.parse();
-    let address = address.map_err(|_| missing(format!("'{}' is not an IPv4 address", ingress.address)))?;
+    let controller: reads::LoadBalancer = earlier.read()?.ok_or_else(|| {
+        missing("DEPLOY_INGRESS_CONTROLLER is not part of this run or left no checkpoint".to_owned())
+    })?;
+    let address = controller.address.parse();
+    let address = address.map_err(|_| missing(format!("'{}' is not an IPv4 address", controller.address)))?;
     Ok(Plan {
         zone: domain.below(tenant.slug.as_str()),
         parent,

@@ -40,7 +40,9 @@ fn platform() -> Platform {
 }
 
 fn earlier(address: &str) -> Checkpoints {
-    Checkpoints::new([(INGRESS.to_owned(), json!({ "address": address, "more": 1 }))].into())
+    Checkpoints::new(
+        [(reads::DEPLOY_INGRESS_CONTROLLER.to_owned(), json!({ "address": address, "more": 1 }))].into(),
+    )
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use cluster::certificate::{Backoff, Certificate, Issuance};
 use cluster::{Cluster, Deployments, Ensured, Owned, Target};
-use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step};
+use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step, reads};
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use model::platform::{IssuerKind, Platform, Seconds};
@@ -232,14 +232,8 @@ impl CreateTenantIngress {
     }
 }
 
-/// What is read of PROVISION_DEPLOYMENT's checkpoint.
-#[derive(Deserialize)]
-struct Provisioned {
-    deployment: String,
-}
-
 fn plan(tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<Plan> {
-    let provisioned: Option<Provisioned> = earlier.read("PROVISION_DEPLOYMENT")?;
+    let provisioned: Option<reads::DeploymentName> = earlier.read()?;
     let named = platform.ingress.of(tenant, platform).map_err(|(key, why)| {
         Error::fatal("platform_incomplete", format!("ingress.{key}: {why}"))
             .next("Correct the platform file, then retry.")
@@ -258,7 +252,7 @@ fn plan(tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<P
         backoff: certificates.backoff,
         backoff_cap: certificates.backoff_cap,
         label_prefix: platform.label_prefix.clone(),
-        serves: provisioned.map(|Provisioned { deployment }| Serves {
+        serves: provisioned.map(|reads::DeploymentName { deployment }| Serves {
             deployment,
             ready_within: platform.tenant_api.ready_within,
         }),

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cluster::{Address, Cluster, Deployments, Owned, Target};
-use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step};
+use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step, reads};
 use helm::{Helm, Release};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::{IngressClass, NetworkPolicy};
@@ -92,7 +92,7 @@ pub struct Checkpoint {
 engine::runtime_phase!(DeployIngressController);
 
 impl Phase for DeployIngressController {
-    const NAME: PhaseName = PhaseName::new("DEPLOY_INGRESS_CONTROLLER");
+    const NAME: PhaseName = PhaseName::new(reads::DEPLOY_INGRESS_CONTROLLER);
     type Plan = Plan;
     type Checkpoint = Checkpoint;
 

@@ -20,7 +20,7 @@ mod plan;
 use std::collections::BTreeMap;
 
 use cluster::{Cluster, Deployments, Ensured, Owned, Target};
-use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step};
+use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step, reads};
 use engine::store::{NewDeployment, Store, StoreError};
 use job_broker::UserMade;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -110,7 +110,7 @@ pub struct Checkpoint {
 engine::runtime_phase!(ProvisionDeployment);
 
 impl Phase for ProvisionDeployment {
-    const NAME: PhaseName = PhaseName::new("PROVISION_DEPLOYMENT");
+    const NAME: PhaseName = PhaseName::new(reads::PROVISION_DEPLOYMENT);
     type Plan = Plan;
     type Checkpoint = Checkpoint;
 

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use engine::phase::{Checkpoints, Error, Result};
+use engine::phase::{Checkpoints, Error, Result, reads};
 use job_broker::prefix_of;
 use model::Tenant;
 use model::platform::{InstanceSize, Platform};
-use serde::de::IgnoredAny;
-use tenant_api_client::{OwnPostgres, Place, Server, Strategy};
+use tenant_api_client::{Place, Server, Strategy};
 
 use crate::Plan;
 use crate::jobs::Jobs;
@@ -15,8 +14,6 @@ use crate::objects::{self, PORT};
 
 /// The Secret that SETUP_DATABASE makes.
 const DATABASE_SECRET: &str = "tenant-database-credentials";
-/// After it in a tenant's first run, done long before in a change.
-const DATABASE_PHASE: &str = "SETUP_DATABASE";
 
 /// Image, environment and limits of the control-plane reference ("Provisioning dedicated compute"), and what it says is
 /// missing there: without prefixes of their own, two instances at one broker or Redis would take each other's jobs.
@@ -25,7 +22,7 @@ pub(crate) fn plan(tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) 
         Error::fatal("platform_incomplete", format!("{section}.{key}: {why}"))
             .next("Correct the platform file, then retry.")
     };
-    let instance = OwnPostgres::of(earlier)?;
+    let instance: Option<reads::OwnPostgres> = earlier.read()?;
     let own = instance.is_some() || tenant.has_dedicated_database;
     let server = Server::of(platform, &tenant.region)?.on(instance);
     let settings = &platform.tenant_api;
@@ -75,7 +72,8 @@ pub(crate) fn plan(tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) 
         control_plane_namespace: platform.control_plane_namespace.clone(),
         jobs: platform.regions.get(&tenant.region).and_then(|region| region.jobs.as_ref()).map(Jobs::of),
         within: settings.ready_within,
-        has_database: earlier.read::<IgnoredAny>(DATABASE_PHASE)?.is_some(),
+        // Made after this in a tenant's first run, long before in a change.
+        has_database: earlier.read::<reads::Database>()?.is_some(),
     })
 }
 

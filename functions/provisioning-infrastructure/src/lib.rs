@@ -9,7 +9,7 @@
 //! has ended. A destroy begins only when no apply runs any more.
 
 use cluster::{Cluster, Target};
-use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step};
+use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step, reads};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1;
 use kube::api::ObjectMeta;
@@ -79,7 +79,7 @@ pub struct Checkpoint {
 engine::runtime_phase!(ProvisioningInfrastructure);
 
 impl Phase for ProvisioningInfrastructure {
-    const NAME: PhaseName = PhaseName::new("PROVISIONING_INFRASTRUCTURE");
+    const NAME: PhaseName = PhaseName::new(reads::PROVISIONING_INFRASTRUCTURE);
     type Plan = Plan;
     type Checkpoint = Checkpoint;
 

@@ -11,7 +11,7 @@ mod objects;
 mod probe;
 
 use cluster::{Cluster, Owned, Target};
-use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Scope, Step};
+use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Scope, Step, reads};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1;
 use model::platform::Platform;
@@ -19,12 +19,9 @@ use model::{DeploymentType, Namespace, PhaseName, RunId, Tenant, Tier};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tenant_api_client::{
-    Access, Created, Credentials, Dropped, Initialize, Initialized, Migration, OwnPostgres, Place, Server,
-    Strategy, TenantApi, check,
+    Access, Created, Credentials, Dropped, Initialize, Initialized, Migration, Place, Server, Strategy,
+    TenantApi, check,
 };
-
-/// The phase that says where the tenant's own tenant-api is.
-const DEPLOYMENT_PHASE: &str = "PROVISION_DEPLOYMENT";
 
 /// The Secret that the tenant's services read (provisioning reference, phase 2).
 pub const SECRET: &str = "tenant-database-credentials";
@@ -95,7 +92,7 @@ pub struct SecretMade {
 engine::runtime_phase!(SetupDatabase);
 
 impl Phase for SetupDatabase {
-    const NAME: PhaseName = PhaseName::new("SETUP_DATABASE");
+    const NAME: PhaseName = PhaseName::new(reads::SETUP_DATABASE);
     type Plan = Plan;
     type Checkpoint = Checkpoint;
 
@@ -244,18 +241,12 @@ fn made_by(plan: &Plan, secret: Option<SecretMade>, made: Initialized) -> Checkp
     }
 }
 
-/// What is read of PROVISION_DEPLOYMENT's checkpoint.
-#[derive(Deserialize)]
-struct Deployed {
-    endpoint: String,
-}
-
 fn plan(tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<Plan> {
-    let instance = OwnPostgres::of(earlier)?;
+    let instance: Option<reads::OwnPostgres> = earlier.read()?;
     let pooled = tenant.deployment_type == DeploymentType::Shared;
     // An instance that is the tenant's alone holds nothing but its database.
     let own = instance.is_some() || (tenant.has_dedicated_database && !pooled);
-    let deployed: Option<Deployed> = earlier.read(DEPLOYMENT_PHASE)?;
+    let deployed = earlier.read::<reads::Deployment>()?;
     let endpoint = deployed.map(|own| own.endpoint).filter(|_| !tenant.suspended);
     let serving = Server::serving(platform, &tenant.region, tenant.id, endpoint)?.on(instance.clone());
     let server = Server::of(platform, &tenant.region)?.on(instance);
@@ -343,7 +334,7 @@ mod tests {
     #[test]
     fn a_tenants_own_instance_is_asked_to_make_it_and_the_pooled_one_to_drop_it() {
         let deployed = json!({ "endpoint": "http://tenant-api-control.matih-acme.svc:8080" });
-        let earlier = Checkpoints::new([(DEPLOYMENT_PHASE.to_owned(), deployed)].into());
+        let earlier = Checkpoints::new([(reads::PROVISION_DEPLOYMENT.to_owned(), deployed)].into());
         let mut tenant = tenant(Tier::Professional, true);
         let planned = super::plan(&tenant, &platform(), &earlier).unwrap();
         let own = planned.instance.clone().unwrap();

@@ -13,7 +13,7 @@ mod remote;
 mod stand_in;
 
 use cluster::{Cluster, Deployments, Owned, Target};
-use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step};
+use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step, reads};
 use helm::Helm;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -83,7 +83,7 @@ pub struct Checkpoint {
 engine::runtime_phase!(SetupObservability);
 
 impl Phase for SetupObservability {
-    const NAME: PhaseName = PhaseName::new("SETUP_OBSERVABILITY");
+    const NAME: PhaseName = PhaseName::new(reads::SETUP_OBSERVABILITY);
     type Plan = Plan;
     type Checkpoint = Checkpoint;
 

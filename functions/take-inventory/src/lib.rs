@@ -8,7 +8,7 @@
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use cluster::{Cluster, Leftover};
 use dns::{Dns, Name, Server as DnsServer};
-use engine::phase::{Checkpoints, Clients, Error, Kind, Phase, Progress, Result, Step};
+use engine::phase::{Checkpoints, Clients, Error, Kind, Phase, Progress, Result, Step, reads};
 use job_broker::{JobBroker, Site};
 use model::platform::{Kept, Platform};
 use model::secret::SecretRef;
@@ -55,12 +55,6 @@ pub struct Names {
     pub parent: Name,
 }
 
-/// The part of SETUP_OBSERVABILITY's checkpoint that is read here.
-#[derive(Deserialize)]
-struct Observability {
-    kept: Vec<Kept>,
-}
-
 /// Something of a tenant's that stays until its time is over.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -95,8 +89,7 @@ impl Phase for TakeInventory {
                 parent: platform.dns.parent(&platform.domain).into(),
             }),
         };
-        let observability: Option<Observability> = earlier.read("SETUP_OBSERVABILITY")?;
-        let kept = observability.map(|checkpoint| checkpoint.kept).unwrap_or_default();
+        let kept = earlier.read::<reads::History>()?.map(|history| history.kept).unwrap_or_default();
         let jobs = Site::of(platform, &tenant.region);
         let terraform = match tenant.tier {
             Tier::Enterprise => Some(Infrastructure::of(platform, tenant)?.state_database),

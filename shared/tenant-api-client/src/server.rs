@@ -1,6 +1,7 @@
 //! Where a tenant's data lives, and who is asked to make it.
 
-use engine::phase::{Checkpoints, Error, Result, Step};
+use engine::phase::reads::OwnPostgres;
+use engine::phase::{Error, Result, Step};
 use model::TenantId;
 use model::platform::{Platform, Region, RegionDatabase};
 use model::secret::{Secret, SecretRef};
@@ -87,35 +88,6 @@ pub struct Admin {
 impl Admin {
     fn is_of(&self, server: &RegionDatabase) -> bool {
         (&self.host, self.port, &self.database) == (&server.host, server.port, &server.shared_database)
-    }
-}
-
-/// Makes a tenant's own Postgres instance.
-const INFRASTRUCTURE_PHASE: &str = "PROVISIONING_INFRASTRUCTURE";
-
-/// A tenant's own Postgres instance: what of that phase's checkpoint says where it is.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct OwnPostgres {
-    /// Host.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// Its administrator.
-    pub admin_user: String,
-    /// Where their password is.
-    pub admin_password: SecretRef,
-    /// The database that they log in to.
-    pub admin_database: String,
-    /// Addresses that it may have.
-    #[serde(default)]
-    pub cidrs: Vec<String>,
-}
-
-impl OwnPostgres {
-    /// Of an enterprise tenant; none of any other, whose data is on its region's server.
-    pub fn of(earlier: &Checkpoints) -> Result<Option<Self>> {
-        earlier.read(INFRASTRUCTURE_PHASE)
     }
 }
 
@@ -282,7 +254,6 @@ mod tests {
             admin_user: "its_admin".into(),
             admin_password: SecretRef::Env("ITS".into()),
             admin_database: "postgres".into(),
-            cidrs: Vec::new(),
         };
         let enterprise = pooled.clone().on(Some(dedicated));
         let now = |server: &Server, region: &Region| {

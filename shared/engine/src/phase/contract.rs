@@ -90,6 +90,12 @@ pub struct Wait {
     pub fixed: bool,
 }
 
+/// A part of a phase's checkpoint, as another phase reads it by [`Checkpoints::read`].
+pub trait CheckpointPart: DeserializeOwned {
+    /// Whose checkpoint.
+    const PHASE: &'static str;
+}
+
 /// What the earlier phases of the run (or of the tenant, in a deprovisioning) left for later ones.
 #[derive(Clone, Debug, Default)]
 pub struct Checkpoints(BTreeMap<String, Value>);
@@ -100,9 +106,10 @@ impl Checkpoints {
         Self(rows)
     }
 
-    /// Reads an earlier phase's checkpoint as the part of it that the caller needs; `None` when that phase is not part
-    /// of this run. A checkpoint that does not decode is fatal: it was written by a version that this one cannot read.
-    pub fn read<T: DeserializeOwned>(&self, phase: &str) -> Result<Option<T>> {
+    /// Reads the part of an earlier phase's checkpoint that the caller needs; `None` when that phase is not part of this
+    /// run. A checkpoint that does not decode is fatal: it was written by a version that this one cannot read.
+    pub fn read<T: CheckpointPart>(&self) -> Result<Option<T>> {
+        let phase = T::PHASE;
         let Some(value) = self.0.get(phase) else { return Ok(None) };
         T::deserialize(value).map(Some).map_err(|error| {
             Error::fatal("checkpoint_unreadable", format!("checkpoint of {phase}: {error}"))

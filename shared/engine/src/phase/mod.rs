@@ -8,10 +8,11 @@ mod error;
 pub mod failpoint;
 mod memory;
 mod message;
+pub mod reads;
 mod step;
 
 pub use clients::Clients;
-pub use contract::{Checkpoints, Phase, Progress, Wait};
+pub use contract::{CheckpointPart, Checkpoints, Phase, Progress, Wait};
 pub use error::{Error, ErrorRecord, Kind, Result};
 pub use message::{Answer, InvalidMessage, Job, Trigger, queue_name};
 pub use step::{Fence, Interrupt, Kept, Operation, OperationState, Owner, Scope, Step, StepParts};
