@@ -7,9 +7,8 @@
 
 mod policies;
 
-use cluster::{Cluster, Target};
+use cluster::{Cluster, Objects};
 use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step, reads};
-use k8s_openapi::api::networking::v1::NetworkPolicy;
 use model::platform::Platform;
 use model::{Namespace, PhaseName, Slug, Tenant};
 use serde::{Deserialize, Serialize};
@@ -61,22 +60,22 @@ impl Phase for ConfigureNetworking {
 
     async fn apply(&self, plan: &Plan, step: &Step) -> Result<Progress<Checkpoint>> {
         let cluster = self.cluster.owned_by(step.owner(), &plan.label_prefix);
-        let mut made = Vec::new();
-        for (name, policy) in policies::all(plan) {
-            step.operation(name, cluster.ensure(&policy)).await?;
-            made.push(name.to_owned());
-        }
-        Ok(Progress::Done(Checkpoint { policies: made }))
+        objects(plan).ensure(&cluster, step).await?;
+        let names = policies::all(plan).into_iter().map(|(name, _)| name.to_owned());
+        Ok(Progress::Done(Checkpoint { policies: names.collect() }))
     }
 
     async fn revert(&self, plan: &Plan, _: Option<&Checkpoint>, step: &Step) -> Result<Progress<()>> {
         let cluster = self.cluster.owned_by(step.owner(), &plan.label_prefix);
-        for (name, _) in policies::all(plan).into_iter().rev() {
-            let target = Target::of::<NetworkPolicy>(Some(plan.namespace.as_str()), name);
-            step.wait_for(&format!("delete {name}"), cluster.ensure_deleted(&target)).await?;
-        }
+        objects(plan).delete(&cluster, step).await?;
         Ok(Progress::Done(()))
     }
+}
+
+/// Each policy is an operation of its own.
+fn objects(plan: &Plan) -> Objects {
+    let policies = policies::all(plan).into_iter();
+    policies.fold(Objects::default(), |objects, (name, policy)| objects.apply(name, &policy))
 }
 
 fn plan(tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<Plan> {

@@ -12,7 +12,6 @@ use chrono::SecondsFormat;
 use cluster::{Cluster, Ensured, Target};
 use engine::phase::{Checkpoints, Clients, Phase, Progress, Result, Step};
 use k8s_openapi::api::core::v1;
-use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use model::platform::{Platform, Quota};
 use model::{Namespace, PhaseName, Tenant};
 use serde::{Deserialize, Serialize};
@@ -74,44 +73,16 @@ impl Phase for CreateNamespace {
     async fn apply(&self, plan: &Plan, step: &Step) -> Result<Progress<Checkpoint>> {
         let cluster = self.cluster.owned_by(step.owner(), &plan.label_prefix);
         let ensured = step.operation("namespace", cluster.ensure(&objects::namespace(plan))).await?;
-        step.operation("service account", async {
-            // Pods that name no account get `default`; they shall hold no credential of the API server.
-            cluster.adjust(&objects::default_account(plan)).await?;
-            cluster.ensure(&objects::service_account(plan)).await
-        })
-        .await?;
-        step.operation("rbac", async {
-            let role = cluster.ensure(&objects::role(plan)).await?;
-            Ok([role, cluster.ensure(&objects::role_binding(plan)).await?])
-        })
-        .await?;
-        if let Some(quota) = &plan.quota {
-            step.operation("quota", async {
-                // The defaults first: under a quota, a pod whose containers say nothing is refused.
-                let limits = cluster.ensure(&objects::limits(plan)).await?;
-                Ok([limits, cluster.ensure(&objects::quota(plan, quota)).await?])
-            })
-            .await?;
-        }
+        objects::within_namespace(plan).ensure(&cluster, step).await?;
         Ok(Progress::Done(Checkpoint { namespace: plan.namespace.clone(), ensured }))
     }
 
     async fn revert(&self, plan: &Plan, _: Option<&Checkpoint>, step: &Step) -> Result<Progress<()>> {
         let cluster = self.cluster.owned_by(step.owner(), &plan.label_prefix);
-        let namespace = plan.namespace.as_str();
-        let whole = Target::of::<v1::Namespace>(None, namespace);
+        let whole = Target::of::<v1::Namespace>(None, plan.namespace.as_str());
         step.wait_for("delete namespace", cluster.ensure_deleted(&whole)).await?;
         // A namespace that another run created stays; what this run put into it does not.
-        let within = Some(namespace);
-        for target in [
-            Target::of::<v1::ResourceQuota>(within, QUOTA),
-            Target::of::<v1::LimitRange>(within, LIMITS),
-            Target::of::<RoleBinding>(within, SERVICE_ACCOUNT),
-            Target::of::<Role>(within, SERVICE_ACCOUNT),
-            Target::of::<v1::ServiceAccount>(within, SERVICE_ACCOUNT),
-        ] {
-            step.wait_for(&format!("delete {}", target.kind), cluster.ensure_deleted(&target)).await?;
-        }
+        objects::within_namespace(plan).delete(&cluster, step).await?;
         Ok(Progress::Done(()))
     }
 }

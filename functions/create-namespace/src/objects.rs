@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use cluster::Objects;
 use k8s_openapi::api::core::v1::{
     LimitRange, LimitRangeItem, LimitRangeSpec, Namespace, ResourceQuota, ResourceQuotaSpec, ServiceAccount,
 };
@@ -21,6 +22,34 @@ pub(crate) fn namespace(plan: &Plan) -> Namespace {
             ..ObjectMeta::default()
         },
         ..Namespace::default()
+    }
+}
+
+/// What is in it, in the order of its making.
+pub(crate) fn within_namespace(plan: &Plan) -> Objects {
+    let objects = Objects::default()
+        // Pods that name no account get `default`; they shall hold no credential of the API server.
+        .adjust("service account", &default_account(plan))
+        .apply("service account", &service_account(plan))
+        .undone_as("ServiceAccount")
+        .apply("rbac", &role(plan))
+        .undone_as("Role")
+        .apply("rbac", &role_binding(plan))
+        .undone_as("RoleBinding");
+    let namespace = Some(plan.namespace.as_str());
+    // The defaults first: under a quota, a pod whose containers say nothing is refused. Another tier's plan may have made
+    // them where this one has none.
+    match &plan.quota {
+        Some(hard) => objects
+            .apply("quota", &limits(plan))
+            .undone_as("LimitRange")
+            .apply("quota", &quota(plan, hard))
+            .undone_as("ResourceQuota"),
+        None => objects
+            .elsewhere::<LimitRange>("quota", namespace, LIMITS)
+            .undone_as("LimitRange")
+            .elsewhere::<ResourceQuota>("quota", namespace, QUOTA)
+            .undone_as("ResourceQuota"),
     }
 }
 

@@ -15,8 +15,7 @@ use chrono::{DateTime, Utc};
 use cluster::certificate::{Backoff, Certificate, Issuance};
 use cluster::{Cluster, Deployments, Ensured, Owned, Target};
 use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step, reads};
-use k8s_openapi::api::core::v1::{Secret, Service};
-use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::api::core::v1::Secret;
 use model::platform::{IssuerKind, Platform, Seconds};
 use model::{Namespace, PhaseName, Slug, Tenant};
 use serde::{Deserialize, Serialize};
@@ -108,13 +107,14 @@ impl Phase for CreateTenantIngress {
 
     async fn apply(&self, plan: &Plan, step: &Step) -> Result<Progress<Checkpoint>> {
         let owned = self.cluster.owned_by(step.owner(), &plan.label_prefix);
-        step.operation("services", owned.ensure_all(&objects::services(plan))).await?;
+        let objects = objects::all(plan);
+        objects.ensure_in("services", &owned, step).await?;
         let certificate = step.operation("certificate", certificate(&owned, plan, step)).await?;
         let not_after = self.issued(&owned, plan, step).await?;
         if let Some(serves) = &plan.serves {
             self.ready(plan, serves, step).await?;
         }
-        step.operation("ingress", owned.ensure(&objects::ingress(plan))).await?;
+        objects.ensure_in("ingress", &owned, step).await?;
         Ok(Progress::Done(Checkpoint {
             hosts: objects::hosts(plan),
             secret: plan.certificate.clone(),
@@ -127,14 +127,7 @@ impl Phase for CreateTenantIngress {
         let owned = self.cluster.owned_by(step.owner(), &plan.label_prefix);
         let within = Some(plan.namespace.as_str());
         let certificate = Target::of::<Certificate>(within, &plan.certificate);
-        for (what, target) in [
-            ("ingress", Target::of::<Ingress>(within, INGRESS)),
-            (BI_WORKBENCH, Target::of::<Service>(within, BI_WORKBENCH)),
-            (API_GATEWAY, Target::of::<Service>(within, API_GATEWAY)),
-            ("certificate", certificate.clone()),
-        ] {
-            step.wait_for(&format!("delete {what}"), owned.ensure_deleted(&target)).await?;
-        }
+        objects::all(plan).delete(&owned, step).await?;
         // A challenge takes its DNS record away before it goes, for which the zone must still be there; and a Secret that
         // is deleted earlier would be written again.
         step.wait_for("challenges gone", self.remains_gone(&owned, &certificate, plan, step)).await?;

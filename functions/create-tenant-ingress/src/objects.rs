@@ -1,5 +1,6 @@
 //! The objects, built from the plan alone.
 
+use cluster::Objects;
 use cluster::certificate::Certificate;
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::networking::v1::{
@@ -7,6 +8,7 @@ use k8s_openapi::api::networking::v1::{
     IngressSpec, IngressTLS, ServiceBackendPort,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::ResourceExt as _;
 use kube::core::ObjectMeta;
 use model::{RunId, TenantId};
 use serde_json::json;
@@ -31,6 +33,19 @@ fn named(plan: &Plan, name: &str) -> ObjectMeta {
         namespace: Some(plan.namespace.to_string()),
         ..ObjectMeta::default()
     }
+}
+
+/// All of them, in the order in which the phase has them. The Certificate goes last: what it is for must be gone before.
+pub(crate) fn all(plan: &Plan) -> Objects {
+    let namespace = Some(plan.namespace.as_str());
+    let objects = Objects::default().elsewhere::<Certificate>("certificate", namespace, &plan.certificate);
+    let services = services(plan).into_iter();
+    services
+        .fold(objects, |objects, service| {
+            let name = service.name_any();
+            objects.apply_all("services", &[service]).undone_as(&name)
+        })
+        .apply("ingress", &ingress(plan))
 }
 
 /// What the certificate is for: the tenant's name and all below it.

@@ -17,13 +17,10 @@ mod shares;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cluster::{Cluster, Deployments, Owned, Target};
+use cluster::{Cluster, Deployments, Objects, Owned, Reach};
 use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step};
 use helm::Helm;
-use k8s_openapi::api::core::v1::{self, ConfigMap, ServiceAccount};
-use k8s_openapi::api::networking::v1::NetworkPolicy;
-use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
-use kube::ResourceExt as _;
+use k8s_openapi::api::core::v1;
 use model::platform::{Chart, ClusterMetrics, Mail, Platform, Seconds};
 use model::secret::{Secret, SecretRef};
 use model::{Namespace, PhaseName, RunId, Slug, Tenant, TenantId, Tier};
@@ -31,10 +28,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use kinds::{
-    Alertmanager, AlertmanagerConfig, AlertmanagerKind, PodMonitor, Prometheus, PrometheusKind,
-    PrometheusRule, ScrapeConfig, ServiceMonitor,
-};
+use kinds::{AlertmanagerKind, PrometheusKind};
 
 /// Between two looks for a secret of the tenant's own.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
@@ -121,17 +115,17 @@ impl Phase for DeployMonitoring {
         let cluster = self.cluster.owned_by(step.owner(), &plan.label_prefix);
         step.operation("network policies", async {
             let api_server = self.cluster.api_server(&plan.api_server_cidrs).await?;
-            cluster.ensure_all(&policies::all(plan, &api_server)?).await
+            objects(plan, &api_server)?.make("network policies", &cluster).await
         })
         .await?;
-        step.operation("prometheus", prometheus_and_what_it_sees(&cluster, plan)).await?;
-        let dashboards = dashboards::config_maps(plan)?;
-        step.operation("dashboards", cluster.ensure_all(&dashboards)).await?;
-        step.operation("alert rules", cluster.ensure(&prometheus::alert_rules(plan))).await?;
-        step.operation("notification channels", self.channels(&cluster, plan, step)).await?;
+        let objects = objects(plan, &[])?;
+        step.operation("prometheus", async { objects.make("prometheus", &cluster).await.map(drop) }).await?;
+        objects.ensure_in("dashboards", &cluster, step).await?;
+        objects.ensure_in("alert rules", &cluster, step).await?;
+        step.operation("notification channels", self.channels(&objects, &cluster, plan, step)).await?;
         let grafana = grafana::release(plan);
         let install = async {
-            cluster.ensure_kept(&grafana::admin(plan)).await?;
+            objects.make("install grafana", &cluster).await?;
             self.helm.ensure_release(&grafana, step.owner(), step).await
         };
         let ensured = step.operation("install grafana", install).await?;
@@ -151,16 +145,14 @@ impl Phase for DeployMonitoring {
         let grafana = grafana::name(plan);
         let uninstall = self.helm.ensure_uninstalled(namespace, &grafana, prefix, step.owner(), step);
         step.wait_for("uninstall grafana", uninstall).await?;
-        for (what, targets) in made(plan)? {
-            step.wait_for(&format!("delete {what}"), gone(&cluster, &targets)).await?;
-        }
+        objects(plan, &[])?.delete(&cluster, step).await?;
         Ok(Progress::Done(()))
     }
 }
 
 impl DeployMonitoring {
     /// The channels' secrets are read here, at the time they are needed, and go nowhere but into the tenant's Secret.
-    async fn channels(&self, cluster: &Owned, plan: &Plan, step: &Step) -> Result<()> {
+    async fn channels(&self, objects: &Objects, cluster: &Owned, plan: &Plan, step: &Step) -> Result<()> {
         let mut values = Vec::new();
         for (key, reference) in alerting::references(plan) {
             values.push((key, self.secret(plan, reference, step).await?));
@@ -168,8 +160,7 @@ impl DeployMonitoring {
         if !values.is_empty() {
             cluster.ensure(&alerting::secret(plan, &values)?).await?;
         }
-        cluster.ensure(&alerting::routing(plan)).await?;
-        cluster.ensure(&alerting::alertmanager(plan)).await?;
+        objects.make("notification channels", cluster).await?;
         Ok(())
     }
 
@@ -203,65 +194,27 @@ impl DeployMonitoring {
     }
 }
 
-async fn prometheus_and_what_it_sees(cluster: &Owned, plan: &Plan) -> Result<()> {
+/// What the phase makes beside the release, in the order in which it is there. Only the network policies need to know where
+/// the API server is.
+fn objects(plan: &Plan, api_server: &[Reach]) -> Result<Objects> {
     let (account, role, binding) = prometheus::access(plan)?;
-    cluster.ensure(&account).await?;
-    cluster.ensure(&role).await?;
-    cluster.ensure(&binding).await?;
-    cluster.ensure(&prometheus::services(plan)).await?;
-    cluster.ensure(&prometheus::ingress(plan)).await?;
-    cluster.ensure(&prometheus::cluster(plan)).await?;
-    cluster.ensure(&prometheus::prometheus(plan)).await?;
-    Ok(())
-}
-
-/// What the phase makes beside the release, in the order in which it goes.
-fn made(plan: &Plan) -> Result<Vec<(&'static str, Vec<Target>)>> {
-    let within = Some(plan.namespace.as_str());
-    let name = plan.slug.as_str();
-    let config_maps = dashboards::config_maps(plan)?;
-    Ok(vec![
-        (
-            "notification channels",
-            vec![
-                Target::of::<Alertmanager>(within, name),
-                Target::of::<AlertmanagerConfig>(within, alerting::ROUTING),
-                Target::of::<v1::Secret>(within, alerting::SECRET),
-            ],
-        ),
-        ("alert rules", vec![Target::of::<PrometheusRule>(within, prometheus::RULES)]),
-        (
-            "dashboards",
-            config_maps
-                .iter()
-                .map(|map| Target::of::<ConfigMap>(within, &map.name_any()))
-                .chain([Target::of::<v1::Secret>(within, grafana::ADMIN)])
-                .collect(),
-        ),
-        (
-            "prometheus",
-            vec![
-                Target::of::<Prometheus>(within, name),
-                Target::of::<ScrapeConfig>(within, prometheus::CLUSTER),
-                Target::of::<PodMonitor>(within, prometheus::INGRESS),
-                Target::of::<ServiceMonitor>(within, prometheus::SERVICES),
-                Target::of::<RoleBinding>(within, prometheus::ACCOUNT),
-                Target::of::<Role>(within, prometheus::ACCOUNT),
-                Target::of::<ServiceAccount>(within, prometheus::ACCOUNT),
-            ],
-        ),
-        (
-            "network policies",
-            policies::NAMES.iter().map(|name| Target::of::<NetworkPolicy>(within, name)).collect(),
-        ),
-    ])
-}
-
-async fn gone(cluster: &Owned, targets: &[Target]) -> Result<Progress<()>> {
-    for target in targets {
-        cluster.ensure_deleted(target).await?.or_park()?;
-    }
-    Ok(Progress::Done(()))
+    Ok(Objects::default()
+        .apply_all("network policies", &policies::all(plan, api_server)?)
+        .apply("prometheus", &account)
+        .apply("prometheus", &role)
+        .apply("prometheus", &binding)
+        .apply("prometheus", &prometheus::services(plan))
+        .apply("prometheus", &prometheus::ingress(plan))
+        .apply("prometheus", &prometheus::cluster(plan))
+        .apply("prometheus", &prometheus::prometheus(plan))
+        .apply_all("dashboards", &dashboards::config_maps(plan)?)
+        .keep("install grafana", &grafana::admin(plan))
+        .undone_as("dashboards")
+        .apply("alert rules", &prometheus::alert_rules(plan))
+        // Its values are read while the phase works; without a channel that needs one there is none.
+        .elsewhere::<v1::Secret>("notification channels", Some(plan.namespace.as_str()), alerting::SECRET)
+        .apply("notification channels", &alerting::routing(plan))
+        .apply("notification channels", &alerting::alertmanager(plan)))
 }
 
 fn plan(tenant: &Tenant, platform: &Platform) -> Result<Plan> {

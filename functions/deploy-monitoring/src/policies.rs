@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{Plan, object};
 
-/// The policies' names.
+/// Their names.
 pub(crate) const NAMES: [&str; 3] = ["allow-prometheus", "allow-alertmanager", "allow-grafana"];
 
 /// By name, each with who may reach what.

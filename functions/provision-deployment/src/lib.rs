@@ -14,6 +14,7 @@
 //! is not awaited at all: its class, name and certificate are made by later phases.
 
 mod jobs;
+mod manifests;
 mod objects;
 mod plan;
 
@@ -23,9 +24,8 @@ use cluster::{Cluster, Deployments, Ensured, Owned, Target};
 use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step, reads};
 use engine::store::{NewDeployment, Store, StoreError};
 use job_broker::UserMade;
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Secret, Service, ServiceAccount};
-use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use model::platform::{InstanceSize, Platform, Seconds};
 use model::secret::SecretRef;
 use model::{Namespace, PhaseName, RunId, Tenant};
@@ -131,7 +131,8 @@ impl Phase for ProvisionDeployment {
         let owned = self.cluster.owned_by(step.owner(), &plan.label_prefix);
         let secret = self.internal_secret(plan, &owned, step);
         step.operation("internal secret", secret).await?;
-        step.operation("service account", owned.ensure(&objects::service_account(plan))).await?;
+        let objects = manifests::objects(plan);
+        objects.ensure_in("service account", &owned, step).await?;
         let jobs = match &plan.jobs {
             Some(jobs) => {
                 let made = jobs.ensure(plan, &owned, &self.cluster, step);
@@ -139,14 +140,10 @@ impl Phase for ProvisionDeployment {
             }
             None => None,
         };
-        let policies: Vec<_> = [objects::policy(plan)]
-            .into_iter()
-            .chain(plan.jobs.as_ref().and_then(|jobs| jobs::policy(plan, jobs)))
-            .collect();
-        step.operation("network policies", owned.ensure_all(&policies)).await?;
-        step.operation("services", owned.ensure_all(&objects::services(plan))).await?;
-        let made = step.operation("deployment", owned.ensure(&objects::deployment(plan))).await?;
-        step.operation("ingress", owned.ensure(&objects::ingress(plan))).await?;
+        objects.ensure_in("network policies", &owned, step).await?;
+        objects.ensure_in("services", &owned, step).await?;
+        let made = objects.ensure_in("deployment", &owned, step).await?;
+        objects.ensure_in("ingress", &owned, step).await?;
         if plan.jobs.is_none() {
             self.take_jobs_back(plan, &owned, step).await?;
         }
@@ -155,32 +152,20 @@ impl Phase for ProvisionDeployment {
         } else {
             self.live(plan, step).await?;
         }
-        let checkpoint = checkpoint(plan, made, jobs);
+        let checkpoint = checkpoint(plan, made.first(), jobs);
         step.operation("record deployment", self.record(plan, &checkpoint, step)).await?;
         Ok(Progress::Done(checkpoint))
     }
 
     async fn revert(&self, plan: &Plan, _: Option<&Checkpoint>, step: &Step) -> Result<Progress<()>> {
         let owned = self.cluster.owned_by(step.owner(), &plan.label_prefix);
-        let within = Some(plan.namespace.as_str());
-        for (what, target) in [
-            ("ingress", Target::of::<Ingress>(within, NAME)),
-            ("deployment", Target::of::<Deployment>(within, NAME)),
-            (CONTROL_SERVICE, Target::of::<Service>(within, CONTROL_SERVICE)),
-            ("service", Target::of::<Service>(within, NAME)),
-            (JOBS_POLICY, Target::of::<NetworkPolicy>(within, JOBS_POLICY)),
-            ("network policy", Target::of::<NetworkPolicy>(within, POLICY)),
-            ("service account", Target::of::<ServiceAccount>(within, NAME)),
-            ("internal secret", Target::of::<Secret>(within, INTERNAL_SECRET)),
-        ] {
-            step.wait_for(&format!("delete {what}"), owned.ensure_deleted(&target)).await?;
-        }
+        manifests::objects(plan).delete(&owned, step).await?;
         // The plan that holds may not know of the user: a change that made it was given up, or its undo.
         if let Some(jobs) = plan.jobs.clone().or_else(|| Jobs::now(step)) {
             let gone = jobs.remove(&self.cluster, step);
             step.operation("remove job broker user", gone).await?;
         }
-        let login = Target::of::<Secret>(within, JOBS_SECRET);
+        let login = Target::of::<Secret>(Some(plan.namespace.as_str()), JOBS_SECRET);
         step.wait_for("delete job broker login", owned.ensure_deleted(&login)).await?;
         let removed = async {
             let removed = self.store.remove_deployment(step.owner()).await.map_err(of_store)?;
@@ -268,15 +253,15 @@ impl ProvisionDeployment {
     }
 }
 
-fn checkpoint(plan: &Plan, made: Ensured, jobs: Option<UserMade>) -> Checkpoint {
+fn checkpoint(plan: &Plan, made: Option<&Ensured>, jobs: Option<UserMade>) -> Checkpoint {
     Checkpoint {
-        container_id: made.uid,
+        container_id: made.map(|made| made.uid.clone()).unwrap_or_default(),
         endpoint: objects::endpoint(plan),
         url: format!("https://{}", plan.host),
         deployment: NAME.to_owned(),
         image: plan.image.clone(),
         size: plan.size_name.clone(),
-        created_by: made.created_by,
+        created_by: made.and_then(|made| made.created_by),
         jobs,
     }
 }

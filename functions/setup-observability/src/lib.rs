@@ -12,12 +12,9 @@ mod policies;
 mod remote;
 mod stand_in;
 
-use cluster::{Cluster, Deployments, Owned, Target};
+use cluster::{Cluster, Deployments, Objects};
 use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step, reads};
 use helm::Helm;
-use k8s_openapi::api::core::v1::ConfigMap;
-use k8s_openapi::api::networking::v1::NetworkPolicy;
-use kube::ResourceExt as _;
 use model::platform::{Backend, Chart, Kept, Platform, Seconds};
 use model::{Namespace, PhaseName, RunId, Slug, Tenant, TenantId, Tier};
 use serde::de::DeserializeOwned;
@@ -98,10 +95,7 @@ impl Phase for SetupObservability {
 
     async fn apply(&self, plan: &Plan, step: &Step) -> Result<Progress<Checkpoint>> {
         let cluster = self.cluster.owned_by(step.owner(), &plan.label_prefix);
-        let policies = policies::all(plan)?;
-        step.operation("network policies", cluster.ensure_all(&policies)).await?;
-        let configuration = config::config_maps(plan)?;
-        step.operation("configuration", cluster.ensure_all(&configuration)).await?;
+        objects(plan)?.ensure(&cluster, step).await?;
         let release = collector::release(plan);
         let install = self.helm.ensure_release(&release, step.owner(), step);
         let ensured = step.operation("install collector", install).await?;
@@ -126,17 +120,7 @@ impl Phase for SetupObservability {
         let (namespace, prefix) = (&plan.namespace, &plan.label_prefix);
         let uninstall = self.helm.ensure_uninstalled(namespace, COLLECTOR, prefix, step.owner(), step);
         step.wait_for("uninstall collector", uninstall).await?;
-        let within = Some(namespace.as_str());
-        let maps: Vec<Target> = config::config_maps(plan)?
-            .iter()
-            .map(|map| Target::of::<ConfigMap>(within, &map.name_any()))
-            .collect();
-        step.wait_for("delete configuration", gone(&cluster, &maps)).await?;
-        let policies: Vec<Target> = policies::all(plan)?
-            .iter()
-            .map(|policy| Target::of::<NetworkPolicy>(within, &policy.name_any()))
-            .collect();
-        step.wait_for("delete network policies", gone(&cluster, &policies)).await?;
+        objects(plan)?.delete(&cluster, step).await?;
         Ok(Progress::Done(()))
     }
 }
@@ -152,11 +136,11 @@ impl SetupObservability {
     }
 }
 
-async fn gone(cluster: &Owned, targets: &[Target]) -> Result<Progress<()>> {
-    for target in targets {
-        cluster.ensure_deleted(target).await?.or_park()?;
-    }
-    Ok(Progress::Done(()))
+/// Beside the release.
+fn objects(plan: &Plan) -> Result<Objects> {
+    Ok(Objects::default()
+        .apply_all("network policies", &policies::all(plan)?)
+        .apply_all("configuration", &config::config_maps(plan)?))
 }
 
 fn too_late(code: &'static str, late: String) -> Error {

@@ -85,7 +85,11 @@ impl Owned {
     where
         K: Resource<DynamicType = ()> + Serialize,
     {
-        let Manifest { target, object } = Manifest::of(object)?;
+        self.set_fields(&Manifest::of(object)?).await
+    }
+
+    pub(super) async fn set_fields(&self, manifest: &Manifest) -> Result<()> {
+        let Manifest { target, object } = manifest;
         let namespace = Target::of::<Namespace>(None, target.namespace.as_deref().unwrap_or_default());
         match self.metadata(&namespace).await? {
             Some(found) if self.is_ours(&found) => {}
@@ -97,11 +101,11 @@ impl Owned {
         }
         let api = target.api(self.cluster.client.clone());
         let how = PatchParams::apply(FIELD_MANAGER);
-        call(&format!("adjust {target}"), api.patch(&target.name, &how, &Patch::Apply(&object))).await?;
+        call(&format!("adjust {target}"), api.patch(&target.name, &how, &Patch::Apply(object))).await?;
         Ok(())
     }
 
-    async fn put(&self, manifest: &Manifest, apply: bool) -> Result<Ensured> {
+    pub(super) async fn put(&self, manifest: &Manifest, apply: bool) -> Result<Ensured> {
         let target = &manifest.target;
         for _ in 0..ATTEMPTS {
             if let Some(made) = self.create(manifest).await? {
@@ -188,6 +192,7 @@ pub(super) fn held_by(object: &ObjectMeta) -> String {
 }
 
 /// An object on its way to the server, with its name.
+#[derive(Clone, Debug)]
 pub(super) struct Manifest {
     target: Target,
     object: DynamicObject,
