@@ -1,4 +1,4 @@
-//! The plan of phases: which phases a tenant's run has, in which order. Adding a phase adds one line to `PHASES`.
+//! The plan of phases: which phases a tenant's run has, in which order. Adding a phase adds it to `PHASES`.
 
 use model::platform::StepNames;
 use model::{DeploymentType, PhaseName, Tier};
@@ -37,17 +37,6 @@ pub enum Reads {
     Platform,
 }
 
-const fn phase(
-    name: &'static str,
-    typical: (u32, u32),
-    skippable: bool,
-    undo_guards: bool,
-    depends: &'static [&'static str],
-    reads: &'static [Reads],
-) -> PhaseFacts {
-    PhaseFacts { name: PhaseName::new(name), typical, skippable, undo_guards, depends, reads }
-}
-
 /// Of phases that bring pods of the tenant's own.
 const PODS: &[Reads] = &[Reads::Tier, Reads::Suspension];
 
@@ -63,33 +52,139 @@ const LICENSE: &[Reads] = &[Reads::Tier, Reads::Suspension, Reads::License];
 /// Every phase, in the order of an enterprise tenant's run.
 pub static PHASES: [PhaseFacts; 14] = [
     // Everything of the tenant's data is on what it makes; its undo takes the administrator's password with it.
-    phase(INFRASTRUCTURE, (10, 900), false, true, &["cluster", "terraform"], &[]),
+    PhaseFacts {
+        name: PhaseName::new(INFRASTRUCTURE),
+        typical: (10, 900),
+        skippable: false,
+        undo_guards: true,
+        depends: &["cluster", "terraform"],
+        reads: &[],
+    },
     // The database's undo needs nothing of the namespace, but everything else lives in it.
-    phase("CREATE_NAMESPACE", (5, 30), false, true, &["cluster"], &[Reads::Tier]),
-    phase("PROVISION_DEPLOYMENT", (5, 60), false, false, &["cluster", "job-broker"], TENANT_API),
-    phase("ISSUE_LICENSE", (1, 5), false, false, &["cluster"], LICENSE),
-    phase("SETUP_DATABASE", (30, 120), false, true, &["cluster", "tenant-api"], &[Reads::Tier]),
-    phase("CREATE_BOOTSTRAP_USER", (1, 5), false, false, &["tenant-api"], &[]),
-    phase("DEPLOY_CORE_SERVICES", (60, 300), false, false, &["cluster", "chart-repository"], PODS),
-    phase("CONFIGURE_NETWORKING", (10, 30), false, false, &["cluster"], &[]),
-    phase("DEPLOY_DATA_SERVICES", (60, 300), true, false, &["cluster", "chart-repository"], PODS),
+    PhaseFacts {
+        name: PhaseName::new("CREATE_NAMESPACE"),
+        typical: (5, 30),
+        skippable: false,
+        undo_guards: true,
+        depends: &["cluster"],
+        reads: &[Reads::Tier],
+    },
+    PhaseFacts {
+        name: PhaseName::new("PROVISION_DEPLOYMENT"),
+        typical: (5, 60),
+        skippable: false,
+        undo_guards: false,
+        depends: &["cluster", "job-broker"],
+        reads: TENANT_API,
+    },
+    PhaseFacts {
+        name: PhaseName::new("ISSUE_LICENSE"),
+        typical: (1, 5),
+        skippable: false,
+        undo_guards: false,
+        depends: &["cluster"],
+        reads: LICENSE,
+    },
+    PhaseFacts {
+        name: PhaseName::new("SETUP_DATABASE"),
+        typical: (30, 120),
+        skippable: false,
+        undo_guards: true,
+        depends: &["cluster", "tenant-api"],
+        reads: &[Reads::Tier],
+    },
+    PhaseFacts {
+        name: PhaseName::new("CREATE_BOOTSTRAP_USER"),
+        typical: (1, 5),
+        skippable: false,
+        undo_guards: false,
+        depends: &["tenant-api"],
+        reads: &[],
+    },
+    PhaseFacts {
+        name: PhaseName::new("DEPLOY_CORE_SERVICES"),
+        typical: (60, 300),
+        skippable: false,
+        undo_guards: false,
+        depends: &["cluster", "chart-repository"],
+        reads: PODS,
+    },
+    PhaseFacts {
+        name: PhaseName::new("CONFIGURE_NETWORKING"),
+        typical: (10, 30),
+        skippable: false,
+        undo_guards: false,
+        depends: &["cluster"],
+        reads: &[],
+    },
+    PhaseFacts {
+        name: PhaseName::new("DEPLOY_DATA_SERVICES"),
+        typical: (60, 300),
+        skippable: true,
+        undo_guards: false,
+        depends: &["cluster", "chart-repository"],
+        reads: PODS,
+    },
     // The tenant's DNS names point at its address.
-    phase("DEPLOY_INGRESS_CONTROLLER", (30, 120), false, false, &["cluster", "chart-repository"], &[]),
+    PhaseFacts {
+        name: PhaseName::new("DEPLOY_INGRESS_CONTROLLER"),
+        typical: (30, 120),
+        skippable: false,
+        undo_guards: false,
+        depends: &["cluster", "chart-repository"],
+        reads: &[],
+    },
     // Its undo waits until no resolver remembers the address, which the undo before it gives back.
-    phase("CREATE_DNS_ZONE", (10, 60), false, true, &["dns"], &[]),
+    PhaseFacts {
+        name: PhaseName::new("CREATE_DNS_ZONE"),
+        typical: (10, 60),
+        skippable: false,
+        undo_guards: true,
+        depends: &["dns"],
+        reads: &[],
+    },
     // Its undo takes the challenges' records out of the zone.
-    phase("CREATE_TENANT_INGRESS", (10, 30), true, true, &["cluster", "cert-manager"], &[]),
-    phase("DEPLOY_MONITORING", (30, 60), true, false, &["cluster", "chart-repository"], PODS),
-    phase("SETUP_OBSERVABILITY", (10, 30), true, false, OBSERVABILITY, PODS),
+    PhaseFacts {
+        name: PhaseName::new("CREATE_TENANT_INGRESS"),
+        typical: (10, 30),
+        skippable: true,
+        undo_guards: true,
+        depends: &["cluster", "cert-manager"],
+        reads: &[],
+    },
+    PhaseFacts {
+        name: PhaseName::new("DEPLOY_MONITORING"),
+        typical: (30, 60),
+        skippable: true,
+        undo_guards: false,
+        depends: &["cluster", "chart-repository"],
+        reads: PODS,
+    },
+    PhaseFacts {
+        name: PhaseName::new("SETUP_OBSERVABILITY"),
+        typical: (10, 30),
+        skippable: true,
+        undo_guards: false,
+        depends: OBSERVABILITY,
+        reads: PODS,
+    },
 ];
 
 /// Of enterprise tenants only.
 const INFRASTRUCTURE: &str = "PROVISIONING_INFRASTRUCTURE";
 
 /// Phases that only a change has: what they make follows from something that comes while the tenant lives.
-static LATER: [PhaseFacts; 1] =
+static LATER: [PhaseFacts; 1] = [
     // Its undo takes the challenges' records out of the zone.
-    [phase("SERVE_DOMAINS", (1, 5), false, true, &["cluster", "cert-manager"], &[Reads::Domains])];
+    PhaseFacts {
+        name: PhaseName::new("SERVE_DOMAINS"),
+        typical: (1, 5),
+        skippable: false,
+        undo_guards: true,
+        depends: &["cluster", "cert-manager"],
+        reads: &[Reads::Domains],
+    },
+];
 
 /// Those of a tenant of the pooled instance: what touches no cluster.
 const SHARED: [&str; 3] = ["ISSUE_LICENSE", "SETUP_DATABASE", "CREATE_BOOTSTRAP_USER"];
