@@ -7,13 +7,12 @@
 //! `certificate_not_ready`, `not_ready`. Undo: removes them in reverse order, waits until cert-manager has taken away what it made on the
 //! way, and removes the Secret with the certificate.
 
+mod certificate;
 mod objects;
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
-use cluster::certificate::{Backoff, Certificate, Issuance};
-use cluster::{Cluster, Deployments, Ensured, Owned, Target};
+use cluster::certificate::Certificate;
+use cluster::{Cluster, Deployments, Ensured, Target};
 use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step, reads};
 use k8s_openapi::api::core::v1::Secret;
 use model::platform::{IssuerKind, Platform, Seconds};
@@ -21,13 +20,6 @@ use model::{Namespace, PhaseName, Slug, Tenant};
 use serde::{Deserialize, Serialize};
 
 pub use objects::{API_GATEWAY, BI_WORKBENCH, INGRESS};
-
-/// How long a Certificate is watched within one attempt: most change within it, and are then noticed at once.
-const WATCH_FOR: Duration = Duration::from_secs(5);
-/// When to look again at one that takes longer.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
-/// When to look again at what is being removed.
-const REMOVAL: Duration = Duration::from_secs(1);
 
 /// The phase.
 #[derive(Debug)]
@@ -109,7 +101,7 @@ impl Phase for CreateTenantIngress {
         let owned = self.cluster.owned_by(step.owner(), &plan.label_prefix);
         let objects = objects::all(plan);
         objects.ensure_in("services", &owned, step).await?;
-        let certificate = step.operation("certificate", certificate(&owned, plan, step)).await?;
+        let certificate = step.operation("certificate", certificate::certificate(&owned, plan, step)).await?;
         let not_after = self.issued(&owned, plan, step).await?;
         if let Some(serves) = &plan.serves {
             self.ready(plan, serves, step).await?;
@@ -137,58 +129,7 @@ impl Phase for CreateTenantIngress {
     }
 }
 
-/// Somebody else's Secret of that name would be overwritten by cert-manager, so it is looked for first.
-async fn certificate(owned: &Owned, plan: &Plan, step: &Step) -> Result<Ensured> {
-    let within = Some(plan.namespace.as_str());
-    owned.expect_free(&Target::of::<Secret>(within, &plan.certificate)).await?;
-    // The Secret says what the Certificate says, so that the undo knows whose it is when only the Secret is left.
-    let created_by = owned.creator(&Target::of::<Certificate>(within, &plan.certificate)).await?;
-    let (owner, run) = (step.owner(), created_by.unwrap_or(step.owner().run_id));
-    match owned.ensure(&objects::certificate(plan, owner.tenant_id, run)).await {
-        Err(error) if error.code == "object_missing" && !error.message.contains("namespaces") => {
-            Err(Error::unavailable("cert-manager", "cert_manager_missing", error.message)
-                .next("Install cert-manager in the tenants' cluster; the run then continues on its own."))
-        }
-        ensured => ensured,
-    }
-}
-
 impl CreateTenantIngress {
-    /// Parks until the certificate is issued, showing cert-manager's own reason, or fails when that takes too long.
-    async fn issued(&self, owned: &Owned, plan: &Plan, step: &Step) -> Result<Option<DateTime<Utc>>> {
-        let (namespace, name) = (plan.namespace.as_str(), plan.certificate.as_str());
-        if step.waits() == 0 {
-            // Not out of a wait: a first look, or somebody has asked for another attempt, or a failure is tried again.
-            step.operation("ask again", owned.reissue(namespace, name)).await?;
-        }
-        let backoff = Backoff { first: plan.backoff.0, cap: plan.backoff_cap.0 };
-        step.wait_for("issued", async {
-            let Some(found) = self.cluster.certificate(namespace, name, WATCH_FOR).await? else {
-                return Err(Error::retryable(
-                    "object_missing",
-                    format!("Certificate {namespace}/{name} is not there"),
-                )
-                .next("It was removed by hand; retry makes it again."));
-            };
-            let failed = match found.issuance() {
-                Issuance::Ready { not_after } => return Ok(Progress::Done(not_after)),
-                Issuance::Failed => true,
-                Issuance::Pending => false,
-            };
-            let on = self.cluster.certificate_trail(&found, backoff).await?;
-            if step.waited() < plan.ready_within.duration() {
-                return Ok(Progress::wait(LOOK_AGAIN, on));
-            }
-            let code = if failed { "certificate_failed" } else { "certificate_not_ready" };
-            let within = plan.ready_within.0;
-            Err(Error::retryable(code, format!("{on} (after {within} s)")).next(
-                "Mend what the reason names (the zone's delegation, the issuer, its rate limits); cert-manager is then \
-                 asked to try again at once.",
-            ))
-        })
-        .await
-    }
-
     /// Parks until the instance can serve, or fails when that takes too long.
     async fn ready(&self, plan: &Plan, serves: &Serves, step: &Step) -> Result<()> {
         let name = serves.deployment.as_str();
@@ -200,28 +141,6 @@ impl CreateTenantIngress {
             )
         })
         .await
-    }
-
-    /// Waits while anything is left of the way to a Certificate that is gone. One that stays keeps what it has.
-    async fn remains_gone(
-        &self,
-        owned: &Owned,
-        certificate: &Target,
-        plan: &Plan,
-        step: &Step,
-    ) -> Result<Progress<()>> {
-        if owned.exists(certificate).await? {
-            return Ok(Progress::Done(()));
-        }
-        let (namespace, name) = (plan.namespace.as_str(), plan.certificate.as_str());
-        let left = self.cluster.certificate_remains(namespace, name, &plan.host).await?;
-        let Some(first) = left.first() else { return Ok(Progress::Done(())) };
-        if step.waited() >= plan.cleanup_within.duration() {
-            for remain in &left {
-                self.cluster.give_up_challenge(remain).await?;
-            }
-        }
-        Ok(Progress::wait(REMOVAL, format!("{first} is being removed, {} in all", left.len())))
     }
 }
 

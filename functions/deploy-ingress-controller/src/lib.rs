@@ -6,24 +6,25 @@
 //! `no_external_ip`, `address_is_a_name`, `not_ready`. Undo: uninstalls the release, waits until its Service is gone, by
 //! which the address is released, then removes the rest.
 
+mod address;
+mod class;
 mod objects;
+mod plan;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use cluster::{Address, Cluster, Deployments, Owned, Target};
+use cluster::{Cluster, Deployments, Target};
 use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step, reads};
 use helm::{Helm, Release};
 use k8s_openapi::api::core::v1::Service;
-use k8s_openapi::api::networking::v1::{IngressClass, NetworkPolicy};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use model::platform::{Platform, Seconds};
 use model::{Namespace, PhaseName, RunId, Tenant};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// What the wait for the address is divided into, for those who watch it (provisioning reference, phase 6: "1/60").
-const LOOKS: u32 = 60;
+use class::{access, by_release, class_of};
 
 /// The phase.
 #[derive(Debug)]
@@ -102,7 +103,7 @@ impl Phase for DeployIngressController {
     }
 
     fn plan(&self, tenant: &Tenant, platform: &Platform, _: &Checkpoints) -> Result<Plan> {
-        plan(tenant, platform)
+        plan::plan(tenant, platform)
     }
 
     async fn apply(&self, plan: &Plan, step: &Step) -> Result<Progress<Checkpoint>> {
@@ -166,58 +167,6 @@ impl Phase for DeployIngressController {
 }
 
 impl DeployIngressController {
-    /// The chart makes the class; one that does not gets ours. Either is tied to the tenant's namespace.
-    async fn class(&self, owned: &Owned, plan: &Plan, installed_by: Option<RunId>) -> Result<()> {
-        let target = class_of(plan);
-        if !owned.tie(&target, by_release(plan), installed_by).await? {
-            let reference = owned.namespace_reference(plan.namespace.as_str()).await?;
-            owned.ensure(&objects::class(plan, reference)).await?;
-        }
-        let controller = self.cluster.ingress_controller_of(&plan.class).await?;
-        if controller.as_deref() == Some(&plan.controller) {
-            return Ok(());
-        }
-        let found = controller.unwrap_or_else(|| "none".into());
-        Err(Error::fatal(
-            "class_mismatch",
-            format!("{target} is of controller {found} and not of {}", plan.controller),
-        )
-        .next("Make ingress.controller and the chart's values agree in the platform file, then start the tenant again."))
-    }
-
-    /// Parks until the load balancer has an IP address, or fails when that takes too long.
-    async fn address(&self, plan: &Plan, step: &Step) -> Result<String> {
-        let (namespace, service) = (plan.namespace.as_str(), plan.service.as_str());
-        let within = plan.address_within.duration();
-        // Half of each interval is watched, in which the address is noticed at once.
-        let half = (within / (2 * LOOKS)).clamp(Duration::from_millis(500), Duration::from_secs(5));
-        step.wait_for("address", async {
-            let found = self.cluster.load_balancer(namespace, service, half).await?;
-            let lacks = match found {
-                Address::Ip(ip) => return Ok(Progress::Done(ip)),
-                Address::Host(host) => {
-                    return Err(Error::fatal(
-                        "address_is_a_name",
-                        format!("Service {namespace}/{service} has the host name {host} and no IP address"),
-                    )
-                    .next("The tenant's DNS records need an IP address: use a load balancer that has one."));
-                }
-                Address::Pending => format!("Service {namespace}/{service} has no external IP"),
-                Address::Absent => format!("Service {namespace}/{service} is not there"),
-            };
-            if step.waited() >= within {
-                let within = plan.address_within.0;
-                return Err(Error::retryable("no_external_ip", format!("{lacks} after {within} s")).next(
-                    "Look at the Service's events and at the cloud's quota of public addresses; it is tried again, \
-                     or raise ingress.address_within.",
-                ));
-            }
-            let look = look(step.waited(), within);
-            Ok(Progress::wait(half, format!("{lacks}, attempt {look}/{LOOKS}")))
-        })
-        .await
-    }
-
     /// Parks until the controller's pods are ready, or fails when that takes too long.
     async fn ready(&self, plan: &Plan, step: &Step) -> Result<()> {
         let ready = self.cluster.ready(plan.namespace.as_str(), Deployments::Labelled(&plan.pods));
@@ -230,30 +179,6 @@ impl DeployIngressController {
     }
 }
 
-/// Which of the looks it is, for the display: what counts is the time.
-fn look(waited: Duration, within: Duration) -> u32 {
-    let each = within.as_secs_f64() / f64::from(LOOKS);
-    let past = (1..LOOKS).filter(|look| waited.as_secs_f64() >= (f64::from(*look) - 0.5) * each).count();
-    u32::try_from(past).unwrap_or(LOOKS) + 1
-}
-
-/// What the chart gives by a Role in the namespace cannot be given for cluster-scoped kinds: the controller may read
-/// IngressClasses by a ClusterRole of its own, and nothing else of the cluster.
-async fn access(owned: &Owned, plan: &Plan) -> Result<()> {
-    let reference = owned.namespace_reference(plan.namespace.as_str()).await?;
-    owned.ensure(&objects::role(plan, reference.clone())).await?;
-    owned.ensure(&objects::role_binding(plan, reference)).await?;
-    Ok(())
-}
-
-fn class_of(plan: &Plan) -> Target {
-    Target::of::<IngressClass>(None, &plan.class)
-}
-
-fn by_release(plan: &Plan) -> (&str, &str) {
-    (&plan.release, plan.namespace.as_str())
-}
-
 fn release(plan: &Plan) -> Release {
     Release {
         namespace: plan.namespace.clone(),
@@ -264,43 +189,6 @@ fn release(plan: &Plan) -> Release {
         values: plan.values.clone(),
         label_prefix: plan.label_prefix.clone(),
     }
-}
-
-fn plan(tenant: &Tenant, platform: &Platform) -> Result<Plan> {
-    let incomplete =
-        |why: String| Error::fatal("platform_incomplete", why).next("Correct the platform file, then retry.");
-    let ingress = &platform.ingress;
-    let named =
-        ingress.of(tenant, platform).map_err(|(key, why)| incomplete(format!("ingress.{key}: {why}")))?;
-    let repository_url = if ingress.repository_url.is_empty() {
-        platform.charts.repository_url.clone()
-    } else {
-        ingress.repository_url.clone()
-    };
-    if repository_url.is_empty() {
-        return Err(incomplete("ingress.repository_url and charts.repository_url are empty".into()));
-    }
-    Ok(Plan {
-        namespace: platform.namespace(&tenant.slug),
-        release: named.release,
-        chart: ingress.chart.clone(),
-        version: ingress.version.clone(),
-        repository_url,
-        values: named.values,
-        class: named.class,
-        controller: named.controller,
-        service: named.service,
-        service_account: named.service_account,
-        pods: named.pods,
-        ports: ingress.ports.clone(),
-        health_port: ingress.health_port,
-        public_cidrs: ingress.public_cidrs.clone(),
-        probe_cidrs: ingress.probe_cidrs.clone(),
-        api_server_cidrs: platform.api_server_cidrs.clone(),
-        address_within: ingress.address_within,
-        ready_within: platform.charts.ready_within,
-        label_prefix: platform.label_prefix.clone(),
-    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,10 @@
+use std::time::Duration;
+
 use model::{DeploymentType, Tier};
 use serde_json::json;
 
+use super::address::look;
+use super::plan::plan;
 use super::*;
 
 fn tenant() -> Tenant {

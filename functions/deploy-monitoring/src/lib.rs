@@ -6,32 +6,30 @@
 //! and deletes the custom resources and what belongs to them, in reverse order.
 
 mod alerting;
+mod channels;
 mod dashboards;
 mod grafana;
 pub mod kinds;
+mod plan;
 mod policies;
 mod prometheus;
 mod rules;
 mod shares;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use cluster::{Cluster, Deployments, Objects, Owned, Reach};
+use cluster::{Cluster, Deployments, Objects, Reach};
 use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step};
 use helm::Helm;
 use k8s_openapi::api::core::v1;
 use model::platform::{Chart, ClusterMetrics, Mail, Platform, Seconds};
-use model::secret::{Secret, SecretRef};
+use model::secret::SecretRef;
 use model::{Namespace, PhaseName, RunId, Slug, Tenant, TenantId, Tier};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use kinds::{AlertmanagerKind, PrometheusKind};
-
-/// Between two looks for a secret of the tenant's own.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// The phase.
 #[derive(Debug)]
@@ -108,7 +106,7 @@ impl Phase for DeployMonitoring {
     }
 
     fn plan(&self, tenant: &Tenant, platform: &Platform, _: &Checkpoints) -> Result<Plan> {
-        plan(tenant, platform)
+        plan::plan(tenant, platform)
     }
 
     async fn apply(&self, plan: &Plan, step: &Step) -> Result<Progress<Checkpoint>> {
@@ -151,40 +149,6 @@ impl Phase for DeployMonitoring {
 }
 
 impl DeployMonitoring {
-    /// The channels' secrets are read here, at the time they are needed, and go nowhere but into the tenant's Secret.
-    async fn channels(&self, objects: &Objects, cluster: &Owned, plan: &Plan, step: &Step) -> Result<()> {
-        let mut values = Vec::new();
-        for (key, reference) in alerting::references(plan) {
-            values.push((key, self.secret(plan, reference, step).await?));
-        }
-        if !values.is_empty() {
-            cluster.ensure(&alerting::secret(plan, &values)?).await?;
-        }
-        objects.make("notification channels", cluster).await?;
-        Ok(())
-    }
-
-    /// What a reference names. One into the tenant's own namespace is read where that is, which need not be where the
-    /// platform's secrets are; and as the namespace is this very run's, what is not there yet is waited for.
-    async fn secret(&self, plan: &Plan, reference: &SecretRef, step: &Step) -> Result<Secret> {
-        let SecretRef::Kubernetes { namespace, name, key } = reference else {
-            return self.cluster.resolve(reference).await;
-        };
-        if namespace != plan.namespace.as_str() {
-            return self.cluster.resolve(reference).await;
-        }
-        let values = self.cluster.read_secret(namespace, name).await?;
-        if let Some(value) = values.and_then(|mut values| values.remove(key)) {
-            return Ok(value);
-        }
-        let missing = format!("{reference} is not there");
-        if step.waited() < plan.ready_within.duration() {
-            return Err(Error::parked(LOOK_AGAIN, missing));
-        }
-        Err(Error::retryable("secret_missing", format!("{missing} after {} s", plan.ready_within.0))
-            .next("Put the secret where the reference says, in the tenant's cluster; it is tried again."))
-    }
-
     /// The operator says of its two that they run; of Grafana its Deployment does.
     async fn ready(&self, plan: &Plan) -> Result<Progress<()>> {
         let (namespace, name) = (plan.namespace.as_str(), plan.slug.as_str());
@@ -215,57 +179,6 @@ fn objects(plan: &Plan, api_server: &[Reach]) -> Result<Objects> {
         .elsewhere::<v1::Secret>("notification channels", Some(plan.namespace.as_str()), alerting::SECRET)
         .apply("notification channels", &alerting::routing(plan))
         .apply("notification channels", &alerting::alertmanager(plan)))
-}
-
-fn plan(tenant: &Tenant, platform: &Platform) -> Result<Plan> {
-    let monitoring = &platform.monitoring;
-    let namespace = platform.namespace(&tenant.slug);
-    let mut grafana = monitoring.grafana.clone();
-    if grafana.repository_url.is_empty() {
-        grafana.repository_url.clone_from(&platform.charts.repository_url);
-    }
-    if grafana.repository_url.is_empty() {
-        return Err(Error::fatal("platform_incomplete", "charts.repository_url is empty")
-            .next("Set charts.repository_url in the platform file, then retry."));
-    }
-    let controller = platform.ingress.of(tenant, platform).map_err(|(key, why)| {
-        Error::fatal("platform_incomplete", format!("ingress.{key}: {why}"))
-            .next("Correct the platform file, then retry.")
-    })?;
-    let slack_webhook = match &tenant.alerting.slack_webhook_ref {
-        // Looked at again: the platform may have become stricter since the request.
-        Some(own) if !monitoring.allows(own, &tenant.slug, &namespace) => {
-            return Err(Error::fatal(
-                "secret_reference_forbidden",
-                format!("{} may not name {own} as its Slack webhook", tenant.slug),
-            )
-            .next("Allow it in monitoring.tenant_references of the platform file, then retry."));
-        }
-        Some(own) => Some(own.clone()),
-        None => monitoring.slack_webhook.clone(),
-    };
-    Ok(Plan {
-        slug: tenant.slug.clone(),
-        tenant_id: tenant.id,
-        tier: tenant.tier,
-        suspended: tenant.suspended,
-        label_prefix: platform.label_prefix.clone(),
-        prometheus_version: monitoring.prometheus_version.clone(),
-        alertmanager_version: monitoring.alertmanager_version.clone(),
-        retention: monitoring.retention.clone(),
-        scrape_interval: monitoring.scrape_interval.clone(),
-        cluster_metrics: monitoring.cluster_metrics.clone(),
-        grafana,
-        email: tenant.alerting.email.clone().unwrap_or_else(|| tenant.admin_email.clone()),
-        mail: monitoring.mail.clone(),
-        slack_webhook,
-        control_plane_namespace: platform.control_plane_namespace.clone(),
-        api_server_cidrs: platform.api_server_cidrs.clone(),
-        ready_within: monitoring.ready_within,
-        controller: controller.controller,
-        controller_pods: controller.pods,
-        namespace,
-    })
 }
 
 /// An object of a kind known at compile time, written as its manifest.

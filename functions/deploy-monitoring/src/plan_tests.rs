@@ -1,4 +1,5 @@
 use super::*;
+use crate::plan::plan;
 use cluster::Reach;
 use kube::ResourceExt;
 use model::{Alerting, DeploymentType};

@@ -7,18 +7,24 @@
 //! it ends soon. Rollback: deletes the licence that this run made; one that it has taken the place of is current again, and in
 //! the Secret; without one the Secret goes.
 
+mod failures;
+mod keys;
 mod secret;
+mod terms;
 
 use chrono::{DateTime, Utc};
 use cluster::{Cluster, Ensured, Secrets};
-use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step};
-use engine::store::{LicenseStored, Sealed, Store, StoreError, StoredLicense};
-use license::seal::{Purpose, Seals};
-use license::{Claims, KeyError, Signer, Terms};
+use engine::phase::{Checkpoints, Clients, Phase, Progress, Result, Step};
+use engine::store::{LicenseStored, Sealed, Store, StoredLicense};
+use license::seal::Purpose;
+use license::{Claims, KeyError};
 use model::platform::{License, Limits, Platform, Seconds};
 use model::{PhaseName, RunId, Tenant, TenantId, Tier};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use failures::{missing, of_store, overtaken, unreadable};
+use keys::Keys;
 
 pub use secret::{KEY, Place, SECRET};
 
@@ -70,12 +76,6 @@ pub struct Checkpoint {
     /// What it has taken the place of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instead_of: Option<Uuid>,
-}
-
-/// The keys, for as long as one operation takes.
-struct Keys {
-    signer: Signer,
-    seals: Seals,
 }
 
 engine::runtime_phase!(IssueLicense);
@@ -132,16 +132,6 @@ impl Phase for IssueLicense {
     }
 }
 
-impl Plan {
-    fn terms(&self) -> Terms {
-        Terms { plan: self.plan, limits: self.limits, suspended: self.suspended }
-    }
-
-    fn ends_soon(&self, expires_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
-        (expires_at - now).as_seconds_f64() <= self.renew_before.0
-    }
-}
-
 impl IssueLicense {
     /// Keeps the tenant's licence if it is as planned and still valid, and issues another otherwise.
     async fn issue(&self, plan: &Plan, step: &Step) -> Result<Checkpoint> {
@@ -192,53 +182,6 @@ impl IssueLicense {
     }
 }
 
-impl Keys {
-    fn make(&self, plan: &Plan, run: RunId, now: DateTime<Utc>) -> Result<StoredLicense> {
-        let fault = |why: String| {
-            Error::retryable("license_unmade", why).next("This is a fault in the phase's code; report it.")
-        };
-        let time = |seconds| {
-            DateTime::from_timestamp(seconds, 0)
-                .ok_or_else(|| fault(format!("{seconds} s is not a valid time")))
-        };
-        let issued = now.timestamp();
-        let validity = i64::try_from(plan.validity.duration().as_secs()).unwrap_or(i64::MAX);
-        let expires = issued.saturating_add(validity);
-        let (issued_at, expires_at) = (time(issued)?, time(expires)?);
-        let signed = self
-            .signer
-            .issue(plan.tenant_id, plan.terms(), issued, expires)
-            .ok_or_else(|| fault("no key to sign with".into()))?;
-        let sealed = self.seals.seal(Purpose::License, plan.tenant_id, &signed.text);
-        let sealed = sealed.map_err(|error| fault(error.to_string()))?;
-        Ok(StoredLicense {
-            id: signed.claims.id,
-            tenant_id: plan.tenant_id,
-            sealed: sealed.text,
-            wrapped_key: sealed.data_key,
-            kek_id: sealed.key_id,
-            signing_key_id: signed.claims.key_id.clone(),
-            issued_at,
-            expires_at,
-            created_by_run: run,
-        })
-    }
-
-    /// What a stored licence says, if it opens, is the tenant's, and holds now.
-    fn open(&self, stored: &StoredLicense, now: DateTime<Utc>) -> std::result::Result<Claims, String> {
-        let text = self.seals.open(Purpose::License, stored.tenant_id, &Sealed::from(stored));
-        let text = text.map_err(|error| error.to_string())?;
-        let public = self.signer.public_keys();
-        public.verify(&text, stored.tenant_id, now.timestamp()).map_err(|refused| refused.to_string())
-    }
-
-    fn valid(&self, stored: &StoredLicense, now: DateTime<Utc>) -> Option<Claims> {
-        self.open(stored, now)
-            .inspect_err(|why| tracing::info!(license.id = %stored.id, %why, "another licence is issued"))
-            .ok()
-    }
-}
-
 fn checkpoint(license: &StoredLicense, instead_of: Option<Uuid>) -> Checkpoint {
     Checkpoint {
         license_id: license.id,
@@ -249,24 +192,4 @@ fn checkpoint(license: &StoredLicense, instead_of: Option<Uuid>) -> Checkpoint {
         created_by_run: license.created_by_run,
         instead_of,
     }
-}
-
-fn of_store(error: impl Into<StoreError>) -> Error {
-    Error::retryable("license_store", error.into().to_string())
-        .next("See that the control plane's database is up; it is tried again.")
-}
-
-fn missing() -> Error {
-    Error::retryable("license_missing", "the licence that was stored is not there")
-        .next("It was removed by hand; retry makes a new one.")
-}
-
-fn unreadable(license: &StoredLicense, why: &str) -> Error {
-    Error::retryable("license_unreadable", format!("licence {}: {why}", license.id))
-        .next("See that the keys under [license] are the ones it was made with; retry makes a new one.")
-}
-
-fn overtaken() -> Error {
-    Error::retryable("license_overtaken", "another worker has changed the tenant's licence meanwhile")
-        .next("Nothing needs to be done: it is tried again.")
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cluster::{Cluster, Owned};
+use cluster::{Cluster, Owned, Target};
 use engine::phase::{Error, Result, Step};
 use job_broker::{JobBroker, Site, UserMade};
 use k8s_openapi::ByteString;
@@ -20,8 +20,8 @@ use rand::distr::{Alphanumeric, SampleString as _};
 use rand::rngs::OsRng;
 use serde::{Deserialize, Serialize};
 
-use crate::Plan;
 use crate::objects::{JOBS_POLICY, JOBS_SECRET, named, selector};
+use crate::{Plan, ProvisionDeployment};
 
 /// The key of the password in the Secret.
 const PASSWORD: &str = "AMQP_PASSWORD";
@@ -96,6 +96,24 @@ impl Jobs {
 
     pub(crate) async fn remove(&self, cluster: &Cluster, step: &Step) -> Result<usize> {
         self.broker(cluster, step).await?.remove_user(step.owner()).await
+    }
+}
+
+impl ProvisionDeployment {
+    /// Takes the user at the job broker away that this run made, with its login and its way there, when a change that brought
+    /// them is undone by a plan of a time when the region had no broker.
+    pub(crate) async fn take_jobs_back(&self, plan: &Plan, owned: &Owned, step: &Step) -> Result<()> {
+        let Some(jobs) = Jobs::now(step) else { return Ok(()) };
+        let gone = jobs.remove(&self.cluster, step);
+        step.operation("remove job broker user", gone).await?;
+        let within = Some(plan.namespace.as_str());
+        for (what, target) in [
+            (JOBS_POLICY, Target::of::<NetworkPolicy>(within, JOBS_POLICY)),
+            ("job broker login", Target::of::<Secret>(within, JOBS_SECRET)),
+        ] {
+            step.wait_for(&format!("delete {what}"), owned.ensure_deleted(&target)).await?;
+        }
+        Ok(())
     }
 }
 

@@ -13,25 +13,27 @@
 //! awaits the readiness. In a change of a living tenant the database is there, and the readiness is awaited here. The Ingress
 //! is not awaited at all: its class, name and certificate are made by later phases.
 
+mod internal_secret;
 mod jobs;
 mod manifests;
 mod objects;
 mod plan;
+mod readiness;
+mod record;
 
 use std::collections::BTreeMap;
 
-use cluster::{Cluster, Deployments, Ensured, Owned, Target};
-use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step, reads};
-use engine::store::{NewDeployment, Store, StoreError};
+use cluster::{Cluster, Ensured, Target};
+use engine::phase::{Checkpoints, Clients, Phase, Progress, Result, Step, reads};
+use engine::store::Store;
 use job_broker::UserMade;
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::api::networking::v1::NetworkPolicy;
 use model::platform::{InstanceSize, Platform, Seconds};
 use model::secret::SecretRef;
 use model::{Namespace, PhaseName, RunId, Tenant};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use tenant_api_client::own_secret;
+
+use record::{of_store, overtaken};
 
 pub use jobs::Jobs;
 pub use objects::{CONTROL_SERVICE, INTERNAL_SECRET, JOBS_POLICY, JOBS_SECRET, NAME, POLICY};
@@ -176,83 +178,6 @@ impl Phase for ProvisionDeployment {
     }
 }
 
-impl ProvisionDeployment {
-    /// Writes what the instance accepts. Whatever was in the tenant's Secret before is gone: a secret is retired by leaving
-    /// it out. The instance reads the files anew for every call, so that none has to be restarted.
-    async fn internal_secret(&self, plan: &Plan, owned: &Owned, step: &Step) -> Result<Ensured> {
-        let mut accepted = Vec::new();
-        for reference in &self.accepted(plan, step).await? {
-            let of_the_region = self.cluster.resolve(reference).await?;
-            accepted.push(own_secret(&of_the_region, step.owner().tenant_id));
-        }
-        owned.ensure(&objects::internal_secret(plan, &accepted)).await
-    }
-
-    /// Where the region's internal secrets are now, the current one first. Those of the plan may be retired: a change that
-    /// failed is undone by the plan of before, which must not let them in again. They count where nobody knows the region.
-    async fn accepted(&self, plan: &Plan, step: &Step) -> Result<Vec<SecretRef>> {
-        let Some(region) = step.region() else { return Ok(plan.internal_secrets.clone()) };
-        let tenant = self.store.tenant(step.owner().tenant_id).await.map_err(of_store)?;
-        let former = tenant.and_then(|tenant| self.former.get(&tenant.region)).cloned();
-        Ok([region.internal_secret.clone()].into_iter().chain(former).collect())
-    }
-
-    /// Takes the user at the job broker away that this run made, with its login and its way there, when a change that brought
-    /// them is undone by a plan of a time when the region had no broker.
-    async fn take_jobs_back(&self, plan: &Plan, owned: &Owned, step: &Step) -> Result<()> {
-        let Some(jobs) = Jobs::now(step) else { return Ok(()) };
-        let gone = jobs.remove(&self.cluster, step);
-        step.operation("remove job broker user", gone).await?;
-        let within = Some(plan.namespace.as_str());
-        for (what, target) in [
-            (JOBS_POLICY, Target::of::<NetworkPolicy>(within, JOBS_POLICY)),
-            ("job broker login", Target::of::<Secret>(within, JOBS_SECRET)),
-        ] {
-            step.wait_for(&format!("delete {what}"), owned.ensure_deleted(&target)).await?;
-        }
-        Ok(())
-    }
-
-    /// Parks until the instance is alive, or fails when that takes too long.
-    async fn live(&self, plan: &Plan, step: &Step) -> Result<()> {
-        let look = self.cluster.live(plan.namespace.as_str(), NAME);
-        step.wait_within("alive", plan.within, look, |late| {
-            Error::retryable("not_live", late).next(
-                "Look at the pods' events and logs; raise tenant_api.ready_within if they only need longer.",
-            )
-        })
-        .await
-    }
-
-    /// Parks until every replica is the wanted one and ready, and none is left of a suspended tenant's. Another attempt would
-    /// see the same image fail, so that a failure is the change's end: what was before is then made again.
-    async fn ready(&self, plan: &Plan, step: &Step) -> Result<()> {
-        let look = self.cluster.ready(plan.namespace.as_str(), Deployments::Named(&[NAME]));
-        step.wait_within("ready", plan.within, look, |late| {
-            Error::fatal("not_ready", late).next(
-                "Look at the pods' events and logs; what was before is made again. Then ask for another change.",
-            )
-        })
-        .await
-    }
-
-    async fn record(&self, plan: &Plan, made: &Checkpoint, step: &Step) -> Result<()> {
-        let row = NewDeployment {
-            container_id: made.container_id.clone(),
-            namespace: plan.namespace.to_string(),
-            name: made.deployment.clone(),
-            endpoint: made.endpoint.clone(),
-            url: made.url.clone(),
-            image: plan.image.clone(),
-            size: plan.size_name.clone(),
-            resources: json!(plan.size),
-            replicas: plan.size.replicas,
-        };
-        let recorded = self.store.record_deployment(step.owner(), &row).await.map_err(of_store)?;
-        recorded.then_some(()).ok_or_else(overtaken)
-    }
-}
-
 fn checkpoint(plan: &Plan, made: Option<&Ensured>, jobs: Option<UserMade>) -> Checkpoint {
     Checkpoint {
         container_id: made.map(|made| made.uid.clone()).unwrap_or_default(),
@@ -264,14 +189,4 @@ fn checkpoint(plan: &Plan, made: Option<&Ensured>, jobs: Option<UserMade>) -> Ch
         created_by: made.and_then(|made| made.created_by),
         jobs,
     }
-}
-
-fn of_store(error: impl Into<StoreError>) -> Error {
-    Error::retryable("deployment_store", error.into().to_string())
-        .next("See that the control plane's database is up; it is tried again.")
-}
-
-fn overtaken() -> Error {
-    Error::retryable("deployment_overtaken", "another worker works on the tenant's run meanwhile")
-        .next("Nothing needs to be done: it is tried again.")
 }

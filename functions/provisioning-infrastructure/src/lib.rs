@@ -8,29 +8,18 @@
 //! tofu takes longer than a function may: it runs detached, under the fixed name `tf-<tenant>`, and this phase parks until it
 //! has ended. A destroy begins only when no apply runs any more.
 
-use cluster::{Cluster, Target};
+mod password;
+mod tofu;
+
+use cluster::Cluster;
 use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step, reads};
-use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1;
-use kube::api::ObjectMeta;
 use model::platform::Platform;
-use model::secret::{Secret, SecretRef};
+use model::secret::SecretRef;
 use model::{PhaseName, RunId, Tenant};
-use rand::TryRngCore as _;
-use rand::distr::{Alphanumeric, SampleString as _};
-use rand::rngs::OsRng;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
-use terraform::{Action, Detached, Outcome, Site, Work, name_of, workspaces};
+use terraform::{Action, Site, name_of};
 
-/// Characters of the administrator's password after [`PREFIX`]: 40 alphanumerics hold 238 bits, and need no quoting anywhere.
-const PASSWORD_LENGTH: usize = 40;
-
-/// Before them: Azure wants upper and lower case, digits or signs, and a random word may lack any of them.
-const PREFIX: &str = "Aa1-";
-
-/// The key of the Secret with it.
-const PASSWORD: &str = "password";
+use password::{password_ref, secret_target};
 
 /// The phase.
 #[derive(Debug)]
@@ -133,85 +122,6 @@ impl ProvisioningInfrastructure {
     pub fn new(cluster: Cluster) -> Self {
         Self { cluster }
     }
-
-    /// Makes sure that there is a password; one that is there is kept. The run that made it.
-    async fn keep_password(&self, plan: &Plan, step: &Step) -> Result<Option<RunId>> {
-        let cluster = self.cluster.owned_by(step.owner(), &plan.label_prefix);
-        Ok(cluster.ensure_kept(&secret(plan, &password())).await?.created_by)
-    }
-
-    /// Has tofu run, and waits for its end.
-    async fn run(&self, plan: &Plan, step: &Step, action: Action) -> Result<Progress<Outcome>> {
-        let id = match action {
-            Action::Apply => format!("{}-apply", step.owner().run_id),
-            Action::Destroy => format!("{}-destroy", step.owner().run_id),
-        };
-        let detached = Detached::of(&plan.site, &self.cluster, step.owner(), &plan.label_prefix)?;
-        detached.advance(&plan.name, &id, self.work(plan, step, action, &id)).await
-    }
-
-    async fn work(&self, plan: &Plan, step: &Step, action: Action, id: &str) -> Result<Work> {
-        let site = &plan.site;
-        let known = self.cluster.read_secret(&site.namespace, &plan.secret).await?;
-        let password = known.and_then(|mut values| values.remove(PASSWORD));
-        let password = match (password, action) {
-            (Some(password), _) => password,
-            // The module asks for one, and a destroy does not look at it.
-            (None, Action::Destroy) => self::password(),
-            (None, Action::Apply) => {
-                let message = format!("Secret {}/{} is not there", site.namespace, plan.secret);
-                return Err(Error::retryable("secret_missing", message)
-                    .next("It was removed by hand; retry makes a new one."));
-            }
-        };
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, by its check")]
-        let deadline = site.deadline.0 as u64;
-        Ok(Work {
-            id: id.to_owned(),
-            tenant: step.owner().tenant_id,
-            action,
-            module: site.module.clone(),
-            program: site.program.clone(),
-            deadline,
-            variables: site.variables.clone().into_iter().chain([version_of(&password)]).collect(),
-            secrets: [("admin_password".to_owned(), password)].into(),
-            state_database: self.cluster.resolve(&site.state_database).await?,
-            state_key: self.cluster.resolve(&site.state_key).await?,
-        })
-    }
-
-    /// Destroys what there is, if this step may, and waits for its end; whether it may.
-    async fn destroy(&self, plan: &Plan, done: Option<&Checkpoint>, step: &Step) -> Result<Progress<bool>> {
-        let owner = step.owner();
-        let cluster = self.cluster.owned_by(owner, &plan.label_prefix);
-        let created_by = match cluster.creator(&secret_target(plan)).await? {
-            None => done.and_then(|done| done.created_by),
-            some => some,
-        };
-        let detached = Detached::of(&plan.site, &self.cluster, owner, &plan.label_prefix)?;
-        if !owner.may_delete(created_by) {
-            // Nothing, or another run's; but an apply of this run may still be at work on it.
-            return Ok(match detached.forget(&plan.name).await? {
-                Progress::Done(()) => Progress::Done(false),
-                Progress::Wait(wait) => Progress::Wait(wait),
-            });
-        }
-        let state_database = self.cluster.resolve(&plan.site.state_database).await?;
-        if !workspaces(&state_database, owner.tenant_id).await?.is_empty() {
-            match self.run(plan, step, Action::Destroy).await? {
-                Progress::Done(_) => {}
-                Progress::Wait(wait) => return Ok(Progress::Wait(wait)),
-            }
-        }
-        // An apply that has made no workspace yet may still be about to.
-        if let Progress::Wait(wait) = detached.forget(&plan.name).await? {
-            return Ok(Progress::Wait(wait));
-        }
-        if workspaces(&state_database, owner.tenant_id).await?.is_empty() {
-            return Ok(Progress::Done(true));
-        }
-        Ok(Progress::wait(std::time::Duration::from_secs(1), format!("{} has made a workspace", plan.name)))
-    }
 }
 
 fn plan(tenant: &Tenant, platform: &Platform) -> Result<Plan> {
@@ -222,46 +132,6 @@ fn plan(tenant: &Tenant, platform: &Platform) -> Result<Plan> {
         database: format!("tenant_{}", tenant.id),
         label_prefix: platform.label_prefix.clone(),
     })
-}
-
-/// A new password, from the operating system's randomness.
-fn password() -> Secret {
-    let random = Alphanumeric.sample_string(&mut OsRng.unwrap_err(), PASSWORD_LENGTH);
-    Secret::new(format!("{PREFIX}{random}"))
-}
-
-/// Tells a module that the password is another one: itself it is in no state that it could be compared with. 32 bits of its
-/// hash say nothing of 238 random ones.
-fn version_of(password: &Secret) -> (String, String) {
-    let hash = Sha256::digest(password.expose().as_bytes());
-    let version = hash.iter().take(4).fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
-    ("admin_password_version".to_owned(), version.to_string())
-}
-
-fn password_ref(plan: &Plan) -> SecretRef {
-    SecretRef::Kubernetes {
-        namespace: plan.site.namespace.clone(),
-        name: plan.secret.clone(),
-        key: PASSWORD.into(),
-    }
-}
-
-fn secret_target(plan: &Plan) -> Target {
-    Target::of::<v1::Secret>(Some(&plan.site.namespace), &plan.secret)
-}
-
-fn secret(plan: &Plan, password: &Secret) -> v1::Secret {
-    let value = ByteString(password.expose().as_bytes().to_vec());
-    v1::Secret {
-        metadata: ObjectMeta {
-            name: Some(plan.secret.clone()),
-            namespace: Some(plan.site.namespace.clone()),
-            ..ObjectMeta::default()
-        },
-        type_: Some("Opaque".into()),
-        data: Some([(PASSWORD.to_owned(), value)].into()),
-        ..v1::Secret::default()
-    }
 }
 
 #[cfg(test)]

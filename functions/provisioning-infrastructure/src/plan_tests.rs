@@ -1,4 +1,5 @@
 use super::*;
+use crate::password::password;
 use engine::phase::Kind;
 use model::{DeploymentType, Tier};
 use serde_json::json;

@@ -7,21 +7,19 @@
 //! `database_login_refused` when its credentials do not work, and `tenant_api_…`. Rollback: drops role, database and
 //! schema if this run made them, then deletes the Secret if this run made it.
 
+mod credentials;
+mod database;
 mod objects;
 mod probe;
 
-use cluster::{Cluster, Owned, Target};
-use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Scope, Step, reads};
+use cluster::{Cluster, Target};
+use engine::phase::{Checkpoints, Clients, Phase, Progress, Result, Step, reads};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1;
 use model::platform::Platform;
 use model::{DeploymentType, Namespace, PhaseName, RunId, Tenant, Tier};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use tenant_api_client::{
-    Access, Created, Credentials, Dropped, Initialize, Initialized, Migration, Place, Server, Strategy,
-    TenantApi, check,
-};
+use tenant_api_client::{Created, Initialized, Migration, Place, Server, Strategy, TenantApi};
 
 /// The Secret that the tenant's services read (provisioning reference, phase 2).
 pub const SECRET: &str = "tenant-database-credentials";
@@ -149,86 +147,6 @@ impl SetupDatabase {
     pub fn new(cluster: Cluster, tenant_api: TenantApi) -> Self {
         Self { cluster, tenant_api }
     }
-
-    /// Makes sure that the Secret is there. One of the tenant's that is there already is kept with its password.
-    async fn keep_credentials(
-        &self,
-        plan: &Plan,
-        namespace: &Namespace,
-        cluster: &Owned,
-    ) -> Result<SecretMade> {
-        let admin = &plan.server.admin;
-        let fresh = Credentials::new(&plan.place, &admin.host, admin.port, objects::password());
-        let kept = cluster.ensure_kept(&objects::secret(plan, namespace, &fresh)).await?;
-        self.credentials(plan, namespace).await?;
-        Ok(SecretMade { name: plan.secret.clone(), uid: kept.uid, created_by: kept.created_by })
-    }
-
-    /// The Secret's own values, which hold from the moment that it is there.
-    async fn credentials(&self, plan: &Plan, namespace: &Namespace) -> Result<Credentials> {
-        let name = format!("Secret {namespace}/{}", plan.secret);
-        let Some(mut values) = self.cluster.read_secret(namespace.as_str(), &plan.secret).await? else {
-            return Err(Error::retryable("secret_missing", format!("{name} is not there"))
-                .next("It was removed by hand; retry makes a new one."));
-        };
-        let credentials = Credentials::read(&name, |key| values.remove(key))?;
-        let (user, database) = (&credentials.user, &credentials.database);
-        if (user, database) == (&plan.place.role, &plan.place.database) {
-            return Ok(credentials);
-        }
-        let message = format!(
-            "{name} is for role {user} in database {database}, not for {} in {}",
-            plan.place.role, plan.place.database
-        );
-        Err(Error::fatal("credentials_mismatch", message)
-            .next("Delete the Secret if nothing uses it, and start the tenant again: a new one is made."))
-    }
-
-    async fn initialize(&self, plan: &Plan, step: &Step) -> Result<Initialized> {
-        let credentials = match &plan.namespace {
-            Some(namespace) => Some(self.credentials(plan, namespace).await?),
-            None => None,
-        };
-        let owner = step.owner();
-        let what = Initialize {
-            tenant: owner.tenant_id,
-            run: owner.run_id,
-            place: &plan.place,
-            password: credentials.as_ref().map(|credentials| &credentials.password),
-            connection_limit: plan.connection_limit,
-        };
-        let asked = plan.instance.as_ref().unwrap_or(&plan.server);
-        self.tenant_api.initialize(&self.access(asked, step).await?, what).await
-    }
-
-    /// Stands in for the Job where no container runs.
-    async fn check_directly(&self, plan: &Plan, namespace: &Namespace) -> Result<Value> {
-        // Read anew: what is checked is what the tenant's services will read.
-        let found = check(&self.credentials(plan, namespace).await?).await?;
-        Ok(json!({ "simulated": "connected directly: the nodes are simulated", "found": found }))
-    }
-
-    async fn access(&self, server: &Server, step: &Step) -> Result<Access> {
-        let server = server.as_now(step);
-        let internal_secret = server.presented(self.cluster.resolve(&server.internal_secret).await?);
-        Ok(server.with(internal_secret, self.cluster.resolve(&server.admin.password).await?))
-    }
-
-    async fn drop(&self, plan: &Plan, step: &Step) -> Result<Dropped> {
-        let owner = step.owner();
-        let only_if_run = match owner.scope {
-            Scope::Run => Some(owner.run_id),
-            Scope::Tenant => None,
-        };
-        let access = self.access(&plan.server, step).await?;
-        match self.tenant_api.drop(&access, owner.tenant_id, &plan.place, only_if_run).await {
-            // Everything is owned through the role: when that is somebody else's, nothing here is the tenant's.
-            Err(error) if error.code == "foreign_role" => {
-                Ok(Dropped { kept: Some(error.message), ..Dropped::default() })
-            }
-            dropped => dropped,
-        }
-    }
 }
 
 fn made_by(plan: &Plan, secret: Option<SecretMade>, made: Initialized) -> Checkpoint {
@@ -268,135 +186,4 @@ fn plan(tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<P
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use engine::phase::Kind;
-
-    const OWN: &str = "tenant_550e8400-e29b-41d4-a716-446655440000";
-
-    fn tenant(tier: Tier, has_dedicated_database: bool) -> Tenant {
-        Tenant {
-            id: "550e8400-e29b-41d4-a716-446655440000".parse().unwrap(),
-            slug: "acme".parse().unwrap(),
-            name: "Acme".into(),
-            tier,
-            region: "eastus".into(),
-            admin_email: "admin@acme.example".into(),
-            deployment_type: DeploymentType::ContainerPerTenant,
-            has_dedicated_database,
-            cost_center: None,
-            alerting: model::Alerting::default(),
-            suspended: false,
-            container: model::Container::default(),
-            domains: Vec::new(),
-            created_by: "admin@matih.ai".into(),
-            created_at: "2026-02-12T10:00:00Z".parse().unwrap(),
-        }
-    }
-
-    fn plan(tenant: &Tenant, platform: &Platform) -> Result<Plan> {
-        super::plan(tenant, platform, &Checkpoints::default())
-    }
-
-    fn platform() -> Platform {
-        let region = serde_json::from_value(json!({
-            "tenant_api_url": "http://tenant-api",
-            "internal_secret": "env:INTERNAL",
-            "database": {
-                "host": "db", "port": 5432, "shared_database": "region_eastus",
-                "admin_user": "region_admin", "admin_password": "file:/run/admin",
-            },
-        }));
-        Platform { regions: [("eastus".to_owned(), region.unwrap())].into(), ..Platform::default() }
-    }
-
-    #[test]
-    fn an_enterprise_tenants_database_is_on_its_own_instance() {
-        let instance = json!({
-            "host": "10.0.0.4", "port": 5433, "adminUser": "tenantry_admin", "adminDatabase": "postgres",
-            "adminPassword": "k8s:matih-system/infrastructure#password", "database": OWN, "cidrs": [], "createdBy": null,
-        });
-        let earlier = Checkpoints::new([("PROVISIONING_INFRASTRUCTURE".to_owned(), instance)].into());
-        for dedicated in [true, false] {
-            let plan = super::plan(&tenant(Tier::Enterprise, dedicated), &platform(), &earlier).unwrap();
-            assert_eq!((plan.place.strategy, &*plan.place.database), (Strategy::Database, OWN));
-            assert_eq!(plan.server.endpoint, "http://tenant-api");
-            assert_eq!(
-                serde_json::to_value(plan.server.admin).unwrap(),
-                json!({
-                    "host": "10.0.0.4", "port": 5433, "user": "tenantry_admin", "database": "postgres",
-                    "password": "k8s:matih-system/infrastructure#password", "ofOwnInstance": true,
-                })
-            );
-        }
-    }
-
-    #[test]
-    fn a_tenants_own_instance_is_asked_to_make_it_and_the_pooled_one_to_drop_it() {
-        let deployed = json!({ "endpoint": "http://tenant-api-control.matih-acme.svc:8080" });
-        let earlier = Checkpoints::new([(reads::PROVISION_DEPLOYMENT.to_owned(), deployed)].into());
-        let mut tenant = tenant(Tier::Professional, true);
-        let planned = super::plan(&tenant, &platform(), &earlier).unwrap();
-        let own = planned.instance.clone().unwrap();
-        assert_eq!(
-            (&*own.endpoint, own.own),
-            ("http://tenant-api-control.matih-acme.svc:8080", Some(tenant.id))
-        );
-        assert_eq!((&*planned.server.endpoint, planned.server.own), ("http://tenant-api", None));
-        assert_eq!(own.admin, planned.server.admin);
-        tenant.suspended = true;
-        assert_eq!(super::plan(&tenant, &platform(), &earlier).unwrap().instance, None, "nothing of it runs");
-        tenant.suspended = false;
-        let simulated = Platform { simulated_nodes: true, ..platform() };
-        assert_eq!(super::plan(&tenant, &simulated, &earlier).unwrap().instance, None, "no container runs");
-    }
-
-    #[test]
-    fn a_plan_holds_names_and_references() {
-        let plan = plan(&tenant(Tier::Professional, true), &platform()).unwrap();
-        assert_eq!(
-            serde_json::to_value(plan).unwrap(),
-            json!({
-                "strategy": "database", "database": OWN, "schema": "public", "role": OWN,
-                "connectionLimit": 20, "instance": null,
-                "server": {
-                    "region": "eastus", "endpoint": "http://tenant-api", "internalSecret": "env:INTERNAL",
-                    "admin": {
-                        "host": "db", "port": 5432, "user": "region_admin", "password": "file:/run/admin",
-                        "database": "region_eastus", "ofOwnInstance": false,
-                    },
-                },
-                "namespace": "matih-acme", "secret": "tenant-database-credentials", "labelPrefix": "matih.ai",
-                "checkImage": "matih.azurecr.io/check-database:latest", "simulatedNodes": false,
-            })
-        );
-    }
-
-    #[test]
-    fn only_a_professional_tenant_has_a_limit_of_its_own() {
-        let limit = |tier| plan(&tenant(tier, false), &platform()).unwrap().connection_limit;
-        assert_eq!([Tier::Free, Tier::Professional, Tier::Enterprise].map(limit), [None, Some(20), None]);
-    }
-
-    #[test]
-    fn without_a_database_of_its_own_a_tenant_has_a_schema() {
-        let place = plan(&tenant(Tier::Free, false), &platform()).unwrap().place;
-        let names = (place.strategy, &*place.database, &*place.schema, &*place.role);
-        assert_eq!(names, (Strategy::Schema, "region_eastus", OWN, OWN));
-    }
-
-    #[test]
-    fn a_tenant_of_the_pooled_instance_has_a_schema_and_no_secret() {
-        let shared = Tenant { deployment_type: DeploymentType::Shared, ..tenant(Tier::Professional, false) };
-        let plan = plan(&shared, &platform()).unwrap();
-        assert_eq!((plan.place.strategy, &*plan.place.schema), (Strategy::Schema, OWN));
-        assert_eq!((plan.namespace, plan.connection_limit), (None, None));
-    }
-
-    #[test]
-    fn an_unknown_region_is_fatal_and_named() {
-        let error = plan(&tenant(Tier::Free, false), &Platform::default()).unwrap_err();
-        assert_eq!((&error.kind, error.code), (&Kind::Fatal, "region_unknown"));
-        assert!(error.message.contains("'eastus'"), "{error}");
-    }
-}
+mod tests;

@@ -8,6 +8,7 @@ mod collector;
 mod config;
 mod local;
 mod marks;
+mod plan;
 mod policies;
 mod remote;
 mod stand_in;
@@ -90,7 +91,7 @@ impl Phase for SetupObservability {
     }
 
     fn plan(&self, tenant: &Tenant, platform: &Platform, _: &Checkpoints) -> Result<Plan> {
-        plan(tenant, platform)
+        plan::plan(tenant, platform)
     }
 
     async fn apply(&self, plan: &Plan, step: &Step) -> Result<Progress<Checkpoint>> {
@@ -111,7 +112,7 @@ impl Phase for SetupObservability {
         Ok(Progress::Done(Checkpoint {
             collector: release.name,
             created_by: ensured.created_by,
-            kept: kept(plan),
+            kept: plan::kept(plan),
         }))
     }
 
@@ -148,50 +149,6 @@ fn too_late(code: &'static str, late: String) -> Error {
         "Look at the collector's log, and whether Loki and Tempo answer; raise observability.ready_within if they only \
          need longer.",
     )
-}
-
-fn kept(plan: &Plan) -> Vec<Kept> {
-    vec![
-        Kept {
-            system: "Loki".into(),
-            selector: format!("{{namespace=\"{}\"}} of tenant {}", plan.namespace, plan.tenant_id),
-            hours: plan.logs_kept,
-        },
-        Kept {
-            system: "Tempo".into(),
-            selector: format!("tenant_id={} of tenant {}", plan.slug, plan.tenant_id),
-            hours: plan.traces_kept,
-        },
-    ]
-}
-
-fn plan(tenant: &Tenant, platform: &Platform) -> Result<Plan> {
-    let settings = &platform.observability;
-    let mut chart = settings.collector.clone();
-    if chart.repository_url.is_empty() {
-        chart.repository_url.clone_from(&platform.charts.repository_url);
-    }
-    if chart.repository_url.is_empty() {
-        return Err(Error::fatal("platform_incomplete", "charts.repository_url is empty")
-            .next("Set charts.repository_url in the platform file, then retry."));
-    }
-    Ok(Plan {
-        namespace: platform.namespace(&tenant.slug),
-        slug: tenant.slug.clone(),
-        tenant_id: tenant.id,
-        tier: tenant.tier,
-        suspended: tenant.suspended,
-        label_prefix: platform.label_prefix.clone(),
-        loki: settings.loki.clone(),
-        tempo: settings.tempo.clone(),
-        chart,
-        image: settings.collector_image.clone(),
-        logs_kept: settings.logs_kept,
-        traces_kept: settings.traces_kept,
-        control_plane_namespace: platform.control_plane_namespace.clone(),
-        simulated_nodes: platform.simulated_nodes,
-        ready_within: settings.ready_within,
-    })
 }
 
 /// An object of a kind known at compile time, written as its manifest.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::plan::{kept, plan};
 use model::{Alerting, DeploymentType};
 use serde_json::json;
 

@@ -5,17 +5,19 @@
 //! `left_over`, naming what is left, and with `Unavailable` when a system cannot be asked: nothing is taken to be empty
 //! unseen. What the phases have said they keep (logs, traces) is listed with its end, and is nothing left over.
 
+mod systems;
+
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use cluster::{Cluster, Leftover};
-use dns::{Dns, Name, Server as DnsServer};
-use engine::phase::{Checkpoints, Clients, Error, Kind, Phase, Progress, Result, Step, reads};
-use job_broker::{JobBroker, Site};
+use dns::{Name, Server as DnsServer};
+use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step, reads};
+use job_broker::Site;
 use model::platform::{Kept, Platform};
 use model::secret::SecretRef;
 use model::{PhaseName, Tenant, Tier};
 use serde::{Deserialize, Serialize};
 use tenant_api_client::{Server, TenantApi};
-use terraform::{Site as Infrastructure, workspaces};
+use terraform::Site as Infrastructure;
 
 /// Leftovers that the error names; the operation's result lists them all.
 const NAMED: usize = 10;
@@ -123,79 +125,6 @@ impl TakeInventory {
         let infrastructure = self.infrastructure(plan, step).await?;
         Ok([cluster, databases, names, jobs, infrastructure].concat())
     }
-
-    /// Zones, and record sets in the parent zone.
-    async fn names(&self, plan: &Plan, step: &Step) -> Result<Vec<Leftover>> {
-        let Some(Names { server, parent }) = &plan.dns else { return Ok(Vec::new()) };
-        let secret = match server.secret() {
-            Some(reference) => Some(self.cluster.resolve(reference).await?),
-            None => None,
-        };
-        let dns = Dns::connect(server, secret.as_ref(), &plan.label_prefix)?;
-        let held = dns.inventory(step.owner().tenant_id, parent).await?;
-        let left = held.into_iter().map(|held| Leftover {
-            kind: format!("DNS {}", held.kind),
-            namespace: None,
-            name: held.name.to_string(),
-            state: "present".into(),
-        });
-        Ok(left.collect())
-    }
-
-    /// The user at the job broker, its queues and its exchanges.
-    async fn jobs(&self, plan: &Plan, step: &Step) -> Result<Vec<Leftover>> {
-        let Some(site) = plan.jobs.as_ref().map(|site| site.as_now(step)) else { return Ok(Vec::new()) };
-        let management = self.cluster.resolve(&site.management).await?;
-        let broker = JobBroker::connect(&management, &site.vhost)?;
-        let left = broker.inventory(step.owner().tenant_id).await?.into_iter().map(|(kind, name)| Leftover {
-            kind: format!("RabbitMQ {kind}"),
-            namespace: None,
-            name,
-            state: format!("present, vhost {}", site.vhost),
-        });
-        Ok(left.collect())
-    }
-
-    /// What Terraform still holds: a workspace goes with the last of its resources. A tenant's own instance is not asked,
-    /// which goes with it. Then what was needed for that, which is in the control plane's cluster.
-    async fn infrastructure(&self, plan: &Plan, step: &Step) -> Result<Vec<Leftover>> {
-        let Some(reference) = &plan.terraform else { return Ok(Vec::new()) };
-        let tenant = step.owner().tenant_id;
-        let state_database = self.cluster.resolve(reference).await?;
-        let workspaces = workspaces(&state_database, tenant).await?.into_iter().map(|name| Leftover {
-            kind: "Terraform workspace".into(),
-            namespace: None,
-            name,
-            state: "present".into(),
-        });
-        let at_home = match &self.home {
-            Some(home) => home.inventory(tenant, &plan.label_prefix).await.map_err(of_home)?,
-            None => Vec::new(),
-        };
-        let at_home = at_home.into_iter().map(|left| {
-            let state = format!("{} in the control plane's cluster", left.state);
-            Leftover { state, ..left }
-        });
-        Ok(workspaces.chain(at_home).collect())
-    }
-
-    /// Roles, databases and schemas on the region's Postgres server, and what the region's tenant-api keeps beside them.
-    async fn databases(&self, plan: &Plan, step: &Step) -> Result<Vec<Leftover>> {
-        let server = plan.server.as_now(step);
-        let internal_secret = self.cluster.resolve(&server.internal_secret).await?;
-        let access = server.with(internal_secret, self.cluster.resolve(&server.admin.password).await?);
-        let items = self.tenant_api.inventory(&access, step.owner().tenant_id).await?;
-        let left = items.into_iter().map(|item| Leftover {
-            kind: match item.kind.as_str() {
-                "role" | "database" | "schema" => format!("Postgres {}", item.kind),
-                kept => format!("tenant-api's {kept}"),
-            },
-            namespace: None,
-            name: item.name,
-            state: format!("present in region {}", server.region),
-        });
-        Ok(left.collect())
-    }
 }
 
 /// The newest was written before now, so that nothing is kept longer than said.
@@ -209,14 +138,6 @@ fn retained(kept: &[Kept], now: DateTime<Utc>) -> Vec<Retained> {
         .collect()
 }
 
-/// A cluster that does not answer would else be taken for the region's.
-fn of_home(mut error: Error) -> Error {
-    if let Kind::Unavailable { dependency } = &mut error.kind {
-        *dependency = "control plane's cluster".into();
-    }
-    error
-}
-
 fn left_over(left: &[Leftover]) -> Error {
     let mut names: Vec<String> = left.iter().take(NAMED).map(ToString::to_string).collect();
     if left.len() > NAMED {
@@ -227,34 +148,4 @@ fn left_over(left: &[Leftover]) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn history_is_listed_with_its_end() {
-        let kept = Kept { system: "Loki".into(), selector: "{namespace=\"matih-acme\"}".into(), hours: 48 };
-        let listed = retained(&[kept], "2026-02-12T10:00:00Z".parse().unwrap());
-        assert_eq!(
-            serde_json::to_value(listed).unwrap(),
-            serde_json::json!([{
-                "system": "Loki", "selector": "{namespace=\"matih-acme\"}", "hours": 48,
-                "retainedUntil": "2026-02-14T10:00:00Z",
-            }])
-        );
-    }
-
-    #[test]
-    fn a_long_list_is_named_in_part_and_counted_in_full() {
-        let one = |number: usize| Leftover {
-            kind: "Pod".into(),
-            namespace: Some("matih-acme".into()),
-            name: format!("p{number}"),
-            state: "present".into(),
-        };
-        let few = left_over(&[one(1), one(2)]).message;
-        assert_eq!(few, "2 left: Pod matih-acme/p1 (present), Pod matih-acme/p2 (present)");
-        let many: Vec<Leftover> = (0..25).map(one).collect();
-        let many = left_over(&many).message;
-        assert!(many.starts_with("25 left: ") && many.ends_with(", and 15 more"), "{many}");
-    }
-}
+mod tests;
