@@ -1,6 +1,7 @@
 //! The cluster as its operator sees it.
 
-use std::process::Command;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -18,9 +19,38 @@ pub fn object(what: &[&str]) -> Option<Value> {
     (!found.trim().is_empty()).then(|| serde_json::from_str(&found).unwrap())
 }
 
-/// A namespace that is deleted when this is dropped, also after a panic; its end is not waited for.
-#[derive(Clone, Debug)]
+/// Creates an object that is not the product's own; as the API server has it then. Panics where it is there already.
+pub fn create(object: &Value) -> Value {
+    let mut child = Command::new("kubectl")
+        .args(["create", "--filename=-", "--output=json"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("kubectl on the PATH");
+    child.stdin.take().unwrap().write_all(object.to_string().as_bytes()).unwrap();
+    let done = child.wait_with_output().unwrap();
+    assert!(done.status.success(), "{object}");
+    serde_json::from_slice(&done.stdout).unwrap()
+}
+
+/// The name of a namespace that is deleted when this is dropped, also after a panic, and may be gone by then; its end is not
+/// waited for.
+#[derive(Debug)]
 pub struct Namespace(pub String);
+
+impl std::ops::Deref for Namespace {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for Namespace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 impl Drop for Namespace {
     fn drop(&mut self) {

@@ -1,17 +1,12 @@
-//! A claimed step, as the engine would give it, and what the engine would do with its outcome.
+//! A claimed step, as the engine would give it.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use engine::phase::{
-    Error, Fence, Interrupt, Kind, Operation, Owner, Progress, Result, Scope, Step, StepParts,
-};
+use engine::phase::{Fence, Interrupt, Operation, Owner, Scope, Step, StepParts};
 use model::{PhaseName, RunId, Tenant};
 use tokio_util::sync::CancellationToken;
-
-/// Longest wait for anything: long enough for a machine that does much else.
-pub const WITHIN: Duration = Duration::from_mins(3);
 
 /// A lease that is never lost, and keeps nothing.
 #[derive(Debug)]
@@ -19,7 +14,26 @@ pub struct NeverLost;
 
 #[async_trait]
 impl Fence for NeverLost {
-    async fn record(&self, _: &[Operation]) -> std::result::Result<(), Interrupt> {
+    async fn record(&self, _: &[Operation]) -> Result<(), Interrupt> {
+        Ok(())
+    }
+}
+
+/// A lease that is never lost, and keeps the operations as they were recorded last.
+#[derive(Debug, Default)]
+pub struct LastRecord(Mutex<Vec<Operation>>);
+
+impl LastRecord {
+    /// Those operations; none before the first record.
+    pub fn operations(&self) -> Vec<Operation> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+#[async_trait]
+impl Fence for LastRecord {
+    async fn record(&self, operations: &[Operation]) -> Result<(), Interrupt> {
+        *self.0.lock().unwrap() = operations.to_vec();
         Ok(())
     }
 }
@@ -29,15 +43,14 @@ impl Fence for NeverLost {
 pub struct ClaimedStep(StepParts);
 
 impl ClaimedStep {
-    /// Of this phase in this run of the tenant.
+    /// Of this phase in this run of the tenant; an undo reaches as far as the run's own rollback.
     pub fn new(phase: PhaseName, tenant: &Tenant, run_id: RunId) -> Self {
-        let owner = Owner {
-            tenant_id: tenant.id,
-            slug: tenant.slug.clone(),
-            run_id,
-            epoch: 1,
-            scope: Scope::Run,
-        };
+        let (tenant_id, slug) = (tenant.id, tenant.slug.clone());
+        Self::of(phase, Owner { tenant_id, slug, run_id, epoch: 1, scope: Scope::Run })
+    }
+
+    /// Of this phase, for whoever works on it.
+    pub fn of(phase: PhaseName, owner: Owner) -> Self {
         Self(StepParts {
             owner,
             phase,
@@ -85,31 +98,15 @@ impl ClaimedStep {
         self
     }
 
+    /// Ended by this.
+    #[must_use]
+    pub fn cancel(mut self, cancel: CancellationToken) -> Self {
+        self.0.cancel = cancel;
+        self
+    }
+
     /// The step.
     pub fn step(self) -> Step {
         Step::new(self.0)
-    }
-}
-
-/// Attempts until done, as the engine would; the first error that is no wait ends it. Panics after [`WITHIN`].
-pub async fn until_done<T>(call: impl AsyncFn() -> Result<Progress<T>>) -> Result<T> {
-    let began = Instant::now();
-    loop {
-        match call().await {
-            Ok(Progress::Done(value)) => return Ok(value),
-            Ok(Progress::Wait(wait)) | Err(Error { kind: Kind::Parked(wait), .. }) => {
-                assert!(began.elapsed() < WITHIN, "still waits: {}", wait.on);
-                tokio::time::sleep(wait.after).await;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// What a parked attempt waits for. Panics where it does not wait.
-pub fn waits_for<T: std::fmt::Debug>(attempt: Result<Progress<T>>) -> String {
-    match attempt {
-        Ok(Progress::Wait(wait)) | Err(Error { kind: Kind::Parked(wait), .. }) => wait.on,
-        other => panic!("does not wait: {other:?}"),
     }
 }
