@@ -5,33 +5,19 @@
 
 mod evaluator;
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use async_trait::async_trait;
 use cluster::Cluster;
 use configure_networking::ConfigureNetworking;
 use create_namespace::CreateNamespace;
-use engine::phase::{
-    Checkpoints, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Scope, Step, StepParts,
-};
+use engine::phase::{Kind, Phase, Progress, Step};
 use evaluator::{Endpoint, Network};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use kube::{Client, ResourceExt};
 use model::platform::Platform;
-use model::{RunId, Tenant, TenantId};
+use model::{RunId, Tenant};
 use serde_json::json;
-
-struct Open;
-
-#[async_trait]
-impl Fence for Open {
-    async fn record(&self, _: &[Operation]) -> Result<(), Interrupt> {
-        Ok(())
-    }
-}
+use testing::{ClaimedStep, planned, prepare, required};
 
 struct World {
     client: Client,
@@ -40,10 +26,7 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        assert!(
-            std::env::var_os("KUBECONFIG").is_some(),
-            "KUBECONFIG is not set: this test needs a real API server; run it by `make test`"
-        );
+        required("KUBECONFIG");
         let region = json!({
             "tenant_api_url": "http://127.0.0.1:1",
             "internal_secret": "env:NONE",
@@ -68,23 +51,13 @@ impl World {
 
     /// A tenant with its namespace, as the phase before makes it.
     async fn tenant(&self) -> Tenant {
-        let id = TenantId::generate();
-        let tenant: Tenant = serde_json::from_value(json!({
-            "id": id, "slug": format!("t-net-{}", &id.to_string()[24..]), "name": "Test", "tier": "free",
-            "region": "eastus", "admin_email": "a@example.com", "deployment_type": "container_per_tenant",
-            "has_dedicated_database": true, "cost_center": null, "created_by": "tester",
-            "created_at": "2026-02-12T10:00:00Z",
-        }))
-        .unwrap();
-        let phase = CreateNamespace::connect(&self.platform).await.unwrap();
-        let plan = phase.plan(&tenant, &self.platform, &Checkpoints::default()).unwrap();
-        phase.apply(&plan, &step(&tenant, RunId::generate())).await.unwrap();
+        let tenant = testing::tenant("t-net");
+        prepare::<CreateNamespace>(&self.platform, &tenant, RunId::generate()).await;
         tenant
     }
 
     async fn configure(&self, tenant: &Tenant, run: RunId) -> engine::phase::Result<Vec<String>> {
-        let phase = ConfigureNetworking::connect(&self.platform).await.unwrap();
-        let plan = phase.plan(tenant, &self.platform, &Checkpoints::default()).unwrap();
+        let (phase, plan) = planned::<ConfigureNetworking>(&self.platform, tenant).await;
         match phase.apply(&plan, &step(tenant, run)).await? {
             Progress::Done(checkpoint) => Ok(checkpoint.policies),
             Progress::Wait(wait) => panic!("waits for {}", wait.on),
@@ -92,8 +65,7 @@ impl World {
     }
 
     async fn undo(&self, tenant: &Tenant, run: RunId) {
-        let phase = ConfigureNetworking::connect(&self.platform).await.unwrap();
-        let plan = phase.plan(tenant, &self.platform, &Checkpoints::default()).unwrap();
+        let (phase, plan) = planned::<ConfigureNetworking>(&self.platform, tenant).await;
         let done = phase.revert(&plan, None, &step(tenant, run)).await.unwrap();
         assert_eq!(done, Progress::Done(()));
     }
@@ -111,17 +83,8 @@ impl World {
     }
 }
 
-fn step(tenant: &Tenant, run_id: RunId) -> Step {
-    Step::new(StepParts {
-        owner: Owner { tenant_id: tenant.id, slug: tenant.slug.clone(), run_id, epoch: 1, scope: Scope::Run },
-        phase: ConfigureNetworking::NAME,
-        backward: false,
-        failures: 0,
-        waits: 0,
-        waited: Duration::ZERO,
-        fence: Arc::new(Open),
-        cancel: tokio_util::sync::CancellationToken::new(),
-    })
+fn step(tenant: &Tenant, run: RunId) -> Step {
+    ClaimedStep::new(ConfigureNetworking::NAME, tenant, run).step()
 }
 
 #[tokio::test]
@@ -262,8 +225,7 @@ async fn every_undo_waits_for_its_policy_to_be_gone() {
             .unwrap();
     };
     patch(hold(json!(["example.com/hold"]))).await;
-    let phase = ConfigureNetworking::connect(&world.platform).await.unwrap();
-    let plan = phase.plan(&tenant, &world.platform, &Checkpoints::default()).unwrap();
+    let (phase, plan) = planned::<ConfigureNetworking>(&world.platform, &tenant).await;
     let error = phase.revert(&plan, None, &step(&tenant, run)).await.unwrap_err();
     assert!(matches!(&error.kind, Kind::Parked(wait) if wait.on.contains("example.com/hold")), "{error}");
     assert!(world.names(&tenant).await.contains(&"default-deny-egress".to_owned()), "denials go last");

@@ -1,31 +1,19 @@
 //! The phase against a real API server, looked at through a client of the test's own.
 #![expect(clippy::unwrap_used, reason = "clippy knows only functions marked as tests for tests")]
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use cluster::{Cluster, Effect};
 use create_namespace::{CreateNamespace, Plan};
-use engine::phase::{
-    Checkpoints, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Scope, Step, StepParts,
-};
+use engine::phase::{Kind, Phase, Progress, Scope, Step};
 use k8s_openapi::api::core::v1::{ConfigMap, LimitRange, Namespace, Pod, ResourceQuota, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use kube::{Client, ResourceExt};
 use model::platform::Platform;
-use model::{RunId, Tenant, TenantId};
+use model::{RunId, Tenant, Tier};
 use serde_json::json;
-
-struct Open;
-
-#[async_trait]
-impl Fence for Open {
-    async fn record(&self, _: &[Operation]) -> Result<(), Interrupt> {
-        Ok(())
-    }
-}
+use testing::{ClaimedStep, planned, required, until_done};
 
 struct World {
     phase: CreateNamespace,
@@ -35,42 +23,20 @@ struct World {
 }
 
 impl World {
-    async fn new(test: &str, tier: &str) -> Self {
-        assert!(
-            std::env::var_os("KUBECONFIG").is_some(),
-            "KUBECONFIG is not set: this test needs a real API server; run it by `make test`"
-        );
-        let id = TenantId::generate();
-        let tenant: Tenant = serde_json::from_value(json!({
-            "id": id, "slug": format!("t-{test}-{}", &id.to_string()[24..]), "name": "Test", "tier": tier,
-            "region": "eastus", "admin_email": "a@example.com", "deployment_type": "container_per_tenant",
-            "has_dedicated_database": true, "cost_center": "cc-7", "created_by": "tester",
-            "created_at": "2026-02-12T10:00:00Z",
-        }))
-        .unwrap();
-        let platform = Platform::default();
-        let phase = CreateNamespace::connect(&platform).await.unwrap();
-        let plan = phase.plan(&tenant, &platform, &Checkpoints::default()).unwrap();
+    async fn new(test: &str, tier: Tier) -> Self {
+        required("KUBECONFIG");
+        let tenant = Tenant {
+            tier,
+            cost_center: Some("cc-7".into()),
+            created_at: "2026-02-12T10:00:00Z".parse().unwrap(),
+            ..testing::tenant(&format!("t-{test}"))
+        };
+        let (phase, plan) = planned(&Platform::default(), &tenant).await;
         Self { phase, client: Cluster::connect().await.unwrap().client(), tenant, plan }
     }
 
     fn step(&self, run_id: RunId, scope: Scope) -> Step {
-        Step::new(StepParts {
-            owner: Owner {
-                tenant_id: self.tenant.id,
-                slug: self.tenant.slug.clone(),
-                run_id,
-                epoch: 1,
-                scope,
-            },
-            phase: CreateNamespace::NAME,
-            backward: false,
-            failures: 0,
-            waits: 0,
-            waited: Duration::ZERO,
-            fence: Arc::new(Open),
-            cancel: tokio_util::sync::CancellationToken::new(),
-        })
+        ClaimedStep::new(CreateNamespace::NAME, &self.tenant, run_id).scope(scope).step()
     }
 
     fn namespaces(&self) -> Api<Namespace> {
@@ -86,21 +52,13 @@ impl World {
 
     /// Reverts until it is done, as the engine does when it is told to wait.
     async fn revert(&self, run: RunId, scope: Scope) {
-        let began = Instant::now();
-        loop {
-            match self.phase.revert(&self.plan, None, &self.step(run, scope)).await {
-                Ok(Progress::Done(())) => return,
-                Ok(Progress::Wait(_)) => {}
-                Err(error) => assert!(matches!(error.kind, Kind::Parked(_)), "{error}"),
-            }
-            assert!(began.elapsed() < Duration::from_secs(90), "not gone");
-        }
+        until_done(async || self.phase.revert(&self.plan, None, &self.step(run, scope)).await).await.unwrap();
     }
 }
 
 #[tokio::test]
 async fn a_namespace_is_made_whole_and_taken_back_whole() {
-    let world = World::new("whole", "free").await;
+    let world = World::new("whole", Tier::Free).await;
     let run = RunId::generate();
     let name = world.plan.namespace.to_string();
     let Progress::Done(first) = world.phase.apply(&world.plan, &world.step(run, Scope::Run)).await.unwrap()
@@ -172,7 +130,7 @@ async fn until_the_quota_is_known(pods: &Api<Pod>, pod: &Pod) -> kube::Result<Po
 
 #[tokio::test]
 async fn a_tier_without_quota_has_none() {
-    let world = World::new("unlimited", "enterprise").await;
+    let world = World::new("unlimited", Tier::Enterprise).await;
     let run = RunId::generate();
     world.phase.apply(&world.plan, &world.step(run, Scope::Run)).await.unwrap();
     assert!(world.within::<ResourceQuota>().list(&ListParams::default()).await.unwrap().items.is_empty());
@@ -182,14 +140,14 @@ async fn a_tier_without_quota_has_none() {
 
 #[tokio::test]
 async fn an_undo_of_what_never_ran_does_nothing() {
-    let world = World::new("never", "free").await;
+    let world = World::new("never", Tier::Free).await;
     world.revert(RunId::generate(), Scope::Run).await;
     assert!(world.namespaces().get_opt(world.plan.namespace.as_str()).await.unwrap().is_none());
 }
 
 #[tokio::test]
 async fn a_rollback_leaves_the_namespace_of_another_run_and_takes_its_own_things_out() {
-    let world = World::new("other", "free").await;
+    let world = World::new("other", Tier::Free).await;
     let (first, second) = (RunId::generate(), RunId::generate());
     world.phase.apply(&world.plan, &world.step(first, Scope::Run)).await.unwrap();
     world.within::<ResourceQuota>().delete("tenant-quota", &DeleteParams::default()).await.unwrap();
@@ -203,7 +161,7 @@ async fn a_rollback_leaves_the_namespace_of_another_run_and_takes_its_own_things
 
 #[tokio::test]
 async fn a_foreign_namespace_is_fatal_and_unchanged_after_the_undo() {
-    let world = World::new("foreign", "free").await;
+    let world = World::new("foreign", Tier::Free).await;
     let name = world.plan.namespace.to_string();
     let foreign =
         serde_json::from_value(json!({"metadata": {"name": name, "labels": {"team": "other"}}})).unwrap();

@@ -1,27 +1,22 @@
 //! All nine services of a tenant, deployed and removed by the two phases on a real API server with real quotas.
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails here")]
 
-use std::process::Command;
-use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use cluster::Cluster;
 use create_namespace::CreateNamespace;
 use deploy_core_services::DeployCoreServices;
 use deploy_data_services::DeployDataServices;
-use engine::phase::{
-    Checkpoints, Error, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Scope, Step, StepParts,
-};
+use engine::phase::{Kind, Phase, Progress, Scope, Step};
 use helm::Helm;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use model::platform::{Charts, Platform, Seconds};
-use model::{DeploymentType, RunId, Tenant, TenantId, Tier};
+use model::{RunId, Tenant, Tier};
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
+use testing::{ClaimedStep, Namespace, planned, required, until_done};
 
 const NINE: [&str; 9] = [
     "ai-service",
@@ -35,55 +30,24 @@ const NINE: [&str; 9] = [
     "semantic-layer",
 ];
 
-fn variable(name: &str) -> String {
-    std::env::var(name)
-        .unwrap_or_else(|_| panic!("{name} is not set; these tests need the local stack: run `make test`"))
-}
-
-struct NeverLost;
-
-#[async_trait]
-impl Fence for NeverLost {
-    async fn record(&self, _: &[Operation]) -> Result<(), Interrupt> {
-        Ok(())
-    }
-}
-
 /// A tenant with a namespace made by CREATE_NAMESPACE, gone with the test.
 struct World {
     platform: Platform,
     tenant: Tenant,
     run: RunId,
-    namespace: String,
+    namespace: Namespace,
     client: Client,
 }
 
 impl World {
     async fn new(tier: Tier) -> Self {
-        variable("KUBECONFIG");
-        let id = TenantId::generate();
+        required("KUBECONFIG");
         let platform = Platform {
-            charts: Charts { repository_url: variable("CHART_REPOSITORY_URL"), ..Charts::default() },
+            charts: Charts { repository_url: required("CHART_REPOSITORY_URL"), ..Charts::default() },
             ..Platform::default()
         };
-        let tenant = Tenant {
-            id,
-            slug: format!("svc-{}", &id.to_string()[24..]).parse().unwrap(),
-            name: "Services".into(),
-            tier,
-            region: "eastus".into(),
-            admin_email: "admin@example.com".into(),
-            deployment_type: DeploymentType::ContainerPerTenant,
-            has_dedicated_database: true,
-            cost_center: None,
-            alerting: model::Alerting::default(),
-            suspended: false,
-            container: model::Container::default(),
-            domains: Vec::new(),
-            created_by: "test".into(),
-            created_at: "2026-02-12T10:00:00Z".parse().unwrap(),
-        };
-        let namespace = platform.namespace(&tenant.slug).to_string();
+        let tenant = Tenant { tier, ..testing::tenant("svc") };
+        let namespace = Namespace(platform.namespace(&tenant.slug).to_string());
         let client = Cluster::connect().await.unwrap().client();
         let world = Self { platform, tenant, run: RunId::generate(), namespace, client };
         world.finish::<CreateNamespace>().await;
@@ -91,43 +55,20 @@ impl World {
     }
 
     fn step(&self, scope: Scope, waited: Duration) -> Step {
-        Step::new(StepParts {
-            owner: Owner {
-                tenant_id: self.tenant.id,
-                slug: self.tenant.slug.clone(),
-                run_id: self.run,
-                epoch: 1,
-                scope,
-            },
-            phase: "TEST".to_owned().into(),
-            backward: false,
-            failures: 0,
-            waits: 0,
-            waited,
-            fence: Arc::new(NeverLost),
-            cancel: CancellationToken::new(),
-        })
+        let phase = "TEST".to_owned().into();
+        ClaimedStep::new(phase, &self.tenant, self.run).scope(scope).waited(0, waited).step()
     }
 
     async fn plan<P: Phase>(&self) -> (P, P::Plan) {
-        let phase = P::connect(&self.platform).await.unwrap();
-        let plan = phase.plan(&self.tenant, &self.platform, &Checkpoints::default()).unwrap();
-        (phase, plan)
+        planned(&self.platform, &self.tenant).await
     }
 
     /// Applies until done, as the engine would.
     async fn finish<P: Phase>(&self) -> P::Checkpoint {
         let (phase, plan) = self.plan::<P>().await;
-        for _ in 0..30 {
-            match phase.apply(&plan, &self.step(Scope::Run, Duration::ZERO)).await {
-                Ok(Progress::Done(checkpoint)) => return checkpoint,
-                Ok(Progress::Wait(wait)) | Err(Error { kind: Kind::Parked(wait), .. }) => {
-                    tokio::time::sleep(wait.after).await;
-                }
-                Err(error) => panic!("{}: {error}", P::NAME),
-            }
-        }
-        panic!("{} does not end", P::NAME);
+        let done =
+            until_done(async || phase.apply(&plan, &self.step(Scope::Run, Duration::ZERO)).await).await;
+        done.unwrap_or_else(|error| panic!("{}: {error}", P::NAME))
     }
 
     async fn revert<P: Phase>(&self, scope: Scope) {
@@ -145,13 +86,6 @@ impl World {
 
     async fn names(&self) -> Vec<String> {
         self.deployments().await.iter().map(ResourceExt::name_any).collect()
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        let arguments = ["delete", "namespace", &self.namespace, "--wait=false", "--ignore-not-found"];
-        drop(Command::new("kubectl").args(arguments).output());
     }
 }
 
@@ -246,12 +180,6 @@ async fn a_service_is_installed_only_when_what_it_needs_is_ready() {
         let ready = json!({ "metadata": { "labels": { "tenantry.test/never-ready": "false" } } });
         pods.patch(&pod.name_any(), &PatchParams::default(), &Patch::Merge(ready)).await.unwrap();
     }
-    for _ in 0..30 {
-        match phase.apply(&plan, &world.step(Scope::Run, Duration::ZERO)).await {
-            Ok(_) => break,
-            Err(Error { kind: Kind::Parked(wait), .. }) => tokio::time::sleep(wait.after).await,
-            Err(error) => panic!("{error}"),
-        }
-    }
+    until_done(async || phase.apply(&plan, &world.step(Scope::Run, Duration::ZERO)).await).await.unwrap();
     assert_eq!(world.names().await, NINE);
 }

@@ -2,27 +2,11 @@ use super::*;
 use crate::plan::plan;
 use cluster::Reach;
 use kube::ResourceExt;
-use model::{Alerting, DeploymentType};
+use model::Alerting;
 use serde_json::json;
 
 fn tenant(tier: Tier, alerting: Alerting) -> Tenant {
-    Tenant {
-        id: "550e8400-e29b-41d4-a716-446655440000".parse().unwrap(),
-        slug: "acme".parse().unwrap(),
-        name: "Acme".into(),
-        tier,
-        region: "eastus".into(),
-        admin_email: "admin@acme.example".into(),
-        deployment_type: DeploymentType::ContainerPerTenant,
-        has_dedicated_database: true,
-        cost_center: None,
-        alerting,
-        suspended: false,
-        container: model::Container::default(),
-        domains: Vec::new(),
-        created_by: "admin@matih.ai".into(),
-        created_at: "2026-02-12T10:00:00Z".parse().unwrap(),
-    }
+    Tenant { tier, alerting, ..testing::acme() }
 }
 
 fn platform() -> Platform {

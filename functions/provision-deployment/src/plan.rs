@@ -81,30 +81,14 @@ pub(crate) fn plan(tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) 
 pub(crate) mod tests {
     use super::*;
     use engine::phase::Kind;
+    use model::Tier;
     use model::secret::SecretRef;
-    use model::{DeploymentType, Tier};
     use serde_json::json;
 
     pub(crate) const ID: &str = "550e8400-e29b-41d4-a716-446655440000";
 
     pub(crate) fn tenant(tier: Tier) -> Tenant {
-        Tenant {
-            id: ID.parse().unwrap(),
-            slug: "acme".parse().unwrap(),
-            name: "Acme".into(),
-            tier,
-            region: "za-north".into(),
-            admin_email: "admin@acme.example".into(),
-            deployment_type: DeploymentType::ContainerPerTenant,
-            has_dedicated_database: true,
-            cost_center: None,
-            alerting: model::Alerting::default(),
-            suspended: false,
-            container: model::Container::default(),
-            domains: Vec::new(),
-            created_by: "admin@matih.ai".into(),
-            created_at: "2026-02-12T10:00:00Z".parse().unwrap(),
-        }
+        Tenant { id: ID.parse().unwrap(), tier, region: "za-north".into(), ..testing::acme() }
     }
 
     pub(crate) fn platform() -> Platform {

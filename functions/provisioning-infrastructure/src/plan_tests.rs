@@ -1,27 +1,11 @@
 use super::*;
 use crate::password::password;
 use engine::phase::Kind;
-use model::{DeploymentType, Tier};
+use model::Tier;
 use serde_json::json;
 
 fn tenant() -> Tenant {
-    Tenant {
-        id: "550e8400-e29b-41d4-a716-446655440000".parse().unwrap(),
-        slug: "initech".parse().unwrap(),
-        name: "Initech".into(),
-        tier: Tier::Enterprise,
-        region: "eastus".into(),
-        admin_email: "admin@initech.example".into(),
-        deployment_type: DeploymentType::ContainerPerTenant,
-        has_dedicated_database: true,
-        cost_center: None,
-        alerting: model::Alerting::default(),
-        suspended: false,
-        container: model::Container::default(),
-        domains: Vec::new(),
-        created_by: "admin@matih.ai".into(),
-        created_at: "2026-02-12T10:00:00Z".parse().unwrap(),
-    }
+    Tenant { slug: "initech".parse().unwrap(), tier: Tier::Enterprise, ..testing::acme() }
 }
 
 fn platform() -> Platform {

@@ -1,26 +1,10 @@
-use model::{DeploymentType, RunId, Tier};
+use model::RunId;
 use serde_json::json;
 
 use super::*;
 
 fn tenant() -> Tenant {
-    Tenant {
-        id: "550e8400-e29b-41d4-a716-446655440000".parse().unwrap(),
-        slug: "acme".parse().unwrap(),
-        name: "Acme".into(),
-        tier: Tier::Professional,
-        region: "eastus".into(),
-        admin_email: "admin@acme.example".into(),
-        deployment_type: DeploymentType::ContainerPerTenant,
-        has_dedicated_database: true,
-        cost_center: None,
-        alerting: model::Alerting::default(),
-        suspended: false,
-        container: model::Container::default(),
-        domains: vec![OwnDomain { number: 3, domain: "portal.acme.example".into() }],
-        created_by: "admin@matih.ai".into(),
-        created_at: "2026-02-12T10:00:00Z".parse().unwrap(),
-    }
+    Tenant { domains: vec![OwnDomain { number: 3, domain: "portal.acme.example".into() }], ..testing::acme() }
 }
 
 #[test]

@@ -5,23 +5,7 @@ use serde_json::json;
 const OWN: &str = "tenant_550e8400-e29b-41d4-a716-446655440000";
 
 fn tenant(tier: Tier, has_dedicated_database: bool) -> Tenant {
-    Tenant {
-        id: "550e8400-e29b-41d4-a716-446655440000".parse().unwrap(),
-        slug: "acme".parse().unwrap(),
-        name: "Acme".into(),
-        tier,
-        region: "eastus".into(),
-        admin_email: "admin@acme.example".into(),
-        deployment_type: DeploymentType::ContainerPerTenant,
-        has_dedicated_database,
-        cost_center: None,
-        alerting: model::Alerting::default(),
-        suspended: false,
-        container: model::Container::default(),
-        domains: Vec::new(),
-        created_by: "admin@matih.ai".into(),
-        created_at: "2026-02-12T10:00:00Z".parse().unwrap(),
-    }
+    Tenant { tier, has_dedicated_database, ..testing::acme() }
 }
 
 fn plan(tenant: &Tenant, platform: &Platform) -> Result<Plan> {

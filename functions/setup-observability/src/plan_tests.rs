@@ -1,6 +1,5 @@
 use super::*;
 use crate::plan::{kept, plan};
-use model::{Alerting, DeploymentType};
 use serde_json::json;
 
 const ID: &str = "550e8400-e29b-41d4-a716-446655440000";
@@ -10,23 +9,7 @@ pub(crate) fn planned() -> Plan {
 }
 
 fn planned_for(id: &str) -> Plan {
-    let tenant = Tenant {
-        id: id.parse().unwrap(),
-        slug: "acme".parse().unwrap(),
-        name: "Acme".into(),
-        tier: Tier::Free,
-        region: "eastus".into(),
-        admin_email: "admin@acme.example".into(),
-        deployment_type: DeploymentType::ContainerPerTenant,
-        has_dedicated_database: true,
-        cost_center: None,
-        alerting: Alerting::default(),
-        suspended: false,
-        container: model::Container::default(),
-        domains: Vec::new(),
-        created_by: "admin@matih.ai".into(),
-        created_at: "2026-02-12T10:00:00Z".parse().unwrap(),
-    };
+    let tenant = Tenant { id: id.parse().unwrap(), tier: Tier::Free, ..testing::acme() };
     let mut platform = Platform::default();
     platform.charts.repository_url = "http://charts.example".into();
     plan(&tenant, &platform).unwrap()

@@ -1,13 +1,11 @@
 //! The phase against a real API server and a real Postgres, with tenant-api in this process.
 #![expect(clippy::unwrap_used, reason = "clippy knows only functions marked as tests for tests")]
 
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
-use async_trait::async_trait;
 use cluster::Cluster;
 use dns::{Dns, Name, Records, Server as DnsServer};
-use engine::phase::{Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Scope, Step, StepParts};
+use engine::phase::{Kind, Owner, Phase, Progress, Scope, Step};
 use job_broker::{JobBroker, Site};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::ClusterRole;
@@ -18,21 +16,10 @@ use model::{RunId, TenantId};
 use serde_json::{Value, json};
 use take_inventory::{Names, Plan, TakeInventory};
 use tenant_api_client::{Admin, Initialize, Place, Server, Strategy, TenantApi};
+use testing::{ClaimedStep, LastRecord, required};
 use tokio::net::TcpListener;
 
-/// Keeps what was recorded last.
-#[derive(Default)]
-struct Kept(Mutex<Vec<Operation>>);
-
-#[async_trait]
-impl Fence for Kept {
-    async fn record(&self, operations: &[Operation]) -> Result<(), Interrupt> {
-        *self.0.lock().unwrap() = operations.to_vec();
-        Ok(())
-    }
-}
-
-fn step(tenant_id: TenantId, fence: Arc<Kept>) -> Step {
+fn step(tenant_id: TenantId, fence: Arc<LastRecord>) -> Step {
     let owner = Owner {
         tenant_id,
         slug: "acme".parse().unwrap(),
@@ -40,23 +27,7 @@ fn step(tenant_id: TenantId, fence: Arc<Kept>) -> Step {
         epoch: 1,
         scope: Scope::Tenant,
     };
-    Step::new(StepParts {
-        owner,
-        phase: TakeInventory::NAME,
-        backward: true,
-        failures: 0,
-        waits: 0,
-        waited: Duration::ZERO,
-        fence,
-        cancel: tokio_util::sync::CancellationToken::new(),
-    })
-}
-
-fn setting(name: &str) -> String {
-    let set = std::env::var(name);
-    set.unwrap_or_else(|_| {
-        panic!("{name} is not set: this test needs the local stack; run it by `make test`")
-    })
+    ClaimedStep::of(TakeInventory::NAME, owner).backward(true).fence(fence).step()
 }
 
 const INTERNAL_SECRET: &str = "the internal secret of this test";
@@ -66,7 +37,7 @@ async fn plan() -> Plan {
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let secrets = tenant_api::InternalSecrets::new([INTERNAL_SECRET.to_owned()]).unwrap();
     tokio::spawn(tenant_api::serve(listener, tenant_api::Config::new(secrets), std::future::pending()));
-    setting("REGION_DATABASE_ADMIN_PASSWORD");
+    required("REGION_DATABASE_ADMIN_PASSWORD");
     let file = std::env::temp_dir().join(format!("take-inventory-{}", RunId::generate()));
     std::fs::write(&file, INTERNAL_SECRET).unwrap();
     let server = Server {
@@ -75,9 +46,9 @@ async fn plan() -> Plan {
         endpoint,
         internal_secret: SecretRef::File(file.to_str().unwrap().into()),
         admin: Admin {
-            host: setting("REGION_DATABASE_HOST"),
-            port: setting("REGION_DATABASE_PORT").parse().unwrap(),
-            user: setting("REGION_DATABASE_ADMIN_USER"),
+            host: required("REGION_DATABASE_HOST"),
+            port: required("REGION_DATABASE_PORT").parse().unwrap(),
+            user: required("REGION_DATABASE_ADMIN_USER"),
             password: SecretRef::Env("REGION_DATABASE_ADMIN_PASSWORD".into()),
             database: "region_eastus".into(),
             of_own_instance: false,
@@ -88,10 +59,10 @@ async fn plan() -> Plan {
 }
 
 fn names() -> Names {
-    setting("PDNS_API_KEY");
+    required("PDNS_API_KEY");
     let settings = PowerDnsSettings {
-        url: setting("PDNS_URL"),
-        parent_url: Some(setting("PARENT_PDNS_URL")),
+        url: required("PDNS_URL"),
+        parent_url: Some(required("PARENT_PDNS_URL")),
         api_key: SecretRef::Env("PDNS_API_KEY".into()),
         update_key: None,
         kind: "Native".into(),
@@ -111,7 +82,7 @@ fn forget(plan: &Plan) {
 async fn a_database_that_is_left_is_named() {
     let phase = TakeInventory::connect(&Platform::default()).await.unwrap();
     let plan = plan().await;
-    let admin = Secret::new(setting("REGION_DATABASE_ADMIN_PASSWORD"));
+    let admin = Secret::new(required("REGION_DATABASE_ADMIN_PASSWORD"));
     let access = plan.server.with(Secret::new(INTERNAL_SECRET), admin);
     let api = TenantApi::connect().unwrap();
     for strategy in [Strategy::Database, Strategy::Schema] {
@@ -182,7 +153,7 @@ async fn tofu(arguments: &[&str]) {
     std::fs::write(folder.join("main.tf"), "terraform {\n  backend \"pg\" {}\n}\n").unwrap();
     for arguments in [&["init", "-input=false"], arguments] {
         let mut command = tokio::process::Command::new("tofu");
-        command.current_dir(&folder).args(arguments).env("PG_CONN_STR", setting("TERRAFORM_STATE_URL"));
+        command.current_dir(&folder).args(arguments).env("PG_CONN_STR", required("TERRAFORM_STATE_URL"));
         let done = command.env("TF_CLI_CONFIG_FILE", "/dev/null").output().await.unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     }
@@ -230,7 +201,7 @@ async fn a_tenant_api_that_cannot_be_asked_is_no_empty_inventory() {
 
 #[tokio::test]
 async fn what_is_left_is_named_until_nothing_is() {
-    setting("KUBECONFIG");
+    required("KUBECONFIG");
     let client = Cluster::connect().await.unwrap().client();
     let phase = TakeInventory::connect(&Platform::default()).await.unwrap();
     let plan = plan().await;
@@ -250,14 +221,14 @@ async fn what_is_left_is_named_until_nothing_is() {
     let namespace: Namespace = serde_json::from_value(metadata(tenant)).unwrap();
     namespaces.create(&PostParams::default(), &namespace).await.unwrap();
 
-    let fence = Arc::new(Kept::default());
+    let fence = Arc::new(LastRecord::default());
     let error = phase.revert(&plan, None, &step(tenant, fence.clone())).await.unwrap_err();
     assert_eq!((&error.kind, error.code), (&Kind::Retryable, "left_over"));
     let name = &names[0];
     let expected = format!("2 left: ClusterRole {name} (present), Namespace {name} (present)");
     assert_eq!(error.message, expected);
     assert!(!error.next_action.is_empty());
-    let recorded: Value = fence.0.lock().unwrap()[0].result.clone();
+    let recorded: Value = fence.operations()[0].result.clone();
     assert_eq!(recorded[0]["kind"], "ClusterRole", "the list is recorded for the operator: {recorded}");
 
     for name in &names {
@@ -275,7 +246,7 @@ async fn what_is_left_is_named_until_nothing_is() {
 
 #[tokio::test]
 async fn in_a_region_with_a_cluster_of_its_own_the_control_planes_is_looked_at_too() {
-    let kubeconfig = SecretRef::File(setting("KUBECONFIG"));
+    let kubeconfig = SecretRef::File(required("KUBECONFIG"));
     let cluster = Some(RegionCluster { region: "far".into(), kubeconfig });
     let phase = TakeInventory::connect(&Platform { cluster, ..Platform::default() }).await.unwrap();
     let tenant = TenantId::generate();
@@ -316,7 +287,7 @@ async fn the_job_broker_is_asked_by_the_reference_that_the_region_has_now() {
     let mut plan = plan().await;
     let tenant = TenantId::generate();
     // One that is there anyway: only the user is this test's.
-    let vhost = setting("AMQP_URL").rsplit('/').next().unwrap().to_owned();
+    let vhost = required("AMQP_URL").rsplit('/').next().unwrap().to_owned();
     let gone = SecretRef::File("/nowhere/management".into());
     plan.jobs = Some(Site { management: gone, vhost: vhost.clone() });
     let region = |vhost: &str| -> Region {
@@ -330,7 +301,7 @@ async fn the_job_broker_is_asked_by_the_reference_that_the_region_has_now() {
         }))
         .unwrap()
     };
-    let management = Secret::new(setting("RABBITMQ_MANAGEMENT_URL"));
+    let management = Secret::new(required("RABBITMQ_MANAGEMENT_URL"));
     let broker = JobBroker::connect(&management, &vhost).unwrap();
     let now = || step(tenant, Arc::default()).in_region(Some(region(&vhost)));
     broker.ensure_user(now().owner(), &Secret::new("of no use to anybody")).await.unwrap();

@@ -25,10 +25,7 @@ struct World {
 
 impl World {
     async fn new(test: &str) -> Self {
-        assert!(
-            std::env::var_os("KUBECONFIG").is_some(),
-            "KUBECONFIG is not set: this test needs a real API server; run it by `make test`"
-        );
+        testing::required("KUBECONFIG");
         let cluster = Cluster::connect().await.unwrap();
         let name = format!("t-cluster-{test}-{}", &RunId::generate().to_string()[24..]);
         Self { client: cluster.client(), cluster, name }

@@ -1,7 +1,6 @@
 //! A control plane's database.
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
-use std::time::Duration;
 
 use engine::store::Store;
 use futures::FutureExt as _;
@@ -38,22 +37,10 @@ pub async fn with_database(what: &str, test: impl AsyncFnOnce(Database)) {
     .await;
     pool.close().await;
     store.close();
-    let dropped = drop_database(&mut admin, &name).await;
+    let dropped =
+        sqlx::query(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"))).execute(&mut admin).await;
     if let Err(panic) = ended {
         resume_unwind(panic);
     }
     dropped.unwrap();
-}
-
-/// Postgres's own vacuum may be in it for a moment, which not every user may send away.
-async fn drop_database(admin: &mut PgConnection, name: &str) -> sqlx::Result<()> {
-    let mut attempts = 0;
-    loop {
-        let statement = AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"));
-        match sqlx::query(statement).execute(&mut *admin).await {
-            Err(_) if attempts < 20 => attempts += 1,
-            ended => return ended.map(drop),
-        }
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
 }

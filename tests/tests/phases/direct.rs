@@ -1,31 +1,15 @@
 //! A tenant's phases called directly, without the engine around them.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use engine::decide::phases;
-use engine::phase::{
-    Checkpoints, Error, Fence, Interrupt, Kind, Operation, Owner, Progress, Result, Scope, Step, StepParts,
-    Wait,
-};
+use engine::phase::{Checkpoints, Error, Kind, Progress, Result, Scope, Step, Wait};
 use engine::runtime::DynPhase;
 use model::{DeploymentType, RunId, Tenant, Tier};
 use serde_json::Value;
+use testing::{ClaimedStep, LastRecord};
 use tests::{RegionWorld, kubectl, slug};
-use tokio_util::sync::CancellationToken;
-
-/// Never lost. What a phase keeps for its next call it finds again, as in the engine: since when a record is gone, say.
-#[derive(Default)]
-struct Remembering(Mutex<Vec<Operation>>);
-
-#[async_trait]
-impl Fence for Remembering {
-    async fn record(&self, operations: &[Operation]) -> std::result::Result<(), Interrupt> {
-        *self.0.lock().unwrap() = operations.to_vec();
-        Ok(())
-    }
-}
 
 fn step(
     tenant: &Tenant,
@@ -33,20 +17,15 @@ fn step(
     phase: &dyn DynPhase,
     backward: bool,
     scope: Scope,
-    fence: &Arc<Remembering>,
+    fence: &Arc<LastRecord>,
 ) -> Step {
-    let owner = Owner { tenant_id: tenant.id, slug: tenant.slug.clone(), run_id, epoch: 1, scope };
-    Step::new(StepParts {
-        owner,
-        phase: phase.name(),
-        backward,
-        failures: 0,
-        waits: 0,
-        waited: Duration::ZERO,
-        fence: fence.clone(),
-        cancel: CancellationToken::new(),
-    })
-    .after(fence.0.lock().unwrap().clone(), chrono::Utc::now())
+    // What a phase keeps for its next call it finds again, as in the engine: since when a record is gone, say.
+    ClaimedStep::new(phase.name(), tenant, run_id)
+        .scope(scope)
+        .backward(backward)
+        .fence(fence.clone())
+        .step()
+        .after(fence.operations(), chrono::Utc::now())
 }
 
 /// Calls until there is nothing to wait for, or until it fails.
@@ -96,19 +75,9 @@ impl<'a> Set<'a> {
         let tenant = Tenant {
             id,
             slug: slug.parse().unwrap(),
-            name: "Direct".into(),
             tier,
-            region: "eastus".into(),
-            admin_email: "admin@direct.example".into(),
-            deployment_type: DeploymentType::ContainerPerTenant,
             has_dedicated_database: dedicated,
-            cost_center: None,
-            alerting: model::Alerting::default(),
-            suspended: false,
-            container: model::Container::default(),
-            domains: Vec::new(),
-            created_by: "tester".into(),
-            created_at: chrono::Utc::now(),
+            ..testing::tenant("direct")
         };
         let runner = world.registry().await;
         let find = |name| runner.phases().find(|phase| phase.name() == name).cloned();
@@ -133,7 +102,7 @@ impl<'a> Set<'a> {
             phase.apply(&self.plans[nth], &step).await
         };
         let checkpoint = ended(call).await?;
-        let operations = fence.0.lock().unwrap().iter().map(|operation| operation.name.clone()).collect();
+        let operations = fence.operations().into_iter().map(|operation| operation.name).collect();
         Ok((checkpoint, operations))
     }
 

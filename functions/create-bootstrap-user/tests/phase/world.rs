@@ -1,40 +1,25 @@
 //! A control plane's database, a region with a tenant-api, and tenants whose tables are there.
 
 use std::io::Write as _;
-use std::sync::Arc;
-use std::time::Duration;
 
-use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use create_bootstrap_user::{Checkpoint, CreateBootstrapUser, Plan};
-use engine::phase::{
-    Checkpoints, Error, Fence, Interrupt, Operation, Owner, Phase, Progress, Result, Scope, Step, StepParts,
-};
-use engine::store::{KeyUse, Sealed, Store, StoredResponse};
+use engine::phase::{Checkpoints, Error, Owner, Phase, Progress, Result, Scope, Step};
+use engine::store::{Sealed, Store};
 use license::invitation::Token;
 use license::seal::Purpose;
-use model::platform::{Isolation, Platform, Region, RegionDatabase, Seconds};
+use model::platform::Platform;
 use model::secret::{Secret, SecretRef};
-use model::{RunId, Tenant, TenantId};
+use model::{DeploymentType, RunId, Tenant, TenantId};
 use serde_json::json;
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, PgPool};
 use tenant_api_client::{Access, Initialize, Place, Server, Strategy, TenantApi, own_secret};
+use testing::{ClaimedStep, Database, recorded, region_admin, required, with_database};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 /// What every tenant-api of these tests lets in.
 const SECRET: &str = "the internal secret of these tests";
-
-struct Open;
-
-#[async_trait]
-impl Fence for Open {
-    async fn record(&self, _: &[Operation]) -> std::result::Result<(), Interrupt> {
-        Ok(())
-    }
-}
 
 /// The database goes with the test, keys and secrets with the folder, tenants with [`World::run`].
 pub struct World {
@@ -53,68 +38,37 @@ pub struct Life {
     pub run: RunId,
 }
 
-fn setting(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run this test by `make test`"))
-}
-
 impl World {
     pub async fn run(test: impl AsyncFnOnce(&mut Self)) {
-        let url = setting("DATABASE_URL");
-        let name = format!("invitation_{}", uuid::Uuid::new_v4().simple());
-        let mut admin = PgConnection::connect(&url).await.unwrap();
-        sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut admin).await.unwrap();
-        let own = format!("{}/{name}", &url[..url.rfind('/').unwrap()]);
-        let store = Store::connect_to(&own, 8).unwrap();
-        store.migrate().await.unwrap();
-        let pool = PgPool::connect(&own).await.unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let mut world = Self {
-            store: store.clone(),
-            pool: pool.clone(),
-            platform: Platform::default(),
-            own: None,
-            folder,
-            lives: std::sync::Mutex::default(),
-        };
-        world.seal_with("k1");
-        world.region(serve(pooled()).await);
-        let ended = futures::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(test(&mut world))).await;
-        let lives = world.lives.lock().unwrap().clone();
-        for tenant in lives {
-            let drop =
-                TenantApi::connect().unwrap().drop(&world.access(), tenant, &place(tenant), None).await;
-            assert!(ended.is_err() || drop.is_ok(), "{drop:?}");
-        }
-        pool.close().await;
-        store.close();
-        sqlx::query(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)")))
-            .execute(&mut admin)
-            .await
-            .unwrap();
-        if let Err(panic) = ended {
-            std::panic::resume_unwind(panic);
-        }
+        with_database("invitation", async |Database { store, pool }| {
+            let mut world = Self {
+                store,
+                pool,
+                platform: Platform::default(),
+                own: None,
+                folder: tempfile::tempdir().unwrap(),
+                lives: std::sync::Mutex::default(),
+            };
+            world.seal_with("k1");
+            world.region(serve(pooled()).await);
+            let ended =
+                futures::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(test(&mut world))).await;
+            let lives = world.lives.lock().unwrap().clone();
+            for tenant in lives {
+                let drop =
+                    TenantApi::connect().unwrap().drop(&world.access(), tenant, &place(tenant), None).await;
+                assert!(ended.is_err() || drop.is_ok(), "{drop:?}");
+            }
+            if let Err(panic) = ended {
+                std::panic::resume_unwind(panic);
+            }
+        })
+        .await;
     }
 
     /// The region's tenant-api is at `url`.
     pub fn region(&mut self, url: String) {
-        let region = Region {
-            tenant_api_url: url,
-            internal_secret: self.file("internal", SECRET),
-            database: RegionDatabase {
-                host: setting("REGION_DATABASE_HOST"),
-                port: setting("REGION_DATABASE_PORT").parse().unwrap(),
-                shared_database: "region_eastus".into(),
-                admin_user: setting("REGION_DATABASE_ADMIN_USER"),
-                admin_password: SecretRef::Env("REGION_DATABASE_ADMIN_PASSWORD".into()),
-            },
-            database_cidrs: Vec::new(),
-            cluster: None,
-            domain: None,
-            isolation: Isolation::Shared,
-            accepts_tenants: true,
-            jobs: None,
-        };
+        let region = testing::region(url, self.file("internal", SECRET));
         self.platform.regions = [("eastus".to_owned(), region)].into();
     }
 
@@ -134,7 +88,7 @@ impl World {
 
     fn access(&self) -> Access {
         let server = Server::of(&self.platform, "eastus").unwrap();
-        server.with(Secret::new(SECRET), Secret::new(setting("REGION_DATABASE_ADMIN_PASSWORD")))
+        server.with(Secret::new(SECRET), Secret::new(required("REGION_DATABASE_ADMIN_PASSWORD")))
     }
 
     /// A shared tenant whose tables are there.
@@ -154,43 +108,16 @@ impl World {
 
     /// A shared tenant of whom nothing is there yet.
     pub async fn record(&self) -> Life {
-        let slug = format!("t-{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
-        let email = format!("Ann@{}.Example", slug.to_uppercase());
-        let new = engine::store::NewTenant {
-            slug: slug.parse().unwrap(),
-            name: "Test".into(),
-            tier: model::Tier::Free,
-            region: "eastus".into(),
-            admin_email: email.clone(),
-            domain: None,
-            compliance_required: false,
-            member_count: 0,
-            monthly_api_calls: 0,
-            deployment_type: model::DeploymentType::Shared,
-            deployment_reason: "test".into(),
+        let tenant = testing::tenant("t");
+        let tenant = Tenant {
+            admin_email: format!("Ann@{}.Example", tenant.slug.as_str().to_uppercase()),
+            deployment_type: DeploymentType::Shared,
             has_dedicated_database: false,
-            cost_center: None,
-            alerting: None,
-            on_failure: model::OnFailure::Rollback,
-            actor: "tester".into(),
-            phases: vec![CreateBootstrapUser::NAME],
+            ..tenant
         };
-        let key = KeyUse { actor: "tester", key: &slug, body_hash: b"test", kept: Seconds(60.0) };
-        let domains = model::platform::Domains::default();
-        let made = self.store.create_tenant(&new, &key, Seconds(0.0), &domains, |row| StoredResponse {
-            status: 202,
-            body: json!({ "id": row.id }),
-            headers: json!({}),
-        });
-        let id: TenantId = made.await.unwrap().body["id"].as_str().unwrap().parse().unwrap();
-        self.lives.lock().unwrap().push(id);
-        let tenant = serde_json::from_value(json!({
-            "id": id, "slug": slug, "name": "Test", "tier": "free", "region": "eastus",
-            "admin_email": email, "deployment_type": "shared", "has_dedicated_database": false,
-            "created_by": "tester", "created_at": "2026-02-12T10:00:00Z",
-        }))
-        .unwrap();
-        Life { tenant, run: RunId(self.store.status(id).await.unwrap().unwrap().run.id) }
+        let (tenant, run) = recorded(&self.store, tenant, CreateBootstrapUser::NAME).await;
+        self.lives.lock().unwrap().push(tenant.id);
+        Life { tenant, run }
     }
 
     /// Applies the phase as this run does.
@@ -268,18 +195,6 @@ impl World {
     }
 }
 
-async fn region_admin() -> PgConnection {
-    PgConnectOptions::new_without_pgpass()
-        .host(&setting("REGION_DATABASE_HOST"))
-        .port(setting("REGION_DATABASE_PORT").parse().unwrap())
-        .username(&setting("REGION_DATABASE_ADMIN_USER"))
-        .password(&setting("REGION_DATABASE_ADMIN_PASSWORD"))
-        .database("region_eastus")
-        .connect()
-        .await
-        .unwrap()
-}
-
 /// How the pooled instance works in tenants' tables.
 pub fn pooled() -> tenant_api::Tables {
     tenant_api::Tables::new(Some(SecretRef::Env("POOL_DATABASE_URL".into())), None, false)
@@ -309,16 +224,7 @@ fn place(tenant: TenantId) -> Place {
 }
 
 fn step(life: &Life, run: RunId, backward: bool, scope: Scope) -> Step {
-    Step::new(StepParts {
-        owner: owner(life, run, scope),
-        phase: CreateBootstrapUser::NAME,
-        backward,
-        failures: 0,
-        waits: 0,
-        waited: Duration::ZERO,
-        fence: Arc::new(Open),
-        cancel: CancellationToken::new(),
-    })
+    ClaimedStep::of(CreateBootstrapUser::NAME, owner(life, run, scope)).backward(backward).step()
 }
 
 /// Who works on a run.

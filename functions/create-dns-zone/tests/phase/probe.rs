@@ -4,11 +4,11 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+use testing::required;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::dig;
-use crate::world::setting;
 
 /// What the probe may hold.
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ impl Probe {
         let (stop, stopped) = watch::channel(false);
         let names = [zone.to_owned(), format!("any.{zone}")];
         let asking = tokio::spawn(async move {
-            let (parent, child) = (setting("PARENT_DNS_ADDR"), setting("DNS_ADDR"));
+            let (parent, child) = (required("PARENT_DNS_ADDR"), required("DNS_ADDR"));
             let mut seen = Seen::default();
             let mut referred_until: Option<Instant> = None;
             let mut answered = [false; 2];

@@ -2,16 +2,17 @@ use engine::phase::{Kind, Scope};
 use hickory_proto::op::ResponseCode;
 use reqwest::Method;
 use serde_json::json;
+use testing::required;
 use tokio::net::TcpListener;
 
 use crate::dig::answer;
-use crate::world::{ADDRESS, World, child, setting};
+use crate::world::{ADDRESS, World, child};
 
 #[tokio::test]
 async fn every_name_resolves_through_the_delegation_and_is_gone_after_the_undo() {
     let world = World::new();
     let zone = world.zone();
-    let (parent, server) = (setting("PARENT_DNS_ADDR"), setting("DNS_ADDR"));
+    let (parent, server) = (required("PARENT_DNS_ADDR"), required("DNS_ADDR"));
     let made = world.apply().await.unwrap();
     assert_eq!(made.name_servers.len(), 2);
     let address = ADDRESS.parse().unwrap();
@@ -62,7 +63,7 @@ async fn an_address_that_a_later_run_changed_goes_with_its_rollback() {
     let mut later = first.later_run();
     later.address = "192.0.2.8".into();
     later.apply().await.unwrap();
-    let server = setting("DNS_ADDR");
+    let server = required("DNS_ADDR");
     assert_eq!(answer(&server, &first.zone()).await.addresses, [("192.0.2.8".parse().unwrap(), 1)]);
     // What it said before is the first run's address, which nobody vouches for any more.
     later.revert(Scope::Run).await.unwrap();

@@ -8,23 +8,16 @@ use chrono::Utc;
 use create_dns_zone::{Checkpoint, CreateDnsZone, Plan};
 use dns::Dns;
 use engine::phase::{
-    Checkpoints, Error, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Result, Scope, Step,
-    StepParts,
+    Checkpoints, Error, Fence, Interrupt, Kind, Operation, Phase, Progress, Result, Scope, Step,
 };
 use model::platform::{DnsProviderKind, Platform, PowerDnsSettings, Seconds};
 use model::secret::SecretRef;
-use model::{DeploymentType, RunId, Tenant, TenantId, Tier};
+use model::{RunId, Tenant, Tier};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
+use testing::{ClaimedStep, required};
 
 pub const ADDRESS: &str = "192.0.2.7";
-
-pub fn setting(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| {
-        panic!("{name} is not set: these tests need the local stack; run them by `make test`")
-    })
-}
 
 /// What the store keeps of a phase; may be told to lose the worker at one of its writes.
 #[derive(Default)]
@@ -64,7 +57,6 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
-        let id = TenantId::generate();
         let mut platform = Platform::default();
         let dns = &mut platform.dns;
         dns.provider = DnsProviderKind::PowerDns;
@@ -72,34 +64,17 @@ impl World {
         // Short, so that the tests do not wait long.
         dns.ttl = 1;
         dns.propagation = Seconds(0.3);
-        setting("PDNS_API_KEY");
+        required("PDNS_API_KEY");
         dns.powerdns = Some(PowerDnsSettings {
-            url: setting("PDNS_URL"),
-            parent_url: Some(setting("PARENT_PDNS_URL")),
+            url: required("PDNS_URL"),
+            parent_url: Some(required("PARENT_PDNS_URL")),
             api_key: SecretRef::Env("PDNS_API_KEY".into()),
             update_key: Some("tenantry-acme".into()),
             kind: "Native".into(),
         });
-        let slug = format!("dns-{}", &id.0.simple().to_string()[20..]);
         Self {
             platform,
-            tenant: Tenant {
-                id,
-                slug: slug.parse().unwrap(),
-                name: "Acme".into(),
-                tier: Tier::Professional,
-                region: "eastus".into(),
-                admin_email: "admin@acme.example".into(),
-                deployment_type: DeploymentType::ContainerPerTenant,
-                has_dedicated_database: true,
-                cost_center: None,
-                alerting: model::Alerting::default(),
-                suspended: false,
-                container: model::Container::default(),
-                domains: Vec::new(),
-                created_by: "test".into(),
-                created_at: Utc::now(),
-            },
+            tenant: Tenant { tier: Tier::Professional, ..testing::tenant("dns") },
             run: RunId::generate(),
             address: ADDRESS.into(),
             stored: Arc::default(),
@@ -121,22 +96,10 @@ impl World {
         phase.plan(&self.tenant, &self.platform, &Checkpoints::new(earlier.into())).unwrap()
     }
 
-    fn owner(&self, scope: Scope) -> Owner {
-        Owner { tenant_id: self.tenant.id, slug: self.tenant.slug.clone(), run_id: self.run, epoch: 1, scope }
-    }
-
     /// A step as a new worker gets it.
     fn step(&self, backward: bool, scope: Scope) -> Step {
-        let step = Step::new(StepParts {
-            owner: self.owner(scope),
-            phase: CreateDnsZone::NAME,
-            backward,
-            failures: 0,
-            waits: 0,
-            waited: Duration::ZERO,
-            fence: self.stored.clone(),
-            cancel: CancellationToken::new(),
-        });
+        let step = ClaimedStep::new(CreateDnsZone::NAME, &self.tenant, self.run).backward(backward);
+        let step = step.scope(scope).fence(self.stored.clone()).step();
         step.after(self.stored.operations.lock().unwrap().clone(), Utc::now())
     }
 
@@ -261,16 +224,16 @@ impl World {
 }
 
 pub async fn child(method: Method, path: &str, body: Option<Value>) -> Value {
-    call(&setting("PDNS_URL"), method, path, body).await
+    call(&required("PDNS_URL"), method, path, body).await
 }
 
 pub async fn parent(method: Method, path: &str, body: Option<Value>) -> Value {
-    call(&setting("PARENT_PDNS_URL"), method, path, body).await
+    call(&required("PARENT_PDNS_URL"), method, path, body).await
 }
 
 async fn call(url: &str, method: Method, path: &str, body: Option<Value>) -> Value {
     let url = format!("{url}/api/v1/servers/localhost/{path}");
-    let request = reqwest::Client::new().request(method, url).header("X-API-Key", setting("PDNS_API_KEY"));
+    let request = reqwest::Client::new().request(method, url).header("X-API-Key", required("PDNS_API_KEY"));
     let request = match body {
         Some(body) => request.json(&body),
         None => request,

@@ -3,9 +3,10 @@ use std::process::{Command, Stdio};
 
 use engine::phase::Scope;
 use model::RunId;
+use testing::{kubectl, required};
 
-use crate::world::{World, kubectl};
-use crate::zone::{self, required};
+use crate::world::World;
+use crate::zone;
 
 fn openssl(arguments: &[&str], input: &str) -> String {
     let mut openssl = Command::new("openssl")

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
 use engine::phase::{Kind, Scope};
+use testing::{kubectl, waits_for};
 
-use crate::world::{World, kubectl, waits_for};
+use crate::world::World;
 use crate::zone;
 
 /// What every refusal of an ACME server names.

@@ -1,7 +1,8 @@
 use engine::phase::Scope;
 use model::RunId;
+use testing::{kubectl, waits_for};
 
-use crate::world::{World, kubectl, waits_for};
+use crate::world::World;
 use crate::zone;
 
 const FINALIZER: &str = "tests.example/held";

@@ -1,15 +1,11 @@
 //! A tenant's zone and its delegation, made as CREATE_DNS_ZONE makes them.
 
 use serde_json::{Value, json};
+use testing::required;
 
 /// The key that the issuer signs its updates with.
 const UPDATE_KEY: &str = "tenantry-acme";
 const PARENT: &str = "matih.ai.";
-
-pub fn required(name: &str) -> String {
-    std::env::var(name)
-        .unwrap_or_else(|_| panic!("{name} is not set; these tests need the local stack: run `make test`"))
-}
 
 async fn call(server: &str, method: reqwest::Method, path: &str, body: &Value) {
     let url = format!("{}/api/v1/servers/localhost{path}", required(server));

@@ -2,8 +2,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use engine::phase::{Kind, Scope};
+use testing::{kubectl, object, waits_for};
 
-use crate::world::{World, kubectl, object, waits_for};
+use crate::world::World;
 
 /// The local stack's load balancers leave Services in such a namespace without an address.
 #[tokio::test]

@@ -1,7 +1,8 @@
 use engine::phase::Scope;
 use model::RunId;
+use testing::{kubectl, object, waits_for};
 
-use crate::world::{World, kubectl, object, waits_for};
+use crate::world::World;
 
 /// What a cloud's controller puts on a Service with a load balancer, until that is taken down.
 const FINALIZER: &str = "tests.example/load-balancer-cleanup";

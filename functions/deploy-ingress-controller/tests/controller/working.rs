@@ -4,8 +4,9 @@ use std::time::Duration;
 use engine::phase::Scope;
 use model::RunId;
 use serde_json::json;
+use testing::{kubectl, object};
 
-use crate::world::{World, kubectl, object};
+use crate::world::World;
 
 fn may(account: &str, what: &[&str]) -> bool {
     let user = format!("--as=system:serviceaccount:{account}");
@@ -17,7 +18,7 @@ fn may(account: &str, what: &[&str]) -> bool {
 #[tokio::test]
 async fn a_tenant_gets_a_controller_of_its_own_and_the_address_of_its_load_balancer() {
     let world = World::new("", |_| {}).await;
-    let (slug, namespace) = (world.tenant.slug.to_string(), world.namespace.clone());
+    let (slug, namespace) = (world.tenant.slug.to_string(), world.namespace.to_string());
     let made = world.deploy().await;
     assert_eq!(made.created_by, Some(world.run));
 
@@ -115,7 +116,7 @@ async fn a_chart_without_a_class_gets_ours_and_one_without_labels_is_labelled() 
             let class = object(&["ingressclass", &name]).unwrap();
             let metadata = &class["metadata"];
             assert_eq!(metadata["labels"]["matih.ai/tenant-id"], world.tenant.id.to_string());
-            assert_eq!(metadata["ownerReferences"][0]["name"], world.namespace);
+            assert_eq!(metadata["ownerReferences"][0]["name"], *world.namespace);
             assert_eq!(class["spec"]["controller"], format!("k8s.io/ingress-{name}"));
         }
         world.undo(world.run, Scope::Run).await;

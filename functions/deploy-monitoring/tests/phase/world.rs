@@ -8,23 +8,17 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use cluster::Cluster;
 use create_namespace::CreateNamespace;
-use engine::phase::{
-    Checkpoints, Error, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Result, Scope, Step,
-    StepParts,
-};
+use engine::phase::{Checkpoints, Error, Fence, Interrupt, Operation, Phase, Scope, Step};
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{Api, PostParams};
 use kube::{Client, Resource};
 use model::platform::{Charts, Platform, RegionCluster};
 use model::secret::SecretRef;
-use model::{Alerting, DeploymentType, RunId, Tenant, TenantId, Tier};
+use model::{RunId, Tenant, Tier};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio_util::sync::CancellationToken;
-
-/// Longest wait for anything.
-const WITHIN: Duration = Duration::from_mins(3);
+use testing::{ClaimedStep, WITHIN, prepare, required, until_done};
 
 /// Keeps what the operations would write to the control plane's database.
 #[derive(Default)]
@@ -32,7 +26,7 @@ struct Written(Mutex<String>);
 
 #[async_trait]
 impl Fence for Written {
-    async fn record(&self, operations: &[Operation]) -> std::result::Result<(), Interrupt> {
+    async fn record(&self, operations: &[Operation]) -> Result<(), Interrupt> {
         self.0.lock().unwrap().push_str(&serde_json::to_string(operations).unwrap());
         Ok(())
     }
@@ -49,11 +43,6 @@ pub struct World<P> {
     written: Arc<Written>,
 }
 
-fn variable(name: &str) -> String {
-    std::env::var(name)
-        .unwrap_or_else(|_| panic!("{name} is not set; these tests need the local stack: run `make test`"))
-}
-
 impl<P: Phase> World<P> {
     pub async fn new(tier: Tier) -> Self {
         // Where the tenant's region has a cluster of its own, and the process's is another.
@@ -62,41 +51,21 @@ impl<P: Phase> World<P> {
             region: "eastus".into(),
             kubeconfig: SecretRef::File(kubeconfig),
         });
-        let kubeconfig = region.unwrap_or_else(|| variable("KUBECONFIG"));
-        let id = TenantId::generate();
+        let kubeconfig = region.unwrap_or_else(|| required("KUBECONFIG"));
         let platform = Platform {
-            charts: Charts { repository_url: variable("CHART_REPOSITORY_URL"), ..Charts::default() },
+            charts: Charts { repository_url: required("CHART_REPOSITORY_URL"), ..Charts::default() },
             simulated_nodes: true,
             cluster,
             ..Platform::default()
         };
-        let tenant = Tenant {
-            id,
-            slug: format!("mon-{}", &id.to_string()[24..]).parse().unwrap(),
-            name: "Monitored".into(),
-            tier,
-            region: "eastus".into(),
-            admin_email: "admin@example.com".into(),
-            deployment_type: DeploymentType::ContainerPerTenant,
-            has_dedicated_database: true,
-            cost_center: None,
-            alerting: Alerting::default(),
-            suspended: false,
-            container: model::Container::default(),
-            domains: Vec::new(),
-            created_by: "test".into(),
-            created_at: "2026-02-12T10:00:00Z".parse().unwrap(),
-        };
+        let tenant = Tenant { tier, ..testing::tenant("mon") };
         let namespace = platform.namespace(&tenant.slug).to_string();
         let client = Cluster::of(&platform).await.unwrap().client();
         let phase = P::connect(&platform).await.unwrap();
         let (run, written) = (RunId::generate(), Arc::default());
         let world = Self { tenant, namespace, platform, phase, run, client, kubeconfig, written };
         // Another run's, so that the rollbacks below leave it.
-        let run = RunId::generate();
-        let phase = CreateNamespace::connect(&world.platform).await.unwrap();
-        let plan = phase.plan(&world.tenant, &world.platform, &Checkpoints::default()).unwrap();
-        phase.apply(&plan, &world.step(run, Scope::Run)).await.unwrap();
+        prepare::<CreateNamespace>(&world.platform, &world.tenant, RunId::generate()).await;
         world
     }
 
@@ -120,18 +89,8 @@ impl<P: Phase> World<P> {
     }
 
     fn step(&self, run_id: RunId, scope: Scope) -> Step {
-        let owner =
-            Owner { tenant_id: self.tenant.id, slug: self.tenant.slug.clone(), run_id, epoch: 1, scope };
-        Step::new(StepParts {
-            owner,
-            phase: P::NAME,
-            backward: false,
-            failures: 0,
-            waits: 0,
-            waited: Duration::ZERO,
-            fence: self.written.clone(),
-            cancel: CancellationToken::new(),
-        })
+        let step = ClaimedStep::new(P::NAME, &self.tenant, run_id);
+        step.scope(scope).fence(self.written.clone()).step()
     }
 
     /// The operations' results so far.
@@ -150,7 +109,9 @@ impl<P: Phase> World<P> {
 
     pub async fn apply_in(&self, run: RunId) -> P::Checkpoint {
         let plan = self.plan();
-        until_done(async || Box::pin(self.phase.apply(&plan, &self.step(run, Scope::Run))).await).await
+        until_done(async || Box::pin(self.phase.apply(&plan, &self.step(run, Scope::Run))).await)
+            .await
+            .unwrap()
     }
 
     /// The error that it fails with.
@@ -167,7 +128,9 @@ impl<P: Phase> World<P> {
 
     pub async fn revert_of(&self, run: RunId, scope: Scope) {
         let plan = self.plan();
-        until_done(async || Box::pin(self.phase.revert(&plan, None, &self.step(run, scope))).await).await;
+        until_done(async || Box::pin(self.phase.revert(&plan, None, &self.step(run, scope))).await)
+            .await
+            .unwrap();
     }
 
     /// Everything in the namespace, by kind, name and uid, but what tells of events and leases.
@@ -213,19 +176,6 @@ pub fn run_on(tool: &[&str], file: &str, content: &str, more: &[&str]) -> String
     let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     assert!(done.status.success(), "{tool:?}: {said}\n{content}");
     said
-}
-
-async fn until_done<T>(call: impl AsyncFn() -> Result<Progress<T>>) -> T {
-    let began = Instant::now();
-    loop {
-        let wait = match call().await {
-            Ok(Progress::Done(value)) => return value,
-            Ok(Progress::Wait(wait)) | Err(Error { kind: Kind::Parked(wait), .. }) => wait,
-            Err(error) => panic!("{error}"),
-        };
-        assert!(began.elapsed() < WITHIN, "waits for {}", wait.on);
-        tokio::time::sleep(wait.after).await;
-    }
 }
 
 fn kubectl(kubeconfig: &str, arguments: &[&str]) -> String {

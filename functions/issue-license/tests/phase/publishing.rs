@@ -6,9 +6,10 @@ use engine::phase::{Kind, Scope};
 use model::platform::Limits;
 use model::{RunId, Tier};
 use serde_json::json;
+use testing::kubectl;
 use uuid::Uuid;
 
-use crate::world::{Life, World, kubectl};
+use crate::world::{Life, World};
 
 impl World {
     /// From now on the tier allows something else, so that another licence is to be issued.

@@ -6,7 +6,9 @@ use model::secret::SecretRef;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-use crate::world::{World, create};
+use testing::{create, kubectl};
+
+use crate::world::World;
 
 /// One object of each name that the phase wants, without the tenant's label or with another's.
 fn theirs(namespace: &str) -> Vec<(&'static str, Value)> {
@@ -124,7 +126,7 @@ async fn something_foreign_of_a_wanted_name_is_fatal_and_stays_as_it_is() {
             // Nothing else is left.
             let there = world.there();
             assert_eq!(there.len(), 1 + usize::from(kind == "deployment"), "{there:#?}");
-            crate::world::kubectl(&["delete", kind, name, "-n", &world.namespace]);
+            kubectl(&["delete", kind, name, "-n", &world.namespace]);
         }
     })
     .await;

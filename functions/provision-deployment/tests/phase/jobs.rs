@@ -14,8 +14,9 @@ use model::platform::JobBroker;
 use model::secret::SecretRef;
 use reqwest::Method;
 use serde_json::{Value, json};
+use testing::kubectl;
 
-use crate::world::{World, kubectl};
+use crate::world::World;
 
 /// RabbitMQ as its administrator sees it, and a vhost that goes with the test.
 pub struct Broker {

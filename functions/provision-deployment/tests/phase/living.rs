@@ -5,8 +5,9 @@ use model::RunId;
 use model::secret::Secret;
 use serde_json::{Value, json};
 use tenant_api_client::own_secret;
+use testing::kubectl;
 
-use crate::world::{World, kubectl};
+use crate::world::World;
 
 #[tokio::test]
 async fn a_restricted_namespace_takes_the_instance_and_the_services_find_it() {

@@ -6,9 +6,10 @@ use model::secret::{Secret, SecretRef};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tenant_api_client::own_secret;
+use testing::kubectl;
 
 use crate::jobs::{Broker, log_in};
-use crate::world::{World, kubectl};
+use crate::world::World;
 
 /// What the instance accepts, as its Secret has it.
 fn accepted(world: &World) -> String {

@@ -5,8 +5,9 @@ use std::time::Duration;
 use cluster::{Cluster, Deployments};
 use engine::phase::{Checkpoints, Error, Kind, Progress};
 use serde_json::json;
+use testing::kubectl;
 
-use crate::world::{World, kubectl};
+use crate::world::World;
 
 #[tokio::test]
 async fn an_instance_that_runs_is_enough_and_readiness_is_left_to_later() {

@@ -7,8 +7,9 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, getpgid};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _};
+use testing::required;
 
-use crate::world::{World, admin, setting, with_slow, with_tenant};
+use crate::world::{World, admin, with_slow, with_tenant};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_apply_is_begun_again_and_takes_over_what_is_there() {
@@ -136,7 +137,7 @@ async fn tofu_ends_with_the_lock_that_keeps_others_out() {
     with_slow(|world: World| async move {
         world.apply_to_the_middle().await;
         let lock = format!("hashtextextended('tenantry terraform tenant-{}', 0)", world.tenant.id);
-        let mut session = PgConnection::connect(&setting("TERRAFORM_STATE_URL")).await.unwrap();
+        let mut session = PgConnection::connect(&required("TERRAFORM_STATE_URL")).await.unwrap();
         let cut = format!(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_locks \
              WHERE locktype = 'advisory' AND (classid::bigint << 32) | objid::bigint = {lock}"
@@ -166,7 +167,7 @@ async fn a_workspace_is_made_as_soon_as_nobody_else_makes_one() {
         let hash = b"terraform_remote_state\0states"
             .iter()
             .fold(0x811c_9dc5_u32, |hash, byte| hash.wrapping_mul(0x0100_0193) ^ u32::from(*byte));
-        let mut session = PgConnection::connect(&setting("TERRAFORM_STATE_URL")).await.unwrap();
+        let mut session = PgConnection::connect(&required("TERRAFORM_STATE_URL")).await.unwrap();
         let take = "SELECT pg_advisory_lock($1)";
         sqlx::query(take).bind(-i64::from(hash)).execute(&mut session).await.unwrap();
         world.apply_until(|on| on.contains("waiting for tofu's lock")).await;

@@ -1,6 +1,6 @@
 //! tofu as a Job. The nodes are simulated, so the test says what its pod leaves.
 
-use engine::phase::{Error, Kind, Progress, Scope};
+use engine::phase::Scope;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{Api, ListParams, Patch, PatchParams};
@@ -9,8 +9,9 @@ use kube::{Resource, ResourceExt as _};
 use model::platform::TerraformJob;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use testing::{WITHIN, required, waits_for};
 
-use crate::world::{WITHIN, World, setting, with_tenant_of};
+use crate::world::{World, with_tenant_of};
 
 const NAMESPACE: &str = "matih-system";
 
@@ -71,13 +72,6 @@ impl World {
     }
 }
 
-fn waits<T: std::fmt::Debug>(called: Result<Progress<T>, Error>) -> String {
-    match called {
-        Ok(Progress::Wait(wait)) | Err(Error { kind: Kind::Parked(wait), .. }) => wait.on,
-        other => panic!("it does not wait: {other:?}"),
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_is_waited_for_and_taken_away_with_its_secret() {
     let job = TerraformJob {
@@ -91,25 +85,25 @@ async fn a_job_is_waited_for_and_taken_away_with_its_secret() {
         (infrastructure.supervised, infrastructure.job) = (None, Some(job));
     };
     with_tenant_of(adjust, |world: World| async move {
-        assert!(waits(world.apply_once().await).starts_with(&world.name()));
+        assert!(waits_for(world.apply_once().await).starts_with(&world.name()));
         let job = world.job().await.unwrap();
         let uid = job.uid();
         let spec: Value = serde_json::to_value(job.spec.unwrap()).unwrap();
         assert_eq!((&spec["backoffLimit"], &spec["activeDeadlineSeconds"]), (&json!(0), &json!(2820)));
         let password = world.password().await.unwrap();
-        for secret in [&password, &setting("TERRAFORM_STATE_KEY"), &setting("TERRAFORM_STATE_URL")] {
+        for secret in [&password, &required("TERRAFORM_STATE_KEY"), &required("TERRAFORM_STATE_URL")] {
             assert!(!spec.to_string().contains(secret));
         }
         // It goes on, whoever looks at it, and no undo begins.
-        waits(world.apply_once().await);
-        waits(world.revert_once(Scope::Run).await);
-        waits(world.later_run().apply_once().await);
+        waits_for(world.apply_once().await);
+        waits_for(world.revert_once(Scope::Run).await);
+        waits_for(world.later_run().apply_once().await);
         assert_eq!(world.job().await.unwrap().uid(), uid);
 
         // A pod that ended without a word was killed: another begins.
         world.end("").await;
         assert_eq!(world.try_apply().await.unwrap_err().code, "terraform_killed");
-        waits(world.apply_once().await);
+        waits_for(world.apply_once().await);
         let again = world.job().await.unwrap();
         assert_ne!(again.uid(), uid);
         let outputs =

@@ -2,16 +2,17 @@
 
 use std::path::Path;
 
+use testing::required;
 use tokio::process::Command;
 
-use crate::world::{World, local, processes, setting, with_slow};
+use crate::world::{World, local, processes, with_slow};
 
 /// The state, decrypted by the stack's own key as an operator would do it.
 async fn pulled(world: &World) -> String {
     let data = tempfile::tempdir().unwrap();
     let settings = world.infrastructure();
     let encryption = serde_json::json!({
-        "key_provider": { "pbkdf2": { "state": { "passphrase": setting("TERRAFORM_STATE_KEY"), "iterations": 200_000 } } },
+        "key_provider": { "pbkdf2": { "state": { "passphrase": required("TERRAFORM_STATE_KEY"), "iterations": 200_000 } } },
         "method": { "aes_gcm": { "state": { "keys": "key_provider.pbkdf2.state" } } },
         "state": { "method": "method.aes_gcm.state" },
     });
@@ -19,7 +20,7 @@ async fn pulled(world: &World) -> String {
         let mut command = Command::new(&settings.program);
         command.arg(format!("-chdir={}", settings.module)).args(arguments).env("TF_DATA_DIR", data.path());
         command
-            .env("PG_CONN_STR", setting("TERRAFORM_STATE_URL"))
+            .env("PG_CONN_STR", required("TERRAFORM_STATE_URL"))
             .env("TF_ENCRYPTION", encryption.to_string());
         command.env("TF_WORKSPACE", workspace).env("TF_CLI_CONFIG_FILE", "/dev/null").kill_on_drop(true);
         async move {
@@ -51,7 +52,7 @@ async fn no_secret_is_in_an_argument_a_log_or_a_file_that_stays() {
     with_slow(|world: World| async move {
         world.apply_to_the_middle().await;
         let password = world.password().await.unwrap();
-        let secrets = [&password, &setting("TERRAFORM_STATE_KEY"), &setting("TERRAFORM_STATE_URL")];
+        let secrets = [&password, &required("TERRAFORM_STATE_KEY"), &required("TERRAFORM_STATE_URL")];
         assert!(!world.detached().is_empty());
         for secret in secrets {
             assert_eq!(processes(secret), [""; 0], "in an argument");

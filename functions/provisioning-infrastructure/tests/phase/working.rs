@@ -3,9 +3,10 @@
 use engine::phase::Scope;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
+use testing::required;
 
 use crate::secrets;
-use crate::world::{World, admin, setting, with_slow, with_tenant};
+use crate::world::{World, admin, with_slow, with_tenant};
 
 async fn identifier(session: &mut PgConnection) -> String {
     let question = "SELECT system_identifier::text FROM pg_control_system()";
@@ -27,10 +28,10 @@ async fn an_instance_of_the_tenants_own_is_made_once_and_taken_away() {
         let mut session = admin(&made, &password).await.unwrap();
         let own = identifier(&mut session).await;
         let mut region = sqlx::postgres::PgConnectOptions::new_without_pgpass()
-            .host(&setting("REGION_DATABASE_HOST"))
-            .port(setting("REGION_DATABASE_PORT").parse().unwrap())
-            .username(&setting("REGION_DATABASE_ADMIN_USER"))
-            .password(&setting("REGION_DATABASE_ADMIN_PASSWORD"))
+            .host(&required("REGION_DATABASE_HOST"))
+            .port(required("REGION_DATABASE_PORT").parse().unwrap())
+            .username(&required("REGION_DATABASE_ADMIN_USER"))
+            .password(&required("REGION_DATABASE_ADMIN_PASSWORD"))
             .database("region_eastus")
             .connect()
             .await

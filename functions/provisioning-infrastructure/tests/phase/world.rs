@@ -2,38 +2,24 @@
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use cluster::Cluster;
 use engine::decide::phases;
-use engine::phase::{
-    Checkpoints, Error, Fence, Interrupt, Kind, Operation, Owner, Phase, Progress, Result, Scope, Step,
-    StepParts,
-};
+use engine::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Scope, Step};
 use k8s_openapi::api::core::v1;
 use kube::api::Api;
 use model::platform::{Infrastructure, Platform};
-use model::{DeploymentType, RunId, Tenant, TenantId, Tier};
+use model::{RunId, Tenant, Tier};
 use nix::unistd::Pid;
 use provisioning_infrastructure::{Checkpoint, Plan, ProvisioningInfrastructure};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
-use tokio_util::sync::CancellationToken;
-
-/// Longest wait for anything.
-pub const WITHIN: Duration = Duration::from_mins(3);
-
-pub fn setting(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| {
-        panic!("{name} is not set: these tests need the local stack; run them by `make test`")
-    })
-}
+use testing::{ClaimedStep, WITHIN, required};
 
 /// The stack's folder.
 pub fn local() -> PathBuf {
-    Path::new(&setting("TENANTRY_CONFIG")).parent().unwrap().to_owned()
+    Path::new(&required("TENANTRY_CONFIG")).parent().unwrap().to_owned()
 }
 
 /// The real parts, and one tenant.
@@ -47,36 +33,19 @@ pub struct World {
 
 impl World {
     async fn new(adjust: impl FnOnce(&mut Infrastructure)) -> Self {
-        setting("KUBECONFIG");
-        setting("TERRAFORM_STATE_KEY");
+        required("KUBECONFIG");
+        required("TERRAFORM_STATE_KEY");
         let mut platform =
-            Platform::read(Path::new(&setting("TENANTRY_CONFIG")), &phases::step_names()).unwrap();
+            Platform::read(Path::new(&required("TENANTRY_CONFIG")), &phases::step_names()).unwrap();
         let infrastructure = platform.infrastructure.as_mut().expect("the stack's own");
         if let Some(supervised) = &mut infrastructure.supervised {
             supervised.program = env!("CARGO_BIN_EXE_run-terraform").into();
         }
         adjust(infrastructure);
-        let id = TenantId::generate();
         Self {
             cluster: Cluster::connect().await.unwrap(),
             platform,
-            tenant: Tenant {
-                id,
-                slug: format!("ent-{}", &id.0.simple().to_string()[20..]).parse().unwrap(),
-                name: "Initech".into(),
-                tier: Tier::Enterprise,
-                region: "eastus".into(),
-                admin_email: "admin@initech.example".into(),
-                deployment_type: DeploymentType::ContainerPerTenant,
-                has_dedicated_database: true,
-                cost_center: None,
-                alerting: model::Alerting::default(),
-                suspended: false,
-                container: model::Container::default(),
-                domains: Vec::new(),
-                created_by: "test".into(),
-                created_at: chrono::Utc::now(),
-            },
+            tenant: Tenant { tier: Tier::Enterprise, ..testing::tenant("ent") },
             run: RunId::generate(),
         }
     }
@@ -99,23 +68,8 @@ impl World {
     }
 
     pub fn step(&self, backward: bool, scope: Scope) -> Step {
-        let owner = Owner {
-            tenant_id: self.tenant.id,
-            slug: self.tenant.slug.clone(),
-            run_id: self.run,
-            epoch: 1,
-            scope,
-        };
-        Step::new(StepParts {
-            owner,
-            phase: ProvisioningInfrastructure::NAME,
-            backward,
-            failures: 0,
-            waits: 0,
-            waited: Duration::ZERO,
-            fence: Arc::new(NeverLost),
-            cancel: CancellationToken::new(),
-        })
+        let step = ClaimedStep::new(ProvisioningInfrastructure::NAME, &self.tenant, self.run);
+        step.backward(backward).scope(scope).step()
     }
 
     /// One call of the phase.
@@ -175,7 +129,7 @@ impl World {
 
     /// The stored state, as the database has it.
     pub async fn stored(&self) -> Option<String> {
-        let mut session = PgConnection::connect(&setting("TERRAFORM_STATE_URL")).await.unwrap();
+        let mut session = PgConnection::connect(&required("TERRAFORM_STATE_URL")).await.unwrap();
         sqlx::query_scalar("SELECT data FROM terraform_remote_state.states WHERE name = $1")
             .bind(format!("tenant-{}", self.tenant.id))
             .fetch_optional(&mut session)
@@ -316,15 +270,6 @@ where
             waits.push(wait.on);
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
-struct NeverLost;
-
-#[async_trait]
-impl Fence for NeverLost {
-    async fn record(&self, _: &[Operation]) -> std::result::Result<(), Interrupt> {
-        Ok(())
     }
 }
 

@@ -3,38 +3,27 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use cluster::Cluster;
 use engine::phase::{
-    Checkpoints, Fence, Interrupt, Operation, OperationState, Owner, Phase, Progress, Result, Scope, Step,
-    StepParts,
+    Checkpoints, Fence, Interrupt, Operation, OperationState, Phase, Progress, Result, Scope, Step,
 };
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1;
 use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
-use model::platform::{Isolation, Platform, Region, RegionDatabase};
-use model::secret::{Secret, SecretRef};
-use model::{DeploymentType, RunId, Tenant, TenantId, Tier};
+use model::platform::Platform;
+use model::secret::Secret;
+use model::{RunId, Tenant, TenantId, Tier};
 use serde_json::json;
 use setup_database::{Checkpoint, Plan, SECRET, SetupDatabase};
-use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tenant_api_client::{Strategy, TenantApi};
+use testing::{ClaimedStep, required};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 /// What the tenant-api of these tests asks for.
 pub const INTERNAL_SECRET: &str = "the internal secret of this test";
-/// A region's shared database.
-pub const SHARED: &str = "region_eastus";
-
-fn setting(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| {
-        panic!("{name} is not set: these tests need the local stack; run them by `make test`")
-    })
-}
 
 /// The real parts, and one tenant.
 #[derive(Clone)]
@@ -50,50 +39,21 @@ pub struct World {
 
 impl World {
     async fn new(strategy: Strategy, ending: &str) -> Self {
-        setting("KUBECONFIG");
-        let id = TenantId::generate();
-        let slug = format!("sdb-{}{ending}", &id.0.simple().to_string()[20..]);
-        let mut platform = Platform { simulated_nodes: true, ..Platform::default() };
-        let namespace = format!("{}{slug}", platform.namespace_prefix);
-        let region = Region {
-            tenant_api_url: serve_tenant_api().await,
-            internal_secret: format!("k8s:{namespace}/of-this-test#internal").parse().unwrap(),
-            database: RegionDatabase {
-                host: setting("REGION_DATABASE_HOST"),
-                port: setting("REGION_DATABASE_PORT").parse().expect("REGION_DATABASE_PORT is a number"),
-                shared_database: SHARED.into(),
-                admin_user: setting("REGION_DATABASE_ADMIN_USER"),
-                admin_password: SecretRef::Env("REGION_DATABASE_ADMIN_PASSWORD".into()),
-            },
-            database_cidrs: Vec::new(),
-            cluster: None,
-            domain: None,
-            isolation: Isolation::Shared,
-            accepts_tenants: true,
-            jobs: None,
+        required("KUBECONFIG");
+        let tenant = Tenant {
+            tier: Tier::Professional,
+            has_dedicated_database: strategy == Strategy::Database,
+            ..testing::tenant_ending("sdb", ending)
         };
-        setting("REGION_DATABASE_ADMIN_PASSWORD");
+        let mut platform = Platform { simulated_nodes: true, ..Platform::default() };
+        let namespace = platform.namespace(&tenant.slug).to_string();
+        let internal_secret = format!("k8s:{namespace}/of-this-test#internal").parse().unwrap();
+        let region = testing::region(serve_tenant_api().await, internal_secret);
         platform.regions.insert("eastus".into(), region);
         let world = Self {
             cluster: Cluster::connect().await.unwrap(),
             platform,
-            tenant: Tenant {
-                id,
-                slug: slug.parse().unwrap(),
-                name: "Acme".into(),
-                tier: Tier::Professional,
-                region: "eastus".into(),
-                admin_email: "admin@acme.example".into(),
-                deployment_type: DeploymentType::ContainerPerTenant,
-                has_dedicated_database: strategy == Strategy::Database,
-                cost_center: None,
-                alerting: model::Alerting::default(),
-                suspended: false,
-                container: model::Container::default(),
-                domains: Vec::new(),
-                created_by: "test".into(),
-                created_at: chrono::Utc::now(),
-            },
+            tenant,
             run: RunId::generate(),
             failures: 0,
             namespace,
@@ -125,23 +85,8 @@ impl World {
 
     pub fn step_with(&self, scope: Scope, watch: Watch) -> (Step, Arc<Watch>) {
         let watch = Arc::new(watch);
-        let owner = Owner {
-            tenant_id: self.tenant.id,
-            slug: self.tenant.slug.clone(),
-            run_id: self.run,
-            epoch: 1,
-            scope,
-        };
-        let step = Step::new(StepParts {
-            owner,
-            phase: SetupDatabase::NAME,
-            backward: false,
-            failures: self.failures,
-            waits: 0,
-            waited: Duration::ZERO,
-            fence: watch.clone(),
-            cancel: CancellationToken::new(),
-        });
+        let step = ClaimedStep::new(SetupDatabase::NAME, &self.tenant, self.run);
+        let step = step.scope(scope).failures(self.failures).fence(watch.clone()).step();
         (step, watch)
     }
 
@@ -194,16 +139,7 @@ impl World {
 
     /// The administrator's session, for looking at what is there.
     pub async fn admin(&self) -> PgConnection {
-        let admin = &self.platform.regions["eastus"].database;
-        PgConnectOptions::new_without_pgpass()
-            .host(&admin.host)
-            .port(admin.port)
-            .username(&admin.admin_user)
-            .password(&setting("REGION_DATABASE_ADMIN_PASSWORD"))
-            .database(SHARED)
-            .connect()
-            .await
-            .unwrap()
+        testing::region_admin().await
     }
 
     pub async fn sql(&self, statement: &str) {
@@ -232,7 +168,7 @@ impl World {
     }
 
     async fn clean(&self) {
-        let admin = Secret::new(setting("REGION_DATABASE_ADMIN_PASSWORD"));
+        let admin = Secret::new(required("REGION_DATABASE_ADMIN_PASSWORD"));
         let access = self.plan().server.with(Secret::new(INTERNAL_SECRET), admin);
         let api = TenantApi::connect().unwrap();
         api.drop(&access, self.tenant.id, &self.plan().place, None).await.unwrap();

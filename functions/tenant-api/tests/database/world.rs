@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, SqlSafeStr};
 use std::future::Future;
 use std::time::Duration;
 use tenant_api::{Config, InternalSecrets, Migrations, Tables};
+use testing::required;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
@@ -26,15 +27,10 @@ pub struct World {
     password: String,
 }
 
-fn setting(name: &str) -> String {
-    std::env::var(name)
-        .unwrap_or_else(|_| panic!("{name} is not set: these tests need a Postgres; run them by `make test`"))
-}
-
 impl World {
     /// With a pooled instance.
     pub async fn new() -> Self {
-        setting("POOL_DATABASE_URL");
+        required("POOL_DATABASE_URL");
         let login = SecretRef::Env("POOL_DATABASE_URL".into());
         Self::serving(Tables::new(Some(login), None, false)).await
     }
@@ -69,10 +65,10 @@ impl World {
         Self {
             url,
             client: reqwest::Client::new(),
-            host: setting("REGION_DATABASE_HOST"),
-            port: setting("REGION_DATABASE_PORT").parse().expect("REGION_DATABASE_PORT is a number"),
-            user: setting("REGION_DATABASE_ADMIN_USER"),
-            password: setting("REGION_DATABASE_ADMIN_PASSWORD"),
+            host: required("REGION_DATABASE_HOST"),
+            port: required("REGION_DATABASE_PORT").parse().expect("REGION_DATABASE_PORT is a number"),
+            user: required("REGION_DATABASE_ADMIN_USER"),
+            password: required("REGION_DATABASE_ADMIN_PASSWORD"),
         }
     }
 

@@ -1,7 +1,5 @@
 //! A tenant's own instance: recorded in the database, seen in a real cluster.
 
-use std::io::Write as _;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,53 +10,33 @@ use model::{DeploymentType, RunId, TenantId};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tenant_service::App;
+use testing::{Namespace, create, kubectl};
 
 use crate::world::{Answer, World, body, with_app, with_platform, with_world};
 
-fn kubectl(arguments: &[&str], input: Option<&Value>) -> String {
-    let mut command = Command::new("kubectl");
-    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let text = input.map(ToString::to_string).unwrap_or_default();
-    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-    let done = child.wait_with_output().unwrap();
-    assert!(done.status.success(), "kubectl {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
-    String::from_utf8(done.stdout).unwrap()
-}
-
 /// A namespace that goes with the test.
-struct Namespace(String);
-
-impl Namespace {
-    fn new() -> Self {
-        let name = format!("deployment-{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
-        kubectl(&["create", "namespace", &name], None);
-        Self(name)
-    }
-
-    /// A Deployment as PROVISION_DEPLOYMENT names it, on the simulated nodes; its uid.
-    fn deploy(&self, never_ready: bool) -> String {
-        let labels = json!({ "app.kubernetes.io/name": "tenant-api",
-                             "tenantry.test/never-ready": never_ready.to_string() });
-        let deployment = json!({
-            "apiVersion": "apps/v1", "kind": "Deployment",
-            "metadata": { "name": "tenant-api", "namespace": self.0 },
-            "spec": {
-                "replicas": 2, "selector": { "matchLabels": { "app.kubernetes.io/name": "tenant-api" } },
-                "template": {
-                    "metadata": { "labels": labels },
-                    "spec": { "containers": [{ "name": "tenant-api", "image": "ip4x/tenant-api:seen" }] },
-                },
-            },
-        });
-        kubectl(&["create", "--filename=-", "--output=jsonpath={.metadata.uid}"], Some(&deployment))
-    }
+fn fresh_namespace() -> Namespace {
+    let name = format!("deployment-{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
+    kubectl(&["create", "namespace", &name]);
+    Namespace(name)
 }
 
-impl Drop for Namespace {
-    fn drop(&mut self) {
-        kubectl(&["delete", "namespace", &self.0, "--wait=false"], None);
-    }
+/// A Deployment as PROVISION_DEPLOYMENT names it, on the simulated nodes; its uid.
+fn deploy(namespace: &Namespace, never_ready: bool) -> String {
+    let labels = json!({ "app.kubernetes.io/name": "tenant-api",
+                         "tenantry.test/never-ready": never_ready.to_string() });
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": { "name": "tenant-api", "namespace": namespace.0 },
+        "spec": {
+            "replicas": 2, "selector": { "matchLabels": { "app.kubernetes.io/name": "tenant-api" } },
+            "template": {
+                "metadata": { "labels": labels },
+                "spec": { "containers": [{ "name": "tenant-api", "image": "ip4x/tenant-api:seen" }] },
+            },
+        },
+    });
+    create(&deployment)["metadata"]["uid"].as_str().unwrap().to_owned()
 }
 
 async fn record(world: &World, tenant: TenantId, namespace: &str, container: &str) {
@@ -98,8 +76,8 @@ async fn until(world: &World, what: &str, wanted: impl Fn(&Value) -> bool) -> Va
 async fn a_deployment_is_shown_as_recorded_and_as_the_cluster_sees_it() {
     with_world(|world| async move {
         let tenant = world.tenant("acme").await;
-        let namespace = Namespace::new();
-        let uid = namespace.deploy(false);
+        let namespace = fresh_namespace();
+        let uid = deploy(&namespace, false);
         record(&world, tenant, &namespace.0, &uid).await;
         let ready = until(&world, "ready pods and their events", |now| {
             let events = now["events"].as_array().unwrap();
@@ -125,10 +103,10 @@ async fn a_deployment_is_shown_as_recorded_and_as_the_cluster_sees_it() {
         assert!(query.contains(&format!("namespace=\"{}\"", namespace.0)), "{query}");
 
         // Another of its name is not the tenant's, and none is none.
-        kubectl(&["delete", "deployment", "tenant-api", "-n", &namespace.0], None);
+        kubectl(&["delete", "deployment", "tenant-api", "-n", &namespace]);
         let gone = shown(&world).await;
         assert_eq!((&gone["state"], &gone["replicas"]), (&json!("missing"), &json!(null)), "{gone:#}");
-        namespace.deploy(true);
+        deploy(&namespace, true);
         let other = shown(&world).await;
         assert_eq!(
             (&other["state"], &other["image"]),
@@ -143,8 +121,8 @@ async fn a_deployment_is_shown_as_recorded_and_as_the_cluster_sees_it() {
 async fn a_deployment_that_is_not_ready_says_why() {
     with_world(|world| async move {
         let tenant = world.tenant("acme").await;
-        let namespace = Namespace::new();
-        record(&world, tenant, &namespace.0, &namespace.deploy(true)).await;
+        let namespace = fresh_namespace();
+        record(&world, tenant, &namespace.0, &deploy(&namespace, true)).await;
         let unready =
             until(&world, "pods that run", |now| now["reason"].to_string().contains("ContainersNotReady"))
                 .await;

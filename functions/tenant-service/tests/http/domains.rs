@@ -3,14 +3,9 @@
 use model::platform::Platform;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
+use testing::required;
 
 use crate::world::{Answer, World, with_platform, with_world};
-
-fn required(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| {
-        panic!("{name} is not set: these tests need the local stack; run them by `make test`")
-    })
-}
 
 /// The DNS of the tenants themselves: any server of the stack will do.
 fn asking_the_server(platform: &mut Platform) {

@@ -50,8 +50,7 @@ pub async fn with_app<F: Future<Output = ()>>(
     adjust: impl FnOnce(App) -> App,
     test: impl FnOnce(Arc<World>) -> F,
 ) {
-    let url = std::env::var("DATABASE_URL")
-        .expect("DATABASE_URL is not set: these tests need a Postgres; run them by `make test`");
+    let url = testing::required("DATABASE_URL");
     let server: PgConnectOptions = url.parse().expect("DATABASE_URL is a Postgres URL");
     let database = format!("tenant_service_{}", uuid::Uuid::now_v7().simple());
     run(&server, &format!("CREATE DATABASE {database}")).await;

@@ -18,7 +18,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use repository::Repository;
 use serde_json::json;
-use stack::{PREFIX, Place, exists, helms_of, variable};
+use stack::{PREFIX, Place, exists, helms_of};
+use testing::required;
 use tokio_util::sync::CancellationToken;
 
 /// Where the slow chart hangs while it is deployed.
@@ -61,7 +62,7 @@ async fn changed_values_are_an_upgrade_that_keeps_owner_and_first_run() {
 #[tokio::test]
 async fn a_foreign_release_is_refused_and_stays_as_it_is() {
     let place = Place::new().await;
-    let repository = format!("--repo={}", variable("CHART_REPOSITORY_URL"));
+    let repository = format!("--repo={}", required("CHART_REPOSITORY_URL"));
     let namespace = format!("--namespace={}", place.namespace);
     let theirs = Command::new("helm")
         .args(["install", "query-engine", "query-engine", &repository, &namespace])
@@ -239,9 +240,9 @@ async fn a_dropped_call_kills_helm_and_reaps_it() {
 #[tokio::test]
 #[ignore = "started by a_helm_dies_with_the_process_that_asked_for_it"]
 async fn install_slowly() {
-    let tenant = variable("TEST_TENANT").parse().unwrap();
-    let place = Place::at(&variable("TEST_NAMESPACE"), tenant).await;
-    let release = place.release("slow", &variable("TEST_REPOSITORY"), json!({ "text": "a", "hang": DEPLOY }));
+    let tenant = required("TEST_TENANT").parse().unwrap();
+    let place = Place::at(&required("TEST_NAMESPACE"), tenant).await;
+    let release = place.release("slow", &required("TEST_REPOSITORY"), json!({ "text": "a", "hang": DEPLOY }));
     drop(place.helm.ensure_release(&release, &place.owner(Scope::Run), &place.step()).await);
 }
 
@@ -251,7 +252,7 @@ async fn a_helm_dies_with_the_process_that_asked_for_it() {
     let mut worker = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "install_slowly", "--ignored"])
         .env("TEST_TENANT", place.tenant.to_string())
-        .env("TEST_NAMESPACE", &place.namespace)
+        .env("TEST_NAMESPACE", &*place.namespace)
         .env("TEST_REPOSITORY", &repository.url)
         .stdout(Stdio::null())
         .spawn()
@@ -354,7 +355,7 @@ async fn without_an_api_server() {
 #[tokio::test]
 async fn an_api_server_that_is_down_is_nobodys_failure() {
     // The stack's own kubeconfig, with an address where nobody listens.
-    let mut kubeconfig = kube::config::Kubeconfig::read_from(variable("KUBECONFIG")).unwrap();
+    let mut kubeconfig = kube::config::Kubeconfig::read_from(required("KUBECONFIG")).unwrap();
     for cluster in kubeconfig.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
         cluster.server = Some("https://127.0.0.1:1".into());
     }

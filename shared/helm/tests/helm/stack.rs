@@ -1,54 +1,37 @@
 //! What every test here needs of the real stack: a namespace of its own, a step, and a look at the world.
 
 use std::path::Path;
-use std::process::Command;
-use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use cluster::Cluster;
-use engine::phase::{Fence, Interrupt, Operation, Owner, Scope, Step, StepParts};
+use engine::phase::{Owner, Scope, Step};
 use helm::{Helm, Release};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use model::{PhaseName, RunId, Slug, TenantId};
 use serde_json::{Value, json};
+use testing::{ClaimedStep, required};
 use tokio_util::sync::CancellationToken;
 
 pub const PREFIX: &str = "matih.ai";
-
-/// A variable of the test stack.
-pub fn variable(name: &str) -> String {
-    std::env::var(name)
-        .unwrap_or_else(|_| panic!("{name} is not set; these tests need the local stack: run `make test`"))
-}
 
 /// A namespace with a tenant, gone with the test.
 pub struct Place {
     pub helm: Helm,
     pub client: Client,
-    pub namespace: String,
+    pub namespace: testing::Namespace,
     pub tenant: TenantId,
     pub run: RunId,
 }
 
-struct NeverLost;
-
-#[async_trait]
-impl Fence for NeverLost {
-    async fn record(&self, _: &[Operation]) -> Result<(), Interrupt> {
-        Ok(())
-    }
-}
-
 impl Place {
     pub async fn new() -> Self {
-        variable("KUBECONFIG");
+        required("KUBECONFIG");
         let tenant = TenantId::generate();
         let place = Self::at(&format!("matih-helm-{}", &tenant.to_string()[24..]), tenant).await;
         let mut namespace = Namespace::default();
-        namespace.metadata.name = Some(place.namespace.clone());
+        namespace.metadata.name = Some(place.namespace.to_string());
         Api::all(place.client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
         place
     }
@@ -56,7 +39,13 @@ impl Place {
     pub async fn at(namespace: &str, tenant: TenantId) -> Self {
         let cluster = Cluster::connect().await.unwrap();
         let helm = Helm::connect(&cluster).unwrap();
-        Self { helm, client: cluster.client(), namespace: namespace.into(), tenant, run: RunId::generate() }
+        Self {
+            helm,
+            client: cluster.client(),
+            namespace: testing::Namespace(namespace.into()),
+            tenant,
+            run: RunId::generate(),
+        }
     }
 
     pub fn owner(&self, scope: Scope) -> Owner {
@@ -69,21 +58,12 @@ impl Place {
     }
 
     pub fn cancellable(&self, cancel: CancellationToken) -> Step {
-        Step::new(StepParts {
-            owner: self.owner(Scope::Run),
-            phase: PhaseName::new("TEST"),
-            backward: false,
-            failures: 0,
-            waits: 0,
-            waited: Duration::ZERO,
-            fence: Arc::new(NeverLost),
-            cancel,
-        })
+        ClaimedStep::of(PhaseName::new("TEST"), self.owner(Scope::Run)).cancel(cancel).step()
     }
 
     /// The query engine from the stack's chart repository.
     pub fn query_engine(&self) -> Release {
-        self.release("query-engine", &variable("CHART_REPOSITORY_URL"), json!({ "replicaCount": 1 }))
+        self.release("query-engine", &required("CHART_REPOSITORY_URL"), json!({ "replicaCount": 1 }))
     }
 
     pub fn release(&self, chart: &str, repository_url: &str, values: Value) -> Release {
@@ -126,13 +106,6 @@ impl Place {
     pub async fn delete_namespace(&self) {
         let api: Api<Namespace> = Api::all(self.client.clone());
         drop(api.delete(&self.namespace, &DeleteParams::default()).await);
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let arguments = ["delete", "namespace", &self.namespace, "--wait=false", "--ignore-not-found"];
-        drop(Command::new("kubectl").args(arguments).output());
     }
 }
 
