@@ -61,12 +61,12 @@ class Postgres(Part):
         return None if done.returncode == 0 else done.stderr.strip()
 
     def finish(self):
-        # The passwords are hexadecimal, so they need no quoting; errors must not put them into the log.
-        script = ["SET log_min_error_statement = panic;"]
+        script = ["SET log_min_error_statement = panic;"]  # errors must not put a verifier into the log
         for role, may in (("tenantry", "CREATEDB"), ("region_admin", "CREATEDB CREATEROLE"), (POOL, "NOINHERIT"),
                           (STATE, "")):
             script.append(f"SELECT 'CREATE ROLE {role}' WHERE to_regrole('{role}') IS NULL \\gexec")
-            script.append(f"ALTER ROLE {role} LOGIN {may} PASSWORD '{self.stack.secret(role)}';")
+            verifier = postgres_data.verifier(self.stack.secret(role))
+            script.append(f"ALTER ROLE {role} LOGIN {may} PASSWORD '{verifier}';")
         script += [create("tenantry", "tenantry"), create(STATE, STATE)]
         script += [create(database(region), "region_admin") for region in REGIONS]
         # DROP DATABASE … WITH (FORCE) ends the sessions of a tenant's role, and a vacuum of Postgres's own, which is nobody's. The
@@ -92,9 +92,9 @@ class Postgres(Part):
             return
         script = [create(database(region), None) for region in REGIONS]
         if not self.stack.given("POOL_DATABASE_URL"):
-            # Hexadecimal, so it needs no quoting.
             script.append(f"SELECT 'CREATE ROLE {POOL}' WHERE to_regrole('{POOL}') IS NULL \\gexec")
-            script.append(f"ALTER ROLE {POOL} LOGIN NOINHERIT PASSWORD '{self.stack.secret(POOL)}';")
+            verifier = postgres_data.verifier(self.stack.secret(POOL))
+            script.append(f"ALTER ROLE {POOL} LOGIN NOINHERIT PASSWORD '{verifier}';")
             script += [f"GRANT CONNECT ON DATABASE {database(region)} TO {POOL};" for region in REGIONS]
         if problem := self.sql("\n".join(script), parsed.path.lstrip("/"), url):
             raise SystemExit(f"DATABASE_URL: making the regions' databases failed: {problem}")
