@@ -33,14 +33,14 @@ RETRY = 0.5  # seconds
 class Cluster:
     """The API server of a kubeconfig written by the stack."""
 
-    def __init__(self, kubeconfig):
+    def __init__(self, kubeconfig, agent="tenantry-load-balancer"):
         with open(kubeconfig) as file:
             config = json.load(file)
         cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
         self.address = urllib.parse.urlsplit(cluster["server"])
         authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
         self.context = ssl.create_default_context(cadata=authority)
-        self.headers = {"Authorization": f"Bearer {user['token']}", "User-Agent": "tenantry-load-balancer"}
+        self.headers = {"Authorization": f"Bearer {user['token']}", "User-Agent": agent}
 
     def open(self, method, path, body=None, kind=None, timeout=15):
         connection = http.client.HTTPSConnection(self.address.hostname, self.address.port, context=self.context,

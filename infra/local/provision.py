@@ -198,7 +198,7 @@ def simulated(stack, phases):
             yield "Load balancers' addresses are unique and released with their Service, but nobody listens there."
         if "SETUP_OBSERVABILITY" in phases:
             yield "Loki and Tempo are stood in for: a real collector, started with the tenant's own configuration, sends to"
-            yield "what the phase's check reads back and then forgets."
+            yield "what keeps the last of it in memory, and answers the phase's check."
     if "CREATE_TENANT_INGRESS" in phases and not stack.given("ACME_DIRECTORY_URL"):
         yield "cert-manager's controllers, the DNS-01 challenge and the name servers are real; the authority is Pebble, which"
         yield "nobody's browser trusts."

@@ -22,7 +22,8 @@ Used instead of starting a part:
                             _ADMIN_USER and _ADMIN_PASSWORD name another server for the tenants' databases
     AMQP_URL                RabbitMQ with a vhost; RABBITMQ_MANAGEMENT_URL goes with it
     TENANTRY_KUBECONFIG     a cluster; nothing of Kubernetes is started then, and pods are not simulated. It brings its own
-                            cert-manager, Prometheus operator and load balancer
+                            cert-manager, Prometheus operator, load balancer,
+                            Loki and Tempo
     CHART_REPOSITORY_URL    a chart repository
     PDNS_URL, PARENT_PDNS_URL
                             the HTTP APIs of PowerDNS for the tenants' zones and for their parent; PDNS_API_KEY,
@@ -118,11 +119,8 @@ def check(stack, chosen, states, built):
 
 
 def wanted_tools(stack, chosen):
-    """What is built of infra/tools for these parts, and for the phases: the collector is what SETUP_OBSERVABILITY runs
-    itself where no container would.
-    """
-    wanted = {tool for part in chosen for tool in part.tools} | {"helm", "kubernetes", "opentofu"}
-    return wanted | ({"otelcol"} if any(part.name == "kwok" for part in chosen) else set())
+    """What is built of infra/tools for these parts, and for the phases."""
+    return {tool for part in chosen for tool in part.tools} | {"helm", "kubernetes", "opentofu"}
 
 
 def link_tools(stack, chosen):

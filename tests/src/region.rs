@@ -303,6 +303,7 @@ fn platform(tenant_api_url: &str, engine: Engine) -> Platform {
         // Deleted at once, unless a test is about that.
         lifecycle: Lifecycle { retention: Seconds(0.0), ..Lifecycle::default() },
         infrastructure: Some(crate::instances::infrastructure()),
+        observability: testing::observability(),
         simulated_nodes: true,
         engine: Engine {
             // Helm is slow on a small machine that runs several at once, and a worker late by that is not lost.

@@ -1,17 +1,15 @@
 //! SETUP_OBSERVABILITY: the tenant's logs and traces are collected, stamped as the tenant's, kept and found.
 //!
 //! In: the tenant's namespace, the platform's Loki and Tempo. Out: the collector's release, and what Loki and Tempo keep
-//! when all else is gone. Fails with `foreign_object`, `not_ready`, `not_connected`, `collector_missing`, and as Helm
-//! does. Rollback: uninstalls the collector and deletes the configuration; history stays for as long as it is kept.
+//! when all else is gone. Fails with `foreign_object`, `not_ready`, `not_connected`, `not_stamped`, and as Helm does.
+//! Rollback: uninstalls the collector and deletes the configuration; history stays for as long as it is kept.
 
 mod collector;
 mod config;
-mod local;
 mod marks;
 mod plan;
 mod policies;
-mod remote;
-mod stand_in;
+mod try_out;
 
 use cluster::{Cluster, Deployments, Objects};
 use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step, reads};
@@ -60,8 +58,8 @@ pub struct Plan {
     pub traces_kept: u32,
     /// Where the control plane tries the path from.
     pub control_plane_namespace: String,
-    /// The collector's pod does not run: its configuration is tried in a collector of this function's own.
-    pub simulated_nodes: bool,
+    /// Where the control plane reaches the tenant's collector.
+    pub collector_url: String,
     /// How long the phase may wait.
     pub ready_within: Seconds,
 }
@@ -105,7 +103,7 @@ impl Phase for SetupObservability {
         step.wait_within("collector ready", within, look, |late| too_late("not_ready", late)).await?;
         // Without a collector there is nothing to send through.
         if !plan.suspended {
-            let trial = self.try_out(plan);
+            let trial = try_out::try_out(plan);
             let unconnected = |late| too_late("not_connected", late);
             step.wait_within("log and trace pipeline", within, trial, unconnected).await?;
         }
@@ -123,17 +121,6 @@ impl Phase for SetupObservability {
         step.wait_for("uninstall collector", uninstall).await?;
         objects(plan)?.delete(&cluster, step).await?;
         Ok(Progress::Done(()))
-    }
-}
-
-impl SetupObservability {
-    /// Sends a marked log line and a span through the tenant's collector, and reads them back. Done with what was seen.
-    async fn try_out(&self, plan: &Plan) -> Result<Progress<Value>> {
-        if plan.simulated_nodes {
-            local::try_out(&self.cluster, plan).await
-        } else {
-            remote::try_out(plan).await
-        }
     }
 }
 

@@ -33,7 +33,7 @@ impl Marks {
     }
 
     /// The log line.
-    pub(crate) fn line(&self) -> String {
+    fn line(&self) -> String {
         format!("the log pipeline is tried out: {}", self.word)
     }
 
@@ -51,30 +51,6 @@ impl Marks {
             "traceId": self.trace_id, "spanId": self.span_id, "name": "the trace pipeline is tried out", "kind": 1,
             "startTimeUnixNano": now, "endTimeUnixNano": now,
         }]}]}]})
-    }
-
-    /// The line among what Loki was sent: its resource's attributes.
-    pub(crate) fn log_in<'a>(&self, sent: &'a Value) -> Option<&'a Value> {
-        let has = |resource: &Value| {
-            let scopes = resource["scopeLogs"].as_array().into_iter().flatten();
-            let mut records = scopes.flat_map(|scope| scope["logRecords"].as_array().into_iter().flatten());
-            records.any(|record| {
-                record["body"]["stringValue"].as_str().is_some_and(|body| body.contains(&self.word))
-            })
-        };
-        let resource = sent["resourceLogs"].as_array()?.iter().find(|resource| has(resource))?;
-        Some(&resource["resource"]["attributes"])
-    }
-
-    /// The span among what Tempo was sent: its resource's attributes.
-    pub(crate) fn span_in<'a>(&self, sent: &'a Value) -> Option<&'a Value> {
-        let has = |resource: &Value| {
-            let scopes = resource["scopeSpans"].as_array().into_iter().flatten();
-            let mut spans = scopes.flat_map(|scope| scope["spans"].as_array().into_iter().flatten());
-            spans.any(|span| span["traceId"] == self.trace_id.as_str())
-        };
-        let resource = sent["resourceSpans"].as_array()?.iter().find(|resource| has(resource))?;
-        Some(&resource["resource"]["attributes"])
     }
 }
 

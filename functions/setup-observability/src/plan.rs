@@ -16,8 +16,10 @@ pub(crate) fn plan(tenant: &Tenant, platform: &Platform) -> Result<Plan> {
         return Err(Error::fatal("platform_incomplete", "charts.repository_url is empty")
             .next("Set charts.repository_url in the platform file, then retry."));
     }
+    let namespace = platform.namespace(&tenant.slug);
     Ok(Plan {
-        namespace: platform.namespace(&tenant.slug),
+        collector_url: settings.collector_of(namespace.as_str()),
+        namespace,
         slug: tenant.slug.clone(),
         tenant_id: tenant.id,
         tier: tenant.tier,
@@ -30,7 +32,6 @@ pub(crate) fn plan(tenant: &Tenant, platform: &Platform) -> Result<Plan> {
         logs_kept: settings.logs_kept,
         traces_kept: settings.traces_kept,
         control_plane_namespace: platform.control_plane_namespace.clone(),
-        simulated_nodes: platform.simulated_nodes,
         ready_within: settings.ready_within,
     })
 }

@@ -1,16 +1,23 @@
-//! The phase on a real API server and with a real collector. What it makes is read back from there.
+//! The phase on a real API server and with real collectors. What it makes is read back from there.
 #![expect(clippy::unwrap_used, reason = "clippy knows only functions marked as tests for tests")]
 
 #[path = "../../deploy-monitoring/tests/phase/world.rs"]
 mod world;
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use engine::phase::Scope;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, ResourceQuota};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{Api, ListParams};
 use model::{RunId, Tier};
+use reqwest::Client;
 use serde_json::{Value, json};
-use setup_observability::{COLLECTOR, KEY, LOGS, SetupObservability};
+use setup_observability::{COLLECTOR, KEY, LOGS, SetupObservability, TENANT_HEADER};
+use tempfile::TempDir;
+use testing::required;
 
 use world::checked;
 
@@ -22,19 +29,22 @@ async fn a_tenants_logs_and_traces_arrive_stamped_and_nothing_but_history_stays(
     let before = world.listing();
     let checkpoint = world.apply().await;
 
-    // What was sent through a collector of the configuration that the API server has, came out stamped.
+    // What was sent through a collector of the configuration that the API server has is the tenant's, and nobody else's.
     let written: Value = last(&world);
     let tried = &operation(&written, "log and trace pipeline")["result"];
+    let mark = tried["logLine"]["mark"].as_str().unwrap();
+    let labels = labels_of(&world, &world.tenant.id.to_string(), mark).await.unwrap();
+    assert_eq!(labels["tenant_id"], world.tenant.slug.as_str(), "not what the sender claims");
+    assert_eq!(labels["tenant_uuid"], json!(world.tenant.id));
     assert_eq!(
-        tried["logLine"]["tenant"],
-        json!(world.tenant.id),
-        "not the slug, which is free again one day"
+        labels_of(&world, world.tenant.slug.as_str(), mark).await,
+        None,
+        "the slug is free again one day"
     );
-    assert_eq!(tried["logLine"]["arrivedAt"], "/otlp/v1/logs");
-    assert_eq!(tried["span"]["tenant"], json!(world.tenant.id));
-    assert_eq!(tried["span"]["arrivedAt"], "/v1/traces");
-    assert!(tried["simulated"].as_str().unwrap().contains("receivers in memory for Loki and Tempo"));
-    assert_eq!(collectors(), [0; 0], "no collector outlives the step");
+    let trace =
+        format!("{}/api/traces/{}", required("TEMPO_URL"), tried["span"]["traceId"].as_str().unwrap());
+    let as_another = Client::new().get(&trace).header(TENANT_HEADER, world.tenant.slug.as_str());
+    assert_eq!(as_another.send().await.unwrap().status(), 404);
 
     // The configurations are the collector's own kind.
     let maps: Api<ConfigMap> = world.api();
@@ -45,6 +55,11 @@ async fn a_tenants_logs_and_traces_arrive_stamped_and_nothing_but_history_stays(
     checked(&["otelcol", "validate", "--config"], "collector.yaml", &texts[0]);
     checked(&["otelcol", "validate", "--config"], "node.yaml", &texts[1]);
     assert!(texts[0].contains(&format!("\"value\": \"{}\"", world.tenant.id)), "{}", texts[0]);
+
+    // What a pod writes comes through both: the node's file, the tenant's collector, Loki.
+    let word = format!("pod-{}", world.tenant.id);
+    let _collector = collect(&world, &texts, &word);
+    assert_eq!(logged(&world, &word).await["tenant_uuid"], json!(world.tenant.id));
 
     // As whom it is kept, and asked for by Grafana.
     for (name, key, at) in [
@@ -119,17 +134,72 @@ fn operation<'a>(operations: &'a Value, name: &str) -> &'a Value {
     operations.as_array().unwrap().iter().find(|operation| operation["name"] == name).unwrap()
 }
 
-/// The collectors that this process has started, and that are still there.
-fn collectors() -> Vec<u32> {
-    let own = std::process::id().to_string();
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let Ok(id) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
-        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        let parent = stat.rsplit(')').next().unwrap_or_default().split_whitespace().nth(1).map(str::to_owned);
-        if parent.as_deref() == Some(&own) && stat.contains("(otelcol)") {
-            found.push(id);
+/// The labels of the tenant's line with this word, as Loki tells whoever asks in this name.
+async fn labels_of(world: &World, asked_as: &str, word: &str) -> Option<Value> {
+    let query = format!("{{namespace=\"{}\"}} |= \"{word}\"", world.namespace);
+    let url = format!("{}/loki/api/v1/query_range", required("LOKI_URL"));
+    let asked = Client::new().get(url).query(&[("query", &query)]).header(TENANT_HEADER, asked_as);
+    let answer: Value = asked.send().await.unwrap().error_for_status().unwrap().json().await.unwrap();
+    answer.pointer("/data/result/0/stream").cloned()
+}
+
+/// As [`labels_of`], once the line is there.
+async fn logged(world: &World, word: &str) -> Value {
+    let began = Instant::now();
+    loop {
+        if let Some(labels) = labels_of(world, &world.tenant.id.to_string(), word).await {
+            return labels;
         }
+        assert!(began.elapsed() < testing::WITHIN, "{word} has not arrived");
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    found
+}
+
+/// A collector that ends with the test.
+struct Collector {
+    process: Child,
+    _folder: TempDir,
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+/// A collector with both configurations, of the tenant and of the node, where a pod of the tenant has written the word.
+fn collect(world: &World, configurations: &[String], word: &str) -> Collector {
+    let folder = tempfile::tempdir().unwrap();
+    let pod = folder.path().join(format!("pods/{}_pod_{}/main", world.namespace, world.tenant.id));
+    std::fs::create_dir_all(&pod).unwrap();
+    let line = format!("2026-01-01T00:00:00.000000000Z stdout F {word}\n");
+    std::fs::write(pod.join("0.log"), line).unwrap();
+    let mut command = Command::new("otelcol");
+    for (name, text) in ["collector.yaml", "node.yaml"].iter().zip(configurations) {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        command.arg(format!("--config={}", path.display()));
+    }
+    let ports = [free_port(), free_port(), free_port()];
+    let [http, grpc, health] = ports.map(|port| format!("127.0.0.1:{port}"));
+    command
+        .env("OTLP_HTTP_ENDPOINT", &http)
+        .env("OTLP_GRPC_ENDPOINT", grpc)
+        .env("HEALTH_ENDPOINT", health)
+        .env("TENANT_COLLECTOR_ENDPOINT", format!("http://{http}"))
+        .env("LOKI_ENDPOINT", format!("{}/otlp", required("LOKI_URL")))
+        .env("TEMPO_ENDPOINT", required("TEMPO_URL"))
+        .env("OTLP_ENCODING", "json")
+        .env("OTLP_COMPRESSION", "none")
+        .env("BATCH_TIMEOUT", "50ms")
+        .env("POD_LOGS", folder.path().join("pods"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    Collector { process: command.spawn().unwrap(), _folder: folder }
+}
+
+/// That nobody has at this moment.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -19,7 +19,8 @@ from parts.powerdns import ChildDns, ParentDns
 from parts.prometheus_operator import PrometheusOperator
 from parts.rabbitmq import RabbitMq
 from parts.resolver import Resolver
+from parts.telemetry import Telemetry
 
 ALL = (Postgres, Epmd, RabbitMq, Kafka, Maildev, ParentDns, ChildDns, Resolver, Pebble, Etcd, KubeApiserver,
-       KubeControllerManager, KubeScheduler, Kwok, LoadBalancer, CertManager, PrometheusOperator, Charts, TenantApi,
+       KubeControllerManager, KubeScheduler, Kwok, LoadBalancer, Telemetry, CertManager, PrometheusOperator, Charts, TenantApi,
        Functions, Dispatcher, EventRelay, TenantService)

@@ -17,6 +17,7 @@ USERS = {
     "kube-scheduler": ("system:kube-scheduler", ""),
     "kwok": ("kwok", "system:masters"),
     "load-balancer": ("load-balancer", "system:masters"),
+    "telemetry": ("telemetry", "system:masters"),
     "cert-manager": ("cert-manager", "system:masters"),
     "prometheus-operator": ("prometheus-operator", "system:masters"),
 }
@@ -29,7 +30,7 @@ omitStages: [RequestReceived]
 rules:
 - level: None
   users: [system:apiserver, system:kube-controller-manager, system:kube-scheduler, system:anonymous, kwok, load-balancer,
-    cert-manager, prometheus-operator]
+    telemetry, cert-manager, prometheus-operator]
 - level: None
   userGroups: ["system:serviceaccounts:kube-system"]
 - level: Metadata

@@ -13,7 +13,7 @@ mod tenant;
 pub use database::{Database, with_database};
 pub use kubectl::{Namespace, create, kubectl, object};
 pub use phase::{planned, prepare, until_done, until_done_at_once, waits_for};
-pub use region::{region, region_admin};
+pub use region::{observability, region, region_admin};
 pub use step::{ClaimedStep, LastRecord, NeverLost};
 pub use tenant::{acme, recorded, tenant, tenant_ending};
 

@@ -1,6 +1,6 @@
 //! The local stack's region.
 
-use model::platform::{Isolation, Region, RegionDatabase};
+use model::platform::{Isolation, Observability, Region, RegionDatabase};
 use model::secret::SecretRef;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, PgConnection};
@@ -27,6 +27,15 @@ pub fn region(tenant_api_url: String, internal_secret: SecretRef) -> Region {
         accepts_tenants: true,
         jobs: None,
     }
+}
+
+/// The local stack's Loki, Tempo and collectors of the tenants.
+pub fn observability() -> Observability {
+    let mut observability =
+        Observability { collector_url: required("COLLECTOR_URL"), ..Observability::default() };
+    observability.loki.control_plane_url = required("LOKI_URL");
+    observability.tempo.control_plane_url = required("TEMPO_URL");
+    observability
 }
 
 /// The administrator's session in the region's shared database, for looking at what is there.

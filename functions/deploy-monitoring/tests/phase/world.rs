@@ -54,6 +54,7 @@ impl<P: Phase> World<P> {
         let kubeconfig = region.unwrap_or_else(|| required("KUBECONFIG"));
         let platform = Platform {
             charts: Charts { repository_url: required("CHART_REPOSITORY_URL"), ..Charts::default() },
+            observability: testing::observability(),
             simulated_nodes: true,
             cluster,
             ..Platform::default()

@@ -291,6 +291,7 @@ impl Platform {
         platform.license.check().map_err(|wrong| in_section("license", wrong))?;
         platform.lifecycle.check().map_err(|wrong| in_section("lifecycle", wrong))?;
         platform.invitations.check().map_err(|wrong| in_section("invitations", wrong))?;
+        platform.observability.check().map_err(|wrong| in_section("observability", wrong))?;
         platform.tenant_api.check().map_err(|wrong| in_section("tenant_api", wrong))?;
         if let Some(infrastructure) = &platform.infrastructure {
             infrastructure.check().map_err(|wrong| in_section("infrastructure", wrong))?;

@@ -17,6 +17,9 @@ pub struct Observability {
     pub collector: Chart,
     /// The collector's image.
     pub collector_image: String,
+    /// Where the control plane reaches a tenant's collector by OTLP over HTTP, with `{namespace}` for the tenant's namespace:
+    /// its Service, or what leads there where the control plane runs outside the tenants' cluster.
+    pub collector_url: String,
     /// Hours that logs are kept. Those of a tenant that is gone are kept for as long as Loki's own default says, which
     /// should be the same: the tenant's overrides go with its namespace.
     pub logs_kept: u32,
@@ -25,6 +28,9 @@ pub struct Observability {
     /// Seconds that the collector may take to become ready, and then a marked log line and span to arrive.
     pub ready_within: Seconds,
 }
+
+/// What stands for the tenant's namespace in `collector_url`.
+const NAMESPACE: &str = "{namespace}";
 
 /// A Service of the platform that takes telemetry in and answers for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +48,8 @@ pub struct Backend {
     pub query_service: String,
     /// Its TCP port, which the pods behind it listen on too.
     pub query_port: u16,
+    /// Where the control plane asks it, when it does not reach the Service; empty: at the Service.
+    pub control_plane_url: String,
 }
 
 /// What is kept of a tenant that is gone.
@@ -62,7 +70,15 @@ impl Backend {
         format!("{}{}", url(&self.ingest_service, &self.namespace, self.ingest_port), self.ingest_path)
     }
 
-    /// Where it is asked.
+    /// Where the control plane asks it.
+    pub fn asked_at(&self) -> String {
+        match self.control_plane_url.trim_end_matches('/') {
+            "" => self.query_url(),
+            url => url.to_owned(),
+        }
+    }
+
+    /// Where pods ask it.
     pub fn query_url(&self) -> String {
         url(&self.query_service, &self.namespace, self.query_port)
     }
@@ -70,6 +86,21 @@ impl Backend {
 
 fn url(service: &str, namespace: &str, port: u16) -> String {
     format!("http://{service}.{namespace}.svc:{port}")
+}
+
+impl Observability {
+    /// Where the control plane reaches the collector of the tenant in this namespace.
+    pub fn collector_of(&self, namespace: &str) -> String {
+        self.collector_url.trim_end_matches('/').replace(NAMESPACE, namespace)
+    }
+
+    pub(super) fn check(&self) -> Result<(), (String, String)> {
+        if self.collector_url.contains(NAMESPACE) {
+            return Ok(());
+        }
+        let why = format!("must have {NAMESPACE} in it, or all tenants would have the same collector");
+        Err(("collector_url".into(), why))
+    }
 }
 
 impl Default for Backend {
@@ -81,6 +112,7 @@ impl Default for Backend {
             ingest_path: String::new(),
             query_service: String::new(),
             query_port: 80,
+            control_plane_url: String::new(),
         }
     }
 }
@@ -104,6 +136,7 @@ impl Default for Observability {
                 version: "0.1.0".into(),
             },
             collector_image: "otel/opentelemetry-collector-contrib".into(),
+            collector_url: "http://otel-collector.{namespace}.svc:4318".into(),
             logs_kept: 31 * 24,
             traces_kept: 14 * 24,
             ready_within: Seconds(600.0),

@@ -69,3 +69,14 @@ async fn what_is_not_there_yet_is_looked_for_again_and_a_refusal_is_the_tenants(
         }
     }
 }
+
+/// A collector whose configuration was changed by hand hands on what the sender claims.
+#[tokio::test]
+async fn a_span_that_does_not_say_whose_it_is_fails() {
+    const UNSTAMPED: &str = r#"{ "batches": [{ "resource": { "attributes": [
+        { "key": "tenant_id", "value": { "stringValue": "unknown" } }] } }] }"#;
+    let [_, (_, looked)] = looks(&answering(200, UNSTAMPED).await).await;
+    let error = looked.unwrap_err();
+    assert_eq!((error.kind, error.code), (Kind::Retryable, "not_stamped"));
+    assert!(error.message.contains("tenant_id=unknown, not acme"), "{error}");
+}

@@ -1,4 +1,4 @@
-//! Trying the pipeline out in a cluster whose containers run: in through the collector's Service, out of Loki and Tempo.
+//! Trying the pipeline out: in through the tenant's collector, out of Loki and Tempo.
 
 use std::fmt::Display;
 use std::time::{Duration, Instant};
@@ -8,8 +8,8 @@ use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 
 use crate::Plan;
-use crate::config::{COLLECTOR, PORT, TENANT_HEADER};
-use crate::marks::Marks;
+use crate::config::TENANT_HEADER;
+use crate::marks::{Marks, stamped};
 
 /// Longest wait for one answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -18,12 +18,12 @@ const LOOK_FOR: Duration = Duration::from_secs(10);
 /// Between two looks: neither system can be watched.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
+/// Sends a marked log line and a span through the tenant's collector, and reads them back. Done with what was seen.
 pub(crate) async fn try_out(plan: &Plan) -> Result<Progress<Value>> {
     let marks = Marks::fresh()?;
-    let collector = format!("http://{COLLECTOR}.{}.svc:{PORT}", plan.namespace);
-    send(&collector, "logs", &marks.logs()).await?;
-    send(&collector, "traces", &marks.traces()).await?;
-    let (loki, tempo) = (plan.loki.query_url(), plan.tempo.query_url());
+    send(&plan.collector_url, "logs", &marks.logs()).await?;
+    send(&plan.collector_url, "traces", &marks.traces()).await?;
+    let (loki, tempo) = (plan.loki.asked_at(), plan.tempo.asked_at());
     let began = Instant::now();
     loop {
         let (line, span) = (has_line(plan, &loki, &marks).await?, has_span(plan, &tempo, &marks).await?);
@@ -42,7 +42,7 @@ pub(crate) async fn try_out(plan: &Plan) -> Result<Progress<Value>> {
 }
 
 /// Hands telemetry to a collector by OTLP over HTTP.
-pub(crate) async fn send(collector: &str, signal: &str, content: &Value) -> Result<()> {
+async fn send(collector: &str, signal: &str, content: &Value) -> Result<()> {
     let url = format!("{collector}/v1/{signal}");
     let answer =
         client()?.post(&url).json(content).send().await.map_err(|error| unconnected(&url, &error))?;
@@ -63,10 +63,14 @@ async fn has_line(plan: &Plan, loki: &str, marks: &Marks) -> Result<bool> {
     Ok(found.is_some_and(|found| found["data"]["result"].as_array().is_some_and(|all| !all.is_empty())))
 }
 
-/// Tempo, asked by the trace's id.
+/// Tempo, asked by the trace's id. A span that is there says whose it is.
 async fn has_span(plan: &Plan, tempo: &str, marks: &Marks) -> Result<bool> {
     let url = format!("{tempo}/api/traces/{}", marks.trace_id);
-    Ok(asked(plan, "tempo", &url, client()?.get(&url)).await?.is_some())
+    let Some(found) = asked(plan, "tempo", &url, client()?.get(&url)).await? else { return Ok(false) };
+    for part in found["batches"].as_array().into_iter().flatten() {
+        stamped(plan, "span", &part["resource"]["attributes"])?;
+    }
+    Ok(true)
 }
 
 /// None when there is no such thing. Both systems are shared by all tenants: one that is away or has too much to do is
@@ -115,5 +119,5 @@ fn unconnected(url: &str, error: &reqwest::Error) -> Error {
 }
 
 #[cfg(test)]
-#[path = "remote_tests.rs"]
+#[path = "try_out_tests.rs"]
 mod tests;
