@@ -54,7 +54,7 @@ fn a_setting_or_an_address_that_cannot_be_used_is_fatal_and_named() {
         assert!(error.message.contains(naming) && !error.next_action.is_empty(), "{}", error.message);
     };
     let good = earlier("20.85.123.45");
-    fails(&platform(), &Checkpoints::default(), "no_address", INGRESS);
+    fails(&platform(), &Checkpoints::default(), "no_address", reads::DEPLOY_INGRESS_CONTROLLER);
     fails(&platform(), &earlier("lb.example"), "no_address", "lb.example");
     fails(&Platform::default(), &good, "dns_config", "dns.azure");
     let change = |change: fn(&mut Platform)| {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::plan::plan;
 use cluster::Reach;
+use engine::phase::Kind;
 use kube::ResourceExt;
 use model::Alerting;
 use serde_json::json;

@@ -1,5 +1,6 @@
 use super::*;
 use crate::plan::{kept, plan};
+use kube::ResourceExt as _;
 use serde_json::json;
 
 const ID: &str = "550e8400-e29b-41d4-a716-446655440000";

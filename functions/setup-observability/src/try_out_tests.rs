@@ -77,6 +77,6 @@ async fn a_span_that_does_not_say_whose_it_is_fails() {
         { "key": "tenant_id", "value": { "stringValue": "unknown" } }] } }] }"#;
     let [_, (_, looked)] = looks(&answering(200, UNSTAMPED).await).await;
     let error = looked.unwrap_err();
-    assert_eq!((error.kind, error.code), (Kind::Retryable, "not_stamped"));
     assert!(error.message.contains("tenant_id=unknown, not acme"), "{error}");
+    assert_eq!((error.kind, error.code), (Kind::Retryable, "not_stamped"));
 }
