@@ -18,8 +18,6 @@ CODE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 # What an error is made by.
 MAKERS = {"Error", "Self", "ErrorRecord"}
 KINDS = ("retryable", "fatal", "unavailable")
-# Only of tests: raised by the feature `failpoints`.
-NOT_FOR_OPERATORS = {"failpoint"}
 # Crates that are parts of the engine rather than an outside system.
 ENGINE = {"engine", "queue"}
 # Where http and Python call a status differently.
@@ -188,8 +186,6 @@ def of_phases(root=source.ROOT):
     found = {}
 
     def note(file, code, kind, causes, actions, dependencies=()):
-        if code in NOT_FOR_OPERATORS:
-            return
         if not CODE.fullmatch(code):
             raise Unreadable(f"{file.path}: '{code}' is not a code")
         raised = found.setdefault((code, kind), Raised(code, kind))

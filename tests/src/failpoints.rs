@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use engine::phase::OperationHook;
 use tempfile::TempDir;
+
+use crate::failpoint::FailpointFile;
 
 /// The failpoints of one process. Lines are keyed by slug, so tests may share it. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -24,9 +27,12 @@ impl Failpoints {
     /// Those of this very process.
     pub fn of_this_process() -> Self {
         static SHARED: OnceLock<Failpoints> = OnceLock::new();
-        let shared = SHARED.get_or_init(Self::new).clone();
-        engine::phase::failpoint::read_from(shared.path());
-        shared
+        SHARED.get_or_init(Self::new).clone()
+    }
+
+    /// The hook that does what this file says.
+    pub fn hook(&self) -> Option<Arc<dyn OperationHook>> {
+        Some(Arc::new(FailpointFile::new(self.path())))
     }
 
     /// Where the file is: the value of `TENANTRY_FAILPOINTS`.

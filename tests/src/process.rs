@@ -19,7 +19,7 @@ pub type Variables = BTreeMap<String, String>;
 /// Marks a child and all that it starts, whatever process group they are in.
 const MARK: &str = "TENANTRY_TEST_PROCESS";
 
-/// A program of the workspace as cargo has built it, with the same features as this test.
+/// A program of the workspace as cargo has built it.
 pub fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a path");
     // target/<profile>/deps/<test>

@@ -23,6 +23,7 @@ use tokio::task::JoinHandle;
 
 use crate::cluster::kubectl_with;
 use crate::environment::required;
+use crate::failpoints::Failpoints;
 use crate::look::{Outside, admin};
 use crate::world::{World, eventually};
 
@@ -85,7 +86,8 @@ impl RegionWorld {
     /// A runner of every phase of the registry.
     pub async fn registry(&self) -> Runner {
         let platform = Arc::new(self.platform.clone());
-        registry::runner(self.store.clone(), platform).await.expect("phases connect")
+        let runner = registry::runner(self.store.clone(), platform).await.expect("phases connect");
+        runner.with_hook(Failpoints::of_this_process().hook())
     }
 
     /// Starts a dispatcher that runs every phase of the registry in this process.

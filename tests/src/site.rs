@@ -129,9 +129,9 @@ impl Site {
         variables
     }
 
-    /// Starts a dispatcher with the phases in it; returns at once.
+    /// Starts a dispatcher with the phases and failpoints in it; returns at once.
     pub fn dispatcher(&self) -> Process {
-        let command = Command::new(program("dispatcher"));
+        let command = Command::new(program("worker"));
         Process::start("dispatcher", command, &self.dispatcher_variables(), self.folder.path())
     }
 
@@ -169,8 +169,8 @@ impl Site {
 
     /// Starts `cargo lambda watch` for all functions, and says where it listens.
     ///
-    /// It runs functions by `cargo run`, which would build them anew without failpoints; the cargo on its path runs the
-    /// program that is there and leaves everything else to the real one.
+    /// It runs functions by `cargo run`. The cargo on its path runs the program that is there, a phase's function with
+    /// failpoints, and leaves everything else to the real one.
     pub async fn functions(&self) -> (Process, String) {
         let bin = self.folder.path().join("bin");
         std::fs::create_dir_all(&bin).expect("a folder");
@@ -179,8 +179,10 @@ impl Site {
         let real = std::env::var("CARGO").unwrap_or_else(|_| env!("CARGO").into());
         let script = format!(
             "#!/bin/sh\n[ \"$1\" = run ] || exec '{real}' \"$@\"\n\
-             while [ $# -gt 1 ] && [ \"$1\" != --bin ]; do shift; done\nexec \"{}/$2\"\n",
-            programs.parent().expect("a folder").display(),
+             while [ $# -gt 1 ] && [ \"$1\" != --bin ]; do shift; done\n\
+             [ \"$2\" = tenant-service ] && exec '{programs}/tenant-service'\n\
+             exec '{programs}/function' \"$2\"\n",
+            programs = programs.parent().expect("a folder").display(),
         );
         write_executable(&bin.join("cargo"), &script);
         let mut variables = self.variables.clone();

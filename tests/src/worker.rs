@@ -24,7 +24,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts `binary` (a dispatcher with failpoints compiled in) in this world. It calls the API server at `server` where
+    /// Starts `binary` (the dispatcher with failpoints) in this world. It calls the API server at `server` where
     /// that is given, and in the name of `user`, by which the audit log then knows it.
     pub fn start(
         binary: &str,

@@ -17,6 +17,7 @@ use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
 
 use crate::broker::Management;
 use crate::environment::Environment;
+use crate::failpoints::Failpoints;
 use crate::inventory::Inventory;
 use crate::phases::Scripted;
 
@@ -112,7 +113,8 @@ impl World {
 
     /// A runner of these phases.
     pub fn runner(&self, phases: Vec<Arc<dyn DynPhase>>) -> Arc<Runner> {
-        let runner = Runner::new(self.store.clone(), Arc::new(self.platform.clone()));
+        let runner = Runner::new(self.store.clone(), Arc::new(self.platform.clone()))
+            .with_hook(Failpoints::of_this_process().hook());
         Arc::new(phases.into_iter().fold(runner, Runner::and))
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use clap::{Arg, ArgMatches, Command, value_parser};
 use engine::decide::phases;
+use engine::phase::OperationHook;
 use engine::store::Store;
 use model::platform::Platform;
 use queue::{Broker, Dispatcher, Embedded, Invoker, LambdaInvoker};
@@ -51,13 +52,18 @@ fn arguments() -> Command {
 
 /// Runs the command line; says in one line what is wrong.
 pub fn main() -> ExitCode {
+    main_with_hook(None)
+}
+
+/// As [`main`], with a hook at every operation of the phases that run in this process.
+pub fn main_with_hook(hook: Option<Arc<dyn OperationHook>>) -> ExitCode {
     engine::runtime::init_logging();
     let matches = arguments().get_matches();
     let result = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("no async runtime")
-        .and_then(|runtime| runtime.block_on(execute(&matches)));
+        .and_then(|runtime| runtime.block_on(execute(&matches, hook)));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -67,7 +73,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-async fn execute(matches: &ArgMatches) -> anyhow::Result<()> {
+async fn execute(matches: &ArgMatches, hook: Option<Arc<dyn OperationHook>>) -> anyhow::Result<()> {
     match matches.subcommand() {
         Some(("migrate", _)) => Ok(Store::connect(1)?.migrate().await?),
         Some(("pause", _)) => Ok(Store::connect(1)?.pause_dispatching(true, "dispatcher pause").await?),
@@ -75,11 +81,11 @@ async fn execute(matches: &ArgMatches) -> anyhow::Result<()> {
         Some(("license", license)) => license::execute(license).await,
         Some(("deployments", deployments)) => deployments::execute(deployments).await,
         Some(("dead", dead)) => dead_letters(dead).await,
-        _ => run().await,
+        _ => run(hook).await,
     }
 }
 
-async fn run() -> anyhow::Result<()> {
+async fn run(hook: Option<Arc<dyn OperationHook>>) -> anyhow::Result<()> {
     let settings = Settings::from_env()?;
     let platform = Arc::new(Platform::from_env(&phases::step_names())?);
     let engine = Arc::new(platform.engine.clone());
@@ -87,7 +93,8 @@ async fn run() -> anyhow::Result<()> {
     let broker = Broker::from_env("dispatcher")?;
     let invoker: Arc<dyn Invoker> = match settings.invoker {
         InvokerKind::Embedded => {
-            Arc::new(Embedded(Arc::new(registry::runner(store.clone(), platform.clone()).await?)))
+            let runner = registry::runner(store.clone(), platform.clone()).await?;
+            Arc::new(Embedded(Arc::new(runner.with_hook(hook))))
         }
         InvokerKind::Lambda => Arc::new(
             LambdaInvoker::new(

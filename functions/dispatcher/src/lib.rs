@@ -13,4 +13,4 @@ pub mod registry;
 mod settings;
 mod upkeep;
 
-pub use command::main;
+pub use command::{main, main_with_hook};

@@ -25,6 +25,11 @@ static PHASES: [&PhaseEntry; 16] = [
     &take_inventory::PHASE,
 ];
 
+/// The phase that the function of this name runs.
+pub fn phase_of(function: &str) -> Option<&'static PhaseEntry> {
+    PHASES.into_iter().find(|phase| phase.name().function() == function)
+}
+
 /// A runner that knows every phase, each connected to what it needs.
 pub async fn runner(store: Store, platform: Arc<Platform>) -> engine::phase::Result<Runner> {
     let mut runner = Runner::new(store, platform);

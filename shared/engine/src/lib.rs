@@ -1,7 +1,5 @@
 //! The engine: pure decisions about runs, the contract of a phase, the runtime that every phase runs in, and the store of the
 //! control plane's state. It knows no outside system but the control plane's database.
-//!
-//! The feature `failpoints`, for tests only, lets a step fail between any two operations.
 
 pub mod decide;
 pub mod phase;

@@ -1,5 +1,5 @@
-//! The dispatcher with failpoints compiled in, for tests that must stop or kill a whole process.
+//! The dispatcher with failpoints, for tests that must stop or kill a whole process.
 
 fn main() -> std::process::ExitCode {
-    dispatcher::main()
+    dispatcher::main_with_hook(tests::FailpointFile::from_env())
 }

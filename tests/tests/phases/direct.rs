@@ -9,7 +9,7 @@ use engine::runtime::DynPhase;
 use model::{DeploymentType, RunId, Tenant, Tier};
 use serde_json::Value;
 use testing::{ClaimedStep, LastRecord};
-use tests::{RegionWorld, kubectl, slug};
+use tests::{Failpoints, RegionWorld, kubectl, slug};
 
 fn step(
     tenant: &Tenant,
@@ -26,6 +26,7 @@ fn step(
         .fence(fence.clone())
         .step()
         .after(fence.operations(), chrono::Utc::now())
+        .with_hook(Failpoints::of_this_process().hook())
 }
 
 /// Calls until there is nothing to wait for, or until it fails.

@@ -17,6 +17,7 @@ const PHASES: [&str; 3] = ["CREATE_NAMESPACE", "PROVISION_DEPLOYMENT", "SETUP_DA
 /// All phases of the registry, by these settings.
 async fn dispatch(world: &RegionWorld, platform: &Platform) -> Dispatcher {
     let runner = dispatcher::registry::runner(world.store.clone(), Arc::new(platform.clone())).await.unwrap();
+    let runner = runner.with_hook(Failpoints::of_this_process().hook());
     world.dispatch_by(Arc::new(Embedded(Arc::new(runner))))
 }
 

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::hook::Side;
 use super::step::{Kept, Operation, OperationState};
 use super::{Error, Result, Step};
 
@@ -32,7 +33,7 @@ impl Step {
             Error::fatal("operation_unrecordable", format!("'{name}': {error}"))
                 .next("This is a fault in the phase's code; report it.")
         })?;
-        self.failpoint(name, "before").await?;
+        self.reach(name, Side::Before).await?;
         let now = Utc::now();
         let mut operations = self.operations.lock().await;
         operations.retain(|operation| operation.name != name);
@@ -46,7 +47,7 @@ impl Step {
         });
         self.parts.fence.record(&operations).await.map_err(Error::interrupted)?;
         drop(operations);
-        self.failpoint(name, "after").await
+        self.reach(name, Side::After).await
     }
 
     /// What was kept under a name, in this attempt or an earlier one.

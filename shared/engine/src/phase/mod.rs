@@ -4,8 +4,7 @@ mod budget;
 mod clients;
 mod contract;
 mod error;
-#[cfg(feature = "failpoints")]
-pub mod failpoint;
+mod hook;
 mod memory;
 mod message;
 pub mod reads;
@@ -14,5 +13,6 @@ mod step;
 pub use clients::Clients;
 pub use contract::{CheckpointPart, Checkpoints, Phase, Progress, Wait};
 pub use error::{Error, ErrorRecord, Kind, Result};
+pub use hook::{OperationEdge, OperationHook, Side};
 pub use message::{Answer, InvalidMessage, Job, Trigger, queue_name};
 pub use step::{Fence, Interrupt, Kept, Operation, OperationState, Owner, Scope, Step, StepParts};

@@ -13,6 +13,7 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use super::hook::{OperationHook, Side};
 use super::{Error, Progress, Result};
 
 /// How far an undo may reach.
@@ -141,6 +142,8 @@ pub struct Step {
     pub(super) clock: (DateTime<Utc>, Instant),
     /// The tenant's region as it is now.
     pub(super) region: Option<Region>,
+    /// Reached at both edges of every operation.
+    pub(super) hook: Option<Arc<dyn OperationHook>>,
 }
 
 impl std::fmt::Debug for Step {
@@ -155,13 +158,20 @@ impl std::fmt::Debug for Step {
 impl Step {
     /// Made by the runtime.
     pub fn new(parts: StepParts) -> Self {
-        Self { parts, operations: Mutex::new(Vec::new()), clock: (Utc::now(), Instant::now()), region: None }
+        let clock = (Utc::now(), Instant::now());
+        Self { parts, operations: Mutex::new(Vec::new()), clock, region: None, hook: None }
     }
 
     /// In a region that is so now.
     #[must_use]
     pub fn in_region(self, region: Option<Region>) -> Self {
         Self { region, ..self }
+    }
+
+    /// With a hook at both edges of every operation.
+    #[must_use]
+    pub fn with_hook(self, hook: Option<Arc<dyn OperationHook>>) -> Self {
+        Self { hook, ..self }
     }
 
     /// The tenant's region as it is now, for the ways to what a plan names: addresses and secrets change while a plan is
@@ -225,7 +235,7 @@ impl Step {
     }
 
     async fn begin(&self, name: &str) -> Result<()> {
-        self.failpoint(name, "before").await?;
+        self.reach(name, Side::Before).await?;
         let mut operations = self.operations.lock().await;
         operations.retain(|operation| operation.name != name);
         operations.push(Operation {
@@ -275,7 +285,7 @@ impl Step {
         if result.is_ok() {
             self.parts.fence.record(&operations).await.map_err(Error::interrupted)?;
             drop(operations);
-            self.failpoint(name, "after").await?;
+            self.reach(name, Side::After).await?;
         }
         Ok(())
     }
@@ -283,24 +293,5 @@ impl Step {
     /// The operations so far, for the transition that ends the step.
     pub(crate) async fn operations(&self) -> Vec<Operation> {
         self.operations.lock().await.clone()
-    }
-
-    #[cfg(feature = "failpoints")]
-    pub(super) async fn failpoint(&self, operation: &str, edge: &str) -> Result<()> {
-        let at = super::failpoint::Place {
-            slug: self.parts.owner.slug.as_str(),
-            phase: self.parts.phase.as_str(),
-            backward: self.parts.backward,
-            operation,
-            edge,
-        };
-        super::failpoint::reach(&at).await
-    }
-
-    #[cfg(not(feature = "failpoints"))]
-    #[expect(clippy::unused_async, reason = "the same shape as with failpoints compiled in")]
-    pub(super) async fn failpoint(&self, _operation: &str, _edge: &str) -> Result<()> {
-        let _ = self.parts.backward;
-        Ok(())
     }
 }

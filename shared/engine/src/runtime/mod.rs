@@ -9,4 +9,4 @@ mod serve;
 pub use erased::{DynPhase, Loaded};
 pub use regional::PhaseEntry;
 pub use run::Runner;
-pub use serve::{init_logging, serve};
+pub use serve::{init_logging, serve, serve_with_hook};

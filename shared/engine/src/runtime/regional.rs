@@ -47,7 +47,7 @@ impl Clients for RuntimeClients {
 /// makes the one of a phase's crate.
 #[derive(Debug)]
 pub struct PhaseEntry {
-    pub(super) name: PhaseName,
+    name: PhaseName,
     connect: Connect,
 }
 
@@ -65,6 +65,11 @@ impl PhaseEntry {
                 })
             },
         }
+    }
+
+    /// The phase's name.
+    pub fn name(&self) -> &PhaseName {
+        &self.name
     }
 }
 

@@ -18,8 +18,8 @@ use super::regional::{self, PhaseEntry, RegisteredPhase};
 use crate::decide::machine::{self, Event, Transition};
 use crate::decide::run::{Direction, INVENTORY, RunKind, RunStatus};
 use crate::phase::{
-    Answer, Checkpoints, Error, Interrupt, Job, Kind, Operation, Owner, Progress, Scope, Step, StepParts,
-    Trigger,
+    Answer, Checkpoints, Error, Interrupt, Job, Kind, Operation, OperationHook, Owner, Progress, Scope, Step,
+    StepParts, Trigger,
 };
 use crate::regions::Regions;
 use crate::store::{Applied, Cause, Claim, Claimed, Disposition, Left, Store, StoreError};
@@ -30,6 +30,7 @@ pub struct Runner {
     platform: Arc<Platform>,
     regions: Regions,
     phases: HashMap<PhaseName, RegisteredPhase>,
+    hook: Option<Arc<dyn OperationHook>>,
 }
 
 impl std::fmt::Debug for Runner {
@@ -48,13 +49,19 @@ impl Runner {
     /// A runner without phases.
     pub fn new(store: Store, platform: Arc<Platform>) -> Self {
         let regions = Regions::new(store.clone(), platform.clone());
-        Self { store, platform, regions, phases: HashMap::new() }
+        Self { store, platform, regions, phases: HashMap::new(), hook: None }
+    }
+
+    /// Has every operation of its steps reach this hook. A second one replaces the first.
+    #[must_use]
+    pub fn with_hook(self, hook: Option<Arc<dyn OperationHook>>) -> Self {
+        Self { hook, ..self }
     }
 
     /// Connects a phase and adds it. It is connected to the clusters of other regions when a tenant there needs it.
     pub async fn with(mut self, entry: &PhaseEntry) -> crate::phase::Result<Self> {
         let phase = RegisteredPhase::connected(entry, &self.platform, &self.store).await?;
-        self.phases.insert(entry.name.clone(), phase);
+        self.phases.insert(entry.name().clone(), phase);
         Ok(self)
     }
 
@@ -148,7 +155,8 @@ impl Runner {
             cancel: cancel.clone(),
         })
         .after(claimed.operations.clone(), claimed.at)
-        .in_region(seen.regions.get(region).cloned());
+        .in_region(seen.regions.get(region).cloned())
+        .with_hook(self.hook.clone());
         let worked = match &plan {
             Err(error) => Outcome::of(Err(error.clone())),
             Ok(None) => Outcome::of(Ok(Progress::Done(None))),

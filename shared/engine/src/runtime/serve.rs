@@ -13,26 +13,31 @@ use tracing_subscriber::EnvFilter;
 use super::PhaseEntry;
 use super::Runner;
 use crate::decide::phases;
-use crate::phase::Job;
+use crate::phase::{Job, OperationHook};
 use crate::store::Store;
 
 /// Runs a phase as a function until the sandbox ends. Clients are built once; what is missing from the environment is named
 /// in one line.
 pub fn serve(phase: &'static PhaseEntry) -> ExitCode {
+    serve_with_hook(phase, None)
+}
+
+/// As [`serve`], with a hook at every operation.
+pub fn serve_with_hook(phase: &'static PhaseEntry, hook: Option<Arc<dyn OperationHook>>) -> ExitCode {
     init_logging();
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&phase.name.function(), &error),
+        Err(error) => return fail(&phase.name().function(), &error),
     };
-    match runtime.block_on(run(phase)) {
+    match runtime.block_on(run(phase, hook)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&phase.name.function(), error.as_ref()),
+        Err(error) => fail(&phase.name().function(), error.as_ref()),
     }
 }
 
-async fn run(phase: &PhaseEntry) -> Result<(), lambda_runtime::Error> {
+async fn run(phase: &PhaseEntry, hook: Option<Arc<dyn OperationHook>>) -> Result<(), lambda_runtime::Error> {
     let platform = Arc::new(Platform::from_env(&phases::step_names())?);
-    let runner = Runner::new(Store::connect(1)?, platform).with(phase).await?;
+    let runner = Runner::new(Store::connect(1)?, platform).with_hook(hook).with(phase).await?;
     let runner = &runner;
     let mut terminate = signal(SignalKind::terminate())?;
     // The Lambda runtime's own client panics without them.

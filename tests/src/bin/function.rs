@@ -1,0 +1,12 @@
+//! Any function with failpoints: `function NAME` serves the phase of that function, as its own program does.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let name = std::env::args().nth(1).unwrap_or_default();
+    let Some(phase) = dispatcher::registry::phase_of(&name) else {
+        eprintln!("no phase has a function '{name}'");
+        return ExitCode::FAILURE;
+    };
+    engine::runtime::serve_with_hook(phase, tests::FailpointFile::from_env())
+}
