@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable as _};
-use engine::decide::phases;
 use engine::phase::{Answer, Job};
 use engine::store::{Disposition, Store};
 use model::PhaseName;
@@ -81,7 +80,9 @@ impl Handler {
             // Turned on again, every live run is looked at at once.
             return;
         }
-        let Some(_places) = self.places.take(&job.phase, self.engine.place_within.duration()).await else {
+        let depends = self.store.tenancy().phase(&job.phase).map_or(&[][..], |known| known.depends);
+        let Some(_places) = self.places.take(&job.phase, depends, self.engine.place_within.duration()).await
+        else {
             self.later(&job, Duration::from_secs(1)).await;
             return;
         };
@@ -217,8 +218,12 @@ impl Handler {
 
 impl Places {
     /// A place in the dispatcher and one for the phase and each of its dependencies; none if that takes too long.
-    async fn take(&self, phase: &PhaseName, within: Duration) -> Option<Vec<OwnedSemaphorePermit>> {
-        let depends = phases::facts(phase).map(|facts| facts.depends).unwrap_or_default();
+    async fn take(
+        &self,
+        phase: &PhaseName,
+        depends: &[&str],
+        within: Duration,
+    ) -> Option<Vec<OwnedSemaphorePermit>> {
         let names = std::iter::once(phase.as_str()).chain(depends.iter().copied());
         let narrow: Vec<Arc<Semaphore>> = names.filter_map(|name| self.by_name.get(name).cloned()).collect();
         let take = async {

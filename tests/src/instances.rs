@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use engine::decide::phases;
 use model::TenantId;
 use model::platform::{Infrastructure, Platform};
 use sqlx::{Connection as _, PgConnection};
+use tenants::phases;
 
 use crate::environment::required;
 use crate::process::program;

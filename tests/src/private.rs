@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use engine::store::Store;
 use queue::Broker;
 use sqlx::{Connection as _, PgConnection};
+use tenants::Store;
 
 use crate::broker::Management;
 use crate::environment::required;

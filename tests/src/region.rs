@@ -5,10 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dispatcher::registry;
-use engine::decide::phases;
 use engine::decide::verbs::Verb;
 use engine::runtime::Runner;
-use engine::store::StatusRow;
 use model::platform::{
     Certificates, Charts, Dns, DnsProviderKind, Engine, Isolation, JobBroker, License, Lifecycle, Platform,
     PowerDnsSettings, Region, RegionDatabase, Seconds,
@@ -18,6 +16,8 @@ use model::{DeploymentType, PhaseName, TenantId, Tier};
 use queue::{Dispatcher, Embedded};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _};
+use tenants::StatusRow;
+use tenants::phases;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use engine::decide::phases;
-use engine::store::StatusRow;
 use model::TenantId;
 use model::platform::{Engine, Platform, Seconds};
 use serde_json::{Value, json};
+use tenants::StatusRow;
+use tenants::phases;
 
 use crate::environment::required;
 use crate::outside;

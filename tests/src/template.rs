@@ -3,8 +3,8 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
 
-use engine::store::Store;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+use tenants::Store;
 
 use crate::environment::Environment;
 

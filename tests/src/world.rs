@@ -6,14 +6,13 @@ use std::time::{Duration, Instant};
 
 use engine::decide::verbs::{Request, Verb};
 use engine::runtime::{DynPhase, Runner};
-use engine::store::{
-    Asked, ChangeError, Changing, KeyUse, NewTenant, OperateError, Operated, StatusRow, Store, StoredResponse,
-};
+use engine::store::{Asked, KeyUse, OperateError, StoredResponse};
 use futures::FutureExt as _;
 use model::platform::{Platform, Seconds};
 use model::{Change, DeploymentType, OnFailure, PhaseName, TenantId, Tier};
 use queue::{Broker, Dispatcher, Embedded, Invoker};
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
+use tenants::{ChangeError, Changing, NewTenant, Operated, StatusRow, Store};
 
 use crate::broker::Management;
 use crate::environment::Environment;
@@ -130,7 +129,7 @@ impl World {
         let store = Store::connect_to(&self.database_url, 16).expect("store");
         let broker = Broker::new(&self.amqp_url, "test").expect("broker");
         Dispatcher::start(
-            store,
+            store.into(),
             self.database_url.clone(),
             &broker,
             invoker,
@@ -207,8 +206,8 @@ impl World {
         force: bool,
     ) -> Result<Operated, OperateError> {
         let request = Request { verb, actor: "tester".into(), reason: Some("because".into()) };
-        let asked = Asked { request, seq, force, retention: Seconds(0.0) };
-        let operated = self.store.operate(tenant, &asked, &self.platform.engine).await?;
+        let asked = Asked { request, seq, force };
+        let operated = self.store.operate(tenant, &asked, Seconds(0.0), &self.platform.engine).await?;
         self.store.notify().await.expect("notify");
         Ok(operated)
     }
@@ -216,8 +215,9 @@ impl World {
     /// `DELETE` of a tenant, which stays for so long if it was in use.
     pub async fn delete_after(&self, tenant: TenantId, retention: f64) -> Operated {
         let request = Request { verb: Verb::Delete, actor: "tester".into(), reason: None };
-        let asked = Asked { request, seq: None, force: false, retention: Seconds(retention) };
-        let operated = self.store.operate(tenant, &asked, &self.platform.engine).await.expect("a deletion");
+        let (asked, retention) = (Asked { request, seq: None, force: false }, Seconds(retention));
+        let operated = self.store.operate(tenant, &asked, retention, &self.platform.engine).await;
+        let operated = operated.expect("a deletion");
         self.store.notify().await.expect("notify");
         operated
     }

@@ -8,10 +8,11 @@
 mod policies;
 
 use cluster::{Cluster, Objects};
-use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step, reads};
+use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step};
 use model::platform::Platform;
 use model::{Namespace, PhaseName, Slug, Tenant};
 use serde::{Deserialize, Serialize};
+use tenants::reads;
 
 /// The phase.
 #[derive(Debug)]

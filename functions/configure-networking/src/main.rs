@@ -1,5 +1,5 @@
 //! The function `configure-networking`.
 
 fn main() -> std::process::ExitCode {
-    engine::runtime::serve(&configure_networking::PHASE)
+    tenants::serve(&configure_networking::PHASE)
 }

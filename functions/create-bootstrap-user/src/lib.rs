@@ -11,14 +11,15 @@
 //! e-mail goes out whose link is not the one that is known; and nothing goes out before the tenant is ACTIVE.
 
 use cluster::{Cluster, Secrets};
-use engine::phase::{Checkpoints, Clients, Error, Kind, Phase, Progress, Result, Scope, Step, reads};
-use engine::store::{InvitationStored, Store, StoreError, StoredInvitation};
+use engine::phase::{Checkpoints, Clients, Error, Kind, Phase, Progress, Result, Scope, Step};
+use engine::store::StoreError;
 use license::invitation::Token;
 use license::seal::{Purpose, Seals};
 use model::platform::{License, Platform};
 use model::{PhaseName, Tenant, TenantId};
 use serde::{Deserialize, Serialize};
 use tenant_api_client::{BootstrapUser, Server, TenantApi};
+use tenants::{InvitationStored, Store, StoredInvitation, reads};
 use uuid::Uuid;
 
 /// The phase.
@@ -72,7 +73,7 @@ impl Phase for CreateBootstrapUser {
         let platform = clients.platform();
         let (cluster, tenant_api) = (Cluster::of(platform).await?, TenantApi::connect()?);
         Ok(Self {
-            store: clients.store().map_err(of_store)?,
+            store: Store::beside(&clients.store().map_err(of_store)?),
             cluster,
             tenant_api,
             keys: platform.license.clone(),

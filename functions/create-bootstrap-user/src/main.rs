@@ -1,5 +1,5 @@
 //! The function `create-bootstrap-user`.
 
 fn main() -> std::process::ExitCode {
-    engine::runtime::serve(&create_bootstrap_user::PHASE)
+    tenants::serve(&create_bootstrap_user::PHASE)
 }

@@ -12,10 +12,11 @@ use std::net::Ipv4Addr;
 
 use cluster::Cluster;
 use dns::{Dns, Made, Name, Owned, Place, Records, Server};
-use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step, reads};
+use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step};
 use model::platform::{Platform, Seconds};
 use model::{PhaseName, Tenant};
 use serde::{Deserialize, Serialize};
+use tenants::reads;
 
 /// What points at the tenant's address, below the zone's name (provisioning reference, phase 7). The wildcard is an
 /// operation of its own there.

@@ -1,5 +1,5 @@
 //! The function `create-dns-zone`.
 
 fn main() -> std::process::ExitCode {
-    engine::runtime::serve(&create_dns_zone::PHASE)
+    tenants::serve(&create_dns_zone::PHASE)
 }

@@ -1,5 +1,5 @@
 //! The function `create-namespace`.
 
 fn main() -> std::process::ExitCode {
-    engine::runtime::serve(&create_namespace::PHASE)
+    tenants::serve(&create_namespace::PHASE)
 }

@@ -13,11 +13,12 @@ mod objects;
 use chrono::{DateTime, Utc};
 use cluster::certificate::Certificate;
 use cluster::{Cluster, Deployments, Ensured, Target};
-use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step, reads};
+use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step};
 use k8s_openapi::api::core::v1::Secret;
 use model::platform::{IssuerKind, Platform, Seconds};
 use model::{Namespace, PhaseName, Slug, Tenant};
 use serde::{Deserialize, Serialize};
+use tenants::reads;
 
 pub use objects::{API_GATEWAY, BI_WORKBENCH, INGRESS};
 

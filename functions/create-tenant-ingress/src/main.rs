@@ -1,5 +1,5 @@
 //! The function `create-tenant-ingress`.
 
 fn main() -> std::process::ExitCode {
-    engine::runtime::serve(&create_tenant_ingress::PHASE)
+    tenants::serve(&create_tenant_ingress::PHASE)
 }

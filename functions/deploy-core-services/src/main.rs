@@ -1,5 +1,5 @@
 //! The function deploy-core-services.
 
 fn main() -> std::process::ExitCode {
-    engine::runtime::serve(&deploy_core_services::PHASE)
+    tenants::serve(&deploy_core_services::PHASE)
 }

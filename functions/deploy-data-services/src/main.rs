@@ -1,5 +1,5 @@
 //! The function deploy-data-services.
 
 fn main() -> std::process::ExitCode {
-    engine::runtime::serve(&deploy_data_services::PHASE)
+    tenants::serve(&deploy_data_services::PHASE)
 }

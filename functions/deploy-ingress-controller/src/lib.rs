@@ -14,7 +14,7 @@ mod plan;
 use std::collections::BTreeMap;
 
 use cluster::{Cluster, Deployments, Target};
-use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step, reads};
+use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step};
 use helm::{Helm, Release};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use class::{access, by_release, class_of};
+use tenants::reads;
 
 /// The phase.
 #[derive(Debug)]

@@ -1,5 +1,5 @@
 //! The function `deploy-monitoring`.
 
 fn main() -> std::process::ExitCode {
-    engine::runtime::serve(&deploy_monitoring::PHASE)
+    tenants::serve(&deploy_monitoring::PHASE)
 }

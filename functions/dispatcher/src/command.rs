@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::{Arg, ArgMatches, Command, value_parser};
-use engine::decide::phases;
 use engine::phase::OperationHook;
-use engine::store::Store;
 use model::platform::Platform;
 use queue::{Broker, Dispatcher, Embedded, Invoker, LambdaInvoker};
 use serde_json::json;
+use tenants::Store;
+use tenants::phases;
 
 use crate::settings::{InvokerKind, Settings};
 use crate::{deployments, health, license, registry, upkeep};
@@ -111,7 +111,7 @@ async fn run(hook: Option<Arc<dyn OperationHook>>) -> anyhow::Result<()> {
     };
     let stop = http_server::stop_signal("dispatcher")?;
     let mut upkeep = tokio::spawn(upkeep::run(store.clone(), platform));
-    let mut dispatcher = Dispatcher::start(store, settings.listen_url, &broker, invoker, engine);
+    let mut dispatcher = Dispatcher::start(store.into(), settings.listen_url, &broker, invoker, engine);
     tracing::info!(invoker = ?settings.invoker, "dispatching");
     let serving = listener.map(|listener| tokio::spawn(health::serve(listener, dispatcher.health())));
     tokio::select! {

@@ -1,10 +1,10 @@
 //! What is done to the tenants' own instances by hand: beside dispatchers and runs that are at work.
 
 use clap::{ArgMatches, Command};
-use engine::decide::phases;
-use engine::store::Store;
 use model::platform::Platform;
 use serde_json::json;
+use tenants::Store;
+use tenants::phases;
 
 use crate::region;
 

@@ -3,10 +3,10 @@
 use anyhow::{Context as _, bail};
 use clap::{ArgMatches, Command};
 use cluster::Secrets;
-use engine::decide::phases;
-use engine::store::Store;
 use model::platform::Platform;
 use serde_json::json;
+use tenants::Store;
+use tenants::phases;
 
 use crate::region;
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use clap::{Arg, ArgMatches};
-use engine::regions::Regions;
-use engine::store::Store;
 use model::platform::Platform;
+use tenants::Regions;
+use tenants::Store;
 
 pub(crate) fn argument() -> Arg {
     Arg::new("region").long("region").help("Only this region's")

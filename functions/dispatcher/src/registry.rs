@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use engine::runtime::{PhaseEntry, Runner};
-use engine::store::Store;
 use model::platform::Platform;
+use tenants::Store;
 
 static PHASES: [&PhaseEntry; 16] = [
     &provisioning_infrastructure::PHASE,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::store::Store;
 use model::platform::Platform;
+use tenants::Store;
 
 /// How often it is looked. Nothing that becomes due by itself is in a hurry.
 const EVERY: Duration = Duration::from_secs(5);

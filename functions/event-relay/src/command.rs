@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::{Arg, ArgMatches, Command, value_parser};
-use engine::decide::phases;
-use engine::store::Store;
 use lambda_runtime::{LambdaEvent, service_fn};
 use model::platform::Platform;
 use serde_json::{Value, json};
+use tenants::Store;
+use tenants::phases;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;

@@ -12,8 +12,9 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
-use engine::store::{Backlog, Store};
+use engine::store::Backlog;
 use http_server::Bounds;
+use tenants::Store;
 use tokio::net::TcpListener;
 
 use crate::lane::Lane;

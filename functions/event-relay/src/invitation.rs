@@ -11,8 +11,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cluster::Secrets;
 use engine::phase::Error;
-use engine::regions::Regions;
-use engine::store::{Outgoing, Store};
+use engine::store::Outgoing;
 use lettre::Address;
 use license::invitation::Token;
 use license::read_seals;
@@ -20,6 +19,8 @@ use license::seal::Purpose;
 use model::platform::Platform;
 use serde::Deserialize;
 use tenant_api_client::{Invitation, Invited, TenantApi};
+use tenants::Regions;
+use tenants::Store;
 
 use crate::lane::{Deliver, Failure};
 use crate::letter;

@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use engine::regions::Regions;
 use engine::store::Outgoing;
 use model::platform::Events;
 use rdkafka::ClientConfig;
@@ -12,6 +11,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+use tenants::Regions;
 
 use crate::event;
 use crate::lane::{Deliver, Failure};

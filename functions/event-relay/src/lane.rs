@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use engine::store::{GivenBack, Outgoing, Patience, Sink, Store, StoreResult, Undelivered};
+use engine::store::{GivenBack, Outgoing, Patience, Sink, StoreResult, Undelivered};
 use model::platform::{Delivery, Seconds};
+use tenants::Store;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cluster::Secrets;
 use engine::phase::Error;
-use engine::regions::Regions;
-use engine::store::{Outgoing, Store};
+use engine::store::Outgoing;
 use license::read_seals;
 use license::seal::{Purpose, Sealed};
 use model::TenantId;
 use model::platform::Platform;
 use model::secret::{Secret, SecretSource as _};
 use tenant_api_client::{Server, TenantApi};
+use tenants::Regions;
+use tenants::Store;
 
 use crate::lane::{Deliver, Failure};
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use engine::regions::Regions;
 use engine::store::{Outgoing, Sink};
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
 use lettre::{Address, Message};
+use tenants::Regions;
 
 use crate::lane::{Deliver, Failure};
 use crate::letter::{self, Letter};

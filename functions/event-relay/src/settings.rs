@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use cluster::Secrets;
-use engine::regions::Regions;
-use engine::store::{Sink, Store};
+use engine::store::Sink;
 use lettre::Address;
 use lettre::message::Mailbox;
 use model::platform::Platform;
 use model::secret::SecretSource as _;
+use tenants::Regions;
+use tenants::Store;
 
 use crate::invitation::{self, Invitations};
 use crate::kafka::Kafka;

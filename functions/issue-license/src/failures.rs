@@ -1,7 +1,8 @@
 //! How the phase fails beside its keys.
 
 use engine::phase::Error;
-use engine::store::{StoreError, StoredLicense};
+use engine::store::StoreError;
+use tenants::StoredLicense;
 
 pub(crate) fn of_store(error: impl Into<StoreError>) -> Error {
     Error::retryable("license_store", error.into().to_string())

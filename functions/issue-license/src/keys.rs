@@ -2,10 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use engine::phase::{Error, Result};
-use engine::store::{Sealed, StoredLicense};
+use engine::store::Sealed;
 use license::seal::{Purpose, Seals};
 use license::{Claims, Signer};
 use model::RunId;
+use tenants::StoredLicense;
 
 use crate::Plan;
 

@@ -15,12 +15,13 @@ mod terms;
 use chrono::{DateTime, Utc};
 use cluster::{Cluster, Ensured, Secrets};
 use engine::phase::{Checkpoints, Clients, Phase, Progress, Result, Step};
-use engine::store::{LicenseStored, Sealed, Store, StoredLicense};
+use engine::store::Sealed;
 use license::seal::Purpose;
 use license::{Claims, KeyError};
 use model::platform::{License, Limits, Platform, Seconds};
 use model::{PhaseName, RunId, Tenant, TenantId, Tier};
 use serde::{Deserialize, Serialize};
+use tenants::{LicenseStored, Store, StoredLicense};
 use uuid::Uuid;
 
 use failures::{missing, of_store, overtaken, unreadable};
@@ -87,7 +88,7 @@ impl Phase for IssueLicense {
 
     async fn connect(clients: &impl Clients) -> Result<Self> {
         Ok(Self {
-            store: clients.store().map_err(of_store)?,
+            store: Store::beside(&clients.store().map_err(of_store)?),
             cluster: Cluster::of(clients.platform()).await?,
             settings: clients.platform().license.clone(),
         })

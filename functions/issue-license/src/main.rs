@@ -1,5 +1,5 @@
 //! The function `issue-license`.
 
 fn main() -> std::process::ExitCode {
-    engine::runtime::serve(&issue_license::PHASE)
+    tenants::serve(&issue_license::PHASE)
 }

@@ -24,8 +24,7 @@ mod record;
 use std::collections::BTreeMap;
 
 use cluster::{Cluster, Ensured, Target};
-use engine::phase::{Checkpoints, Clients, Phase, Progress, Result, Step, reads};
-use engine::store::Store;
+use engine::phase::{Checkpoints, Clients, Phase, Progress, Result, Step};
 use job_broker::UserMade;
 use k8s_openapi::api::core::v1::Secret;
 use model::platform::{InstanceSize, Platform, Seconds};
@@ -34,6 +33,7 @@ use model::{Namespace, PhaseName, RunId, Tenant};
 use serde::{Deserialize, Serialize};
 
 use record::{of_store, overtaken};
+use tenants::{Store, reads};
 
 pub use jobs::Jobs;
 pub use objects::{CONTROL_SERVICE, INTERNAL_SECRET, JOBS_POLICY, JOBS_SECRET, NAME, POLICY};
@@ -120,7 +120,7 @@ impl Phase for ProvisionDeployment {
         let former = clients.platform().tenant_api.former_internal_secrets.clone();
         Ok(Self {
             cluster: Cluster::of(clients.platform()).await?,
-            store: clients.store().map_err(of_store)?,
+            store: Store::beside(&clients.store().map_err(of_store)?),
             former,
         })
     }

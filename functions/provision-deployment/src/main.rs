@@ -1,5 +1,5 @@
 //! The function `provision-deployment`.
 
 fn main() -> std::process::ExitCode {
-    engine::runtime::serve(&provision_deployment::PHASE)
+    tenants::serve(&provision_deployment::PHASE)
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use engine::phase::{Checkpoints, Error, Result, reads};
+use engine::phase::{Checkpoints, Error, Result};
 use job_broker::prefix_of;
 use model::Tenant;
 use model::platform::{InstanceSize, Platform};
 use tenant_api_client::{Place, Server, Strategy};
+use tenants::reads;
 
 use crate::Plan;
 use crate::jobs::Jobs;

@@ -1,8 +1,9 @@
 //! The row that says where the tenant's compute is.
 
 use engine::phase::{Error, Result, Step};
-use engine::store::{NewDeployment, StoreError};
+use engine::store::StoreError;
 use serde_json::json;
+use tenants::NewDeployment;
 
 use crate::{Checkpoint, Plan, ProvisionDeployment};
 

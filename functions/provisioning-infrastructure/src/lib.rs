@@ -12,11 +12,12 @@ mod password;
 mod tofu;
 
 use cluster::Cluster;
-use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step, reads};
+use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step};
 use model::platform::Platform;
 use model::secret::SecretRef;
 use model::{PhaseName, RunId, Tenant};
 use serde::{Deserialize, Serialize};
+use tenants::reads;
 use terraform::{Action, Site, name_of};
 
 use password::{password_ref, secret_target};

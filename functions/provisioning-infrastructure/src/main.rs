@@ -1,5 +1,5 @@
 //! The function `provisioning-infrastructure`.
 
 fn main() -> std::process::ExitCode {
-    engine::runtime::serve(&provisioning_infrastructure::PHASE)
+    tenants::serve(&provisioning_infrastructure::PHASE)
 }

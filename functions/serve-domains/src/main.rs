@@ -1,5 +1,5 @@
 //! The function `serve-domains`.
 
 fn main() -> std::process::ExitCode {
-    engine::runtime::serve(&serve_domains::PHASE)
+    tenants::serve(&serve_domains::PHASE)
 }

@@ -13,13 +13,14 @@ mod objects;
 mod probe;
 
 use cluster::{Cluster, Target};
-use engine::phase::{Checkpoints, Clients, Phase, Progress, Result, Step, reads};
+use engine::phase::{Checkpoints, Clients, Phase, Progress, Result, Step};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1;
 use model::platform::Platform;
 use model::{DeploymentType, Namespace, PhaseName, RunId, Tenant, Tier};
 use serde::{Deserialize, Serialize};
 use tenant_api_client::{Created, Initialized, Migration, Place, Server, Strategy, TenantApi};
+use tenants::reads;
 
 /// The Secret that the tenant's services read (provisioning reference, phase 2).
 pub const SECRET: &str = "tenant-database-credentials";

@@ -1,5 +1,5 @@
 //! The function `setup-database`.
 
 fn main() -> std::process::ExitCode {
-    engine::runtime::serve(&setup_database::PHASE)
+    tenants::serve(&setup_database::PHASE)
 }

@@ -12,13 +12,14 @@ mod policies;
 mod try_out;
 
 use cluster::{Cluster, Deployments, Objects};
-use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step, reads};
+use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step};
 use helm::Helm;
 use model::platform::{Backend, Chart, Kept, Platform, Seconds};
 use model::{Namespace, PhaseName, RunId, Slug, Tenant, TenantId, Tier};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tenants::reads;
 
 pub use config::{COLLECTOR, KEY, LOGS, TENANT_HEADER};
 

@@ -1,5 +1,5 @@
 //! The function `setup-observability`.
 
 fn main() -> std::process::ExitCode {
-    engine::runtime::serve(&setup_observability::PHASE)
+    tenants::serve(&setup_observability::PHASE)
 }

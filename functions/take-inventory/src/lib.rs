@@ -10,13 +10,14 @@ mod systems;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use cluster::{Cluster, Leftover};
 use dns::{Name, Server as DnsServer};
-use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step, reads};
+use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step};
 use job_broker::Site;
 use model::platform::{Kept, Platform};
 use model::secret::SecretRef;
 use model::{PhaseName, Tenant, Tier};
 use serde::{Deserialize, Serialize};
 use tenant_api_client::{Server, TenantApi};
+use tenants::reads;
 use terraform::Site as Infrastructure;
 
 /// Leftovers that the error names; the operation's result lists them all.

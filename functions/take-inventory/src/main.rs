@@ -1,5 +1,5 @@
 //! The function `take-inventory`.
 
 fn main() -> std::process::ExitCode {
-    engine::runtime::serve(&take_inventory::PHASE)
+    tenants::serve(&take_inventory::PHASE)
 }

@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use engine::store::DomainRow;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{NameServerConfig, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::RData;
 use model::platform::Domains;
 use serde::Serialize;
+use tenants::DomainRow;
 
 /// For one question and its answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);

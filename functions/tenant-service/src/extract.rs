@@ -9,9 +9,9 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse as _;
-use engine::store::Store;
 use model::{Slug, TenantId};
 use serde_json::{Map, Value};
+use tenants::Store;
 
 use crate::problem::Problem;
 

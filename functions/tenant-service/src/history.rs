@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::store::{Store, StoreResult, Typical};
+use engine::store::{StoreResult, Typical};
+use tenants::Store;
 use tokio::sync::Mutex;
 
 /// How long medians over a hundred runs are good for; reading them for each of many pollers would cost far more.

@@ -11,12 +11,13 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use cluster::Secrets;
-use engine::store::{InviteError, KeyState, Sealed, StoredResponse};
+use engine::store::{KeyState, Sealed, StoredResponse};
 use license::invitation::Token;
 use license::read_seals;
 use license::seal::Purpose;
 use model::TenantId;
 use serde_json::json;
+use tenants::InviteError;
 use uuid::Uuid;
 
 use crate::extract::{self, Actor, TenantPath};

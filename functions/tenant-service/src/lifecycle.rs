@@ -4,10 +4,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use engine::decide::deployment::{Characteristics, determine_deployment_type};
-use engine::store::{ChangeError, Changing, Operated, StoreError, TenantRow};
+use engine::store::StoreError;
 use model::platform::Platform;
 use model::{Change, DeploymentType, TenantId, TenantStatus, Tier, UnknownName};
+use tenants::deployment::{Characteristics, determine_deployment_type};
+use tenants::{ChangeError, Changing, Operated, TenantRow};
 
 use crate::extract::{Actor, JsonObject, TenantPath};
 use crate::fields::Fields;

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use axum::Router;
-use engine::decide::phases;
-use engine::store::Store;
 use http_server::{Bounds, stop_signal};
 use model::platform::Platform;
+use tenants::Store;
+use tenants::phases;
 use tokio::net::TcpListener;
 
 use crate::router::router;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 use cluster::Cluster;
-use engine::regions::Regions;
-use engine::store::Store;
 use model::platform::Platform;
+use tenants::Regions;
+use tenants::Store;
 
 use crate::auth::Tokens;
 use crate::challenge::ChallengeResolver;

@@ -1,7 +1,8 @@
 //! Changing the key-encryption key of what is stored.
 
-use engine::store::{Sealed, SealedRow, Store, StoreResult, StoredLicense};
+use engine::store::{Sealed, StoreResult};
 use model::TenantId;
+use tenants::{SealedRow, Store, StoredLicense};
 use uuid::Uuid;
 
 use crate::seal::{Purpose, Seals};

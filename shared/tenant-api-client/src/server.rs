@@ -1,11 +1,11 @@
 //! Where a tenant's data lives, and who is asked to make it.
 
-use engine::phase::reads::OwnPostgres;
 use engine::phase::{Error, Result, Step};
 use model::TenantId;
 use model::platform::{Platform, Region, RegionDatabase};
 use model::secret::{Secret, SecretRef};
 use serde::{Deserialize, Serialize};
+use tenants::reads::OwnPostgres;
 
 use super::own_secret;
 

@@ -166,10 +166,10 @@ fn unwritable(folder: &Path, error: &std::io::Error) -> Error {
 mod tests {
     use super::*;
     use crate::{Action, name_of};
-    use engine::decide::phases;
     use model::TenantId;
     use model::platform::Platform;
     use model::secret::Secret;
+    use tenants::phases;
 
     /// Looks as often as it takes, for half a minute.
     async fn until_ended(programs: &Programs, name: &str) -> State {

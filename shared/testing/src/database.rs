@@ -2,9 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
 
-use engine::store::Store;
 use futures::FutureExt as _;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
+use tenants::Store;
 
 use crate::required;
 

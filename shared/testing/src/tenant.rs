@@ -1,9 +1,10 @@
 //! A tenant to work for.
 
-use engine::store::{KeyUse, NewTenant, Store, StoredResponse};
+use engine::store::{KeyUse, StoredResponse};
 use model::platform::{Domains, Seconds};
 use model::{Alerting, Container, DeploymentType, OnFailure, PhaseName, RunId, Tenant, TenantId, Tier};
 use serde_json::json;
+use tenants::{NewTenant, Store};
 
 /// A free tenant of the region `eastus` with a container and a database of its own; its slug is `<what>-<12 random digits>`, so
 /// that no other test has it. Change what a test is about: `Tenant { tier: Tier::Professional, ..tenant("dns") }`.

@@ -8,5 +8,5 @@ fn main() -> ExitCode {
         eprintln!("no phase has a function '{name}'");
         return ExitCode::FAILURE;
     };
-    engine::runtime::serve_with_hook(phase, tests::FailpointFile::from_env())
+    engine::runtime::serve(phase, || Ok(tenants::runner()?.with_hook(tests::FailpointFile::from_env())))
 }

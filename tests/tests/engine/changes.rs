@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use engine::decide::verbs::{Situation, Verb};
 use engine::phase::{Error, Progress};
-use engine::store::{ChangeError, Changing, StatusRow};
 use futures::future::join_all;
 use model::{Change, Container, TenantId, TenantStatus, Tier};
 use queue::Dispatcher;
+use tenants::{ChangeError, Changing, StatusRow};
 use tests::World;
 
 const PHASES: [&str; 3] = ["CREATE_NAMESPACE", "DEPLOY_CORE_SERVICES", "DEPLOY_DATA_SERVICES"];

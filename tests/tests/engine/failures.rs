@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use engine::decide::verbs::Verb;
 use engine::phase::{Error, Job, Progress, Trigger};
 use engine::runtime::Runner;
-use engine::store::StatusRow;
 use futures::future::join_all;
 use queue::{Invoked, Invoker};
 use serde_json::Value;
+use tenants::StatusRow;
 use tests::{Inventory, World, seconds};
 use tokio::sync::Notify;
 

@@ -1,8 +1,9 @@
 //! Migrations of a control plane's database that holds something already.
 
-use engine::store::{Store, StoreError};
+use engine::store::StoreError;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, PgPool, SqlSafeStr as _};
+use tenants::Store;
 use tests::World;
 
 /// A later version's migrations: this one's, and one more.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use engine::phase::{Error, Progress};
-use engine::store::{ChangeError, Changing, Refreshing, StatusRow};
 use model::{Change, DeploymentType, TenantId, TenantStatus};
 use queue::Dispatcher;
 use serde_json::{Value, json};
+use tenants::{ChangeError, Changing, Refreshing, StatusRow};
 use tests::World;
 use tokio::process::Command;
 

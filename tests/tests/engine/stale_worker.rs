@@ -7,8 +7,9 @@ use std::time::Duration;
 use engine::decide::machine;
 use engine::phase::{Answer, Interrupt, Progress, Trigger};
 use engine::runtime::Runner;
-use engine::store::{Applied, Cause, Claim, Left, Store};
+use engine::store::{Applied, Cause, Claim, Left};
 use model::platform::Seconds;
+use tenants::Store;
 use tests::{Line, World, eventually};
 use tokio::sync::Notify;
 

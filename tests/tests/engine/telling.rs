@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use engine::decide::verbs::Verb;
 use engine::phase::{Error, Job, Progress};
-use engine::store::StatusRow;
 use model::{Change, OnFailure, TenantId, Tier};
 use queue::Publisher;
 use serde_json::{Value, json};
+use tenants::StatusRow;
 use tests::{World, eventually, seconds};
 
 /// What the operators were told of the tenant's runs that wait, in order. Nobody else is told.

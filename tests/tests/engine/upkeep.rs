@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use engine::phase::{Error, Progress};
-use engine::store::{Begun, Changing, Duty};
 use futures::future::join_all;
 use model::platform::Seconds;
 use model::{Change, TenantId, TenantStatus, Tier};
 use queue::Dispatcher;
+use tenants::{Begun, Changing, Duty};
 use tests::World;
 
 const PHASES: [&str; 3] = ["CREATE_NAMESPACE", "ISSUE_LICENSE", "DEPLOY_CORE_SERVICES"];
@@ -122,7 +122,7 @@ async fn a_deletion_in_the_middle_of_a_change_lets_it_end_and_keeps_the_data() {
         assert_eq!((deletion.run_id, deletion.pending), (id, true));
         assert_eq!(upkeep(&world).await, [], "one run at a time");
         let dispatcher = dispatch(&world, &Arc::default());
-        let changed = |row: &engine::store::StatusRow| {
+        let changed = |row: &tenants::StatusRow| {
             row.tenant.tier == "free" && row.run.finished_at.is_some() && row.tenant.status == "ACTIVE"
         };
         world.until_row(tenant, "changed", changed).await;

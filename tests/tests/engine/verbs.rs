@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use engine::decide::verbs::{Effect, Situation, Verb, effect};
 use engine::phase::{Error, Progress, Result};
-use engine::store::{OperateError, StatusRow};
+use engine::store::OperateError;
 use futures::future::join_all;
 use model::{Change, TenantId, Tier};
 use queue::Dispatcher;
+use tenants::StatusRow;
 use tests::World;
 use tokio::sync::watch;
 

@@ -1,8 +1,8 @@
 //! A load balancer without an address, and a chart repository without an answer.
 
-use engine::store::StatusRow;
 use model::Tier;
 use model::platform::Seconds;
+use tenants::StatusRow;
 use tests::{Proxy, RegionWorld, kubectl, required, slug};
 
 /// The phases that the controller needs, and it; the others would only take their time.

@@ -1,7 +1,7 @@
 //! A change of a living tenant while things go wrong: its worker is killed, the API server is down while it is taken back.
 
-use engine::store::StatusRow;
 use model::{Change, Tier};
+use tenants::StatusRow;
 use tests::{Proxy, RegionWorld, Worker, api_server, eventually, slug};
 
 use crate::living::shape;

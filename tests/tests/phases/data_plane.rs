@@ -3,9 +3,9 @@
 use std::sync::{Arc, OnceLock};
 
 use engine::decide::verbs::Verb;
-use engine::store::StatusRow;
 use model::platform::Seconds;
 use model::{OnFailure, PhaseName, TenantId, Tier};
+use tenants::StatusRow;
 use tests::{Proxy, RegionWorld, serve_tenant_api_with, slug};
 
 const PHASES: [&str; 2] = ["CREATE_NAMESPACE", "SETUP_DATABASE"];

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::decide::phases;
 use engine::phase::{Checkpoints, Error, Kind, Progress, Result, Scope, Step, Wait};
 use engine::runtime::DynPhase;
 use model::{DeploymentType, RunId, Tenant, Tier};
 use serde_json::Value;
+use tenants::phases;
 use testing::{ClaimedStep, LastRecord};
 use tests::{Failpoints, RegionWorld, kubectl, slug};
 

@@ -4,11 +4,11 @@ use std::process::Stdio;
 
 use cluster::Cluster;
 use cluster::certificate::{Backoff, Issuance};
-use engine::store::Duty;
 use model::platform::{Certificates, Seconds};
 use model::{TenantId, Tier};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tenants::Duty;
 use tests::{RegionWorld, eventually, kubectl, names, slug};
 
 /// The phases that names need; the others would only take their time.
@@ -60,7 +60,7 @@ impl Owner<'_> {
         let (tenant, duty, run) = begun[0];
         assert_eq!((tenant, duty), (self.tenant, Duty::Domains));
         self.world.store.notify().await.unwrap();
-        let ended = |row: &engine::store::StatusRow| row.run.id == run.0 && row.run.finished_at.is_some();
+        let ended = |row: &tenants::StatusRow| row.run.id == run.0 && row.run.finished_at.is_some();
         let row = self.world.settled_row(self.tenant, "served", ended).await;
         assert_eq!(row.run.status, "succeeded", "{row:#?}");
         assert_eq!(self.world.store.upkeep(&self.world.platform).await.unwrap(), []);

@@ -1,11 +1,11 @@
 //! Somebody else's things under the names that a tenant wants: left as they are, before and after the rollback.
 
 use engine::decide::verbs::Verb;
-use engine::store::StatusRow;
 use futures::future::join_all;
 use model::{TenantId, Tier};
 use reqwest::Method;
 use serde_json::Value;
+use tenants::StatusRow;
 use tests::{Failpoints, RegionWorld, kubectl, kubectl_with, names, required, slug};
 
 /// A tenant whose run is held where the test puts something in its way.

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use engine::decide::verbs::Verb;
-use engine::store::StatusRow;
 use model::Tier;
 use model::platform::Seconds;
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use tenants::StatusRow;
 use tests::{Failpoints, RegionWorld, Worker, kubectl, signal, slug, state, stop_helm_midway};
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! Living tenants: another tier, a change that fails, suspended and resumed.
 
-use engine::store::StatusRow;
 use model::{Change, Container, TenantId, TenantStatus, Tier};
+use tenants::StatusRow;
 use tests::{Failpoints, RegionWorld, eventually, kubectl, slug};
 
 /// Those that read what is changed; names and certificates do not.

@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use engine::decide::verbs::Verb;
-use engine::store::{AuditRow, StatusRow};
+use engine::store::AuditRow;
 use model::platform::{Certificates, Seconds};
 use model::{PhaseName, TenantId, Tier};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tenants::StatusRow;
 use tests::{Failpoints, Proxy, RegionWorld, eventually, kubectl, names, required, slug};
 
 const ZONE: &str = "CREATE_DNS_ZONE";

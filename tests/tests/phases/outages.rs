@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use engine::store::{AuditRow, StatusRow};
+use engine::store::AuditRow;
 use futures::future::join_all;
 use model::{TenantId, Tier};
+use tenants::StatusRow;
 use tests::{Proxy, RegionWorld, Worker, api_server, slug};
 
 /// One run in each phase that needs the cluster, and the operation it is held before.

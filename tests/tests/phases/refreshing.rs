@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use engine::store::StatusRow;
 use model::platform::Platform;
 use model::secret::{Secret, SecretRef};
 use model::{Change, TenantId, Tier};
 use queue::{Dispatcher, Embedded};
 use serde_json::{Value, json};
 use tenant_api_client::own_secret;
+use tenants::StatusRow;
 use tests::{Failpoints, RegionWorld, kubectl, required, serve_tenant_api_with, slug};
 
 const PHASES: [&str; 3] = ["CREATE_NAMESPACE", "PROVISION_DEPLOYMENT", "SETUP_DATABASE"];

@@ -1,10 +1,11 @@
 //! An undo that cannot succeed, and the ways out of it.
 
 use engine::decide::verbs::Verb;
-use engine::store::{OperateError, StatusRow};
+use engine::store::OperateError;
 use model::TenantId;
 use model::platform::Seconds;
 use serde_json::Value;
+use tenants::StatusRow;
 use tests::{Failpoints, RegionWorld, kubectl, kubectl_with, slug};
 
 const FINALIZER: &str = "tests.example/held";

@@ -1,8 +1,8 @@
 //! Phases called again, or called to undo what was never done.
 
-use engine::decide::phases::{self, Reads};
 use engine::phase::Scope;
 use model::{RunId, Tenant, Tier};
+use tenants::phases::{self, Reads};
 use tests::RegionWorld;
 
 use crate::direct::{Set, earlier};

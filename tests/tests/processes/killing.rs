@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use engine::store::StatusRow;
 use model::TenantId;
 use serde_json::Value;
+use tenants::StatusRow;
 use tests::process::Process;
 use tests::{Site, fresh_slug, hasty, outside};
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 use engine::decide::verbs::Verb;
 use engine::phase::Progress;
 use engine::runtime::DynPhase;
-use engine::store::Store;
 use model::TenantId;
 use queue::Dispatcher;
+use tenants::Store;
 use tests::{Private, World, eventually};
 
 const PHASES: [&str; 4] = ["ONE", "TWO", "THREE", "FOUR"];

@@ -5,11 +5,11 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use engine::store::StatusRow;
 use model::TenantId;
 use model::platform::Seconds;
 use reqwest::Method;
 use serde_json::{Value, json};
+use tenants::StatusRow;
 use tests::{Api, Elsewhere, Held, Place, Site, calm, fresh_slug, kubectl, kubectl_with, names, required};
 
 /// The phases that make something in a region, and as few others as they can do with.

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use engine::decide::verbs::Verb;
-use engine::store::NewTenant;
 use model::OnFailure;
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use tenants::NewTenant;
 use tests::{fresh_slug, required};
 
 use crate::station::{Station, letters, mailbox};

@@ -3,7 +3,6 @@
 use std::process::Command;
 
 use engine::phase::{Owner, Scope};
-use engine::store::{LicenseStored, NewDeployment, StoredLicense};
 use license::seal::Purpose;
 use license::{Terms, seals, signer};
 use model::platform::{Delivery, Limits, Platform, Region, RegionDatabase, Seconds};
@@ -11,6 +10,7 @@ use model::secret::{Secret, SecretRef};
 use model::{RunId, TenantId, Tier};
 use serde_json::{Value, json};
 use tenant_api_client::own_secret;
+use tenants::{LicenseStored, NewDeployment, StoredLicense};
 use tests::process::{Process, Variables, free_port, program};
 use tests::{fresh_slug, license, required};
 use uuid::Uuid;

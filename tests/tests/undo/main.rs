@@ -6,9 +6,9 @@
 mod holding;
 mod probe;
 
-use engine::decide::phases;
 use model::platform::Certificates;
 use model::{DeploymentType, Tier};
+use tenants::phases;
 use tests::{Failpoints, Listing, RegionWorld, eventually, slug};
 
 use crate::holding::{Held, Holding};

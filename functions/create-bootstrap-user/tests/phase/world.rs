@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use create_bootstrap_user::{Checkpoint, CreateBootstrapUser, Plan};
 use engine::phase::{Checkpoints, Error, Owner, Phase, Progress, Result, Scope, Step};
-use engine::store::{Sealed, Store};
+use engine::store::Sealed;
 use license::invitation::Token;
 use license::seal::Purpose;
 use model::platform::Platform;
@@ -15,6 +15,7 @@ use model::{DeploymentType, RunId, Tenant, TenantId};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, PgPool};
 use tenant_api_client::{Access, Initialize, Place, Server, Strategy, TenantApi, own_secret};
+use tenants::Store;
 use testing::{ClaimedStep, Database, recorded, region_admin, required, with_database};
 use tokio::net::TcpListener;
 
@@ -127,7 +128,7 @@ impl World {
 
     /// Applies the phase in another run.
     pub async fn apply_in(&self, life: &Life, run: RunId) -> Result<Checkpoint> {
-        let phase = CreateBootstrapUser::connect(&(&self.platform, &self.store)).await?;
+        let phase = CreateBootstrapUser::connect(&(&self.platform, self.store.runs())).await?;
         let plan = phase.plan(&life.tenant, &self.platform, &self.earlier())?;
         match phase.apply(&plan, &step(life, run, false, Scope::Run)).await? {
             Progress::Done(done) => Ok(done),
@@ -138,7 +139,7 @@ impl World {
     /// Undoes the phase. No key is needed for that, so there is none.
     pub async fn revert(&self, life: &Life, run: RunId, scope: Scope) -> Result<()> {
         let none = Platform { regions: self.platform.regions.clone(), ..Platform::default() };
-        let phase = CreateBootstrapUser::connect(&(&none, &self.store)).await?;
+        let phase = CreateBootstrapUser::connect(&(&none, self.store.runs())).await?;
         let plan: Plan = phase.plan(&life.tenant, &self.platform, &self.earlier())?;
         let done = phase.revert(&plan, None, &step(life, run, true, scope)).await?;
         assert_eq!(done, Progress::Done(()));

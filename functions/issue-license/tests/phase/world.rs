@@ -7,7 +7,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use create_namespace::CreateNamespace;
 use engine::phase::{Checkpoints, Error, Owner, Phase, Progress, Scope, Step};
-use engine::store::Store;
 use issue_license::{Checkpoint, IssueLicense, Plan};
 use license::Claims;
 use license::seal::{Purpose, Sealed};
@@ -16,6 +15,7 @@ use model::secret::SecretRef;
 use model::{DeploymentType, RunId, Tenant};
 use serde_json::{Value, json};
 use sqlx::PgPool;
+use tenants::Store;
 use testing::{
     ClaimedStep, Database, Namespace, kubectl, prepare, recorded, required, until_done_at_once, with_database,
 };
@@ -104,7 +104,7 @@ impl World {
         run: RunId,
         later: Duration,
     ) -> Result<Checkpoint, Error> {
-        let phase = IssueLicense::connect(&(platform, &self.store)).await?;
+        let phase = IssueLicense::connect(&(platform, self.store.runs())).await?;
         let plan = phase.plan(&life.tenant, platform, &Checkpoints::default())?;
         let step = step(life, run, false, Scope::Run).after(Vec::new(), chrono::Utc::now() + later);
         until_done_at_once(async || phase.apply(&plan, &step).await).await
@@ -112,13 +112,13 @@ impl World {
 
     /// What is planned for the tenant now.
     pub async fn plan(&self, life: &Life) -> Plan {
-        let phase = IssueLicense::connect(&(&self.platform, &self.store)).await.unwrap();
+        let phase = IssueLicense::connect(&(&self.platform, self.store.runs())).await.unwrap();
         phase.plan(&life.tenant, &self.platform, &Checkpoints::default()).unwrap()
     }
 
     /// Makes what was so before a change again, as the change's undo does.
     pub async fn take_back(&self, life: &Life, before: &Plan, run: RunId) -> Checkpoint {
-        let phase = IssueLicense::connect(&(&self.platform, &self.store)).await.unwrap();
+        let phase = IssueLicense::connect(&(&self.platform, self.store.runs())).await.unwrap();
         let step = step(life, run, true, Scope::Run);
         until_done_at_once(async || phase.apply(before, &step).await).await.unwrap()
     }
@@ -138,7 +138,7 @@ impl World {
         let none = Platform::default();
         let shared = life.tenant.deployment_type == DeploymentType::Shared;
         let phase =
-            IssueLicense::connect(&(if shared { &none } else { &self.platform }, &self.store)).await?;
+            IssueLicense::connect(&(if shared { &none } else { &self.platform }, self.store.runs())).await?;
         let plan: Plan = phase.plan(&life.tenant, &self.platform, &Checkpoints::default())?;
         phase.revert(&plan, None, &step(life, run, true, scope)).await
     }

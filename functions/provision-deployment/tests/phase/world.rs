@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use create_namespace::CreateNamespace;
 use engine::phase::{Checkpoints, Phase, Progress, Result, Scope, Step};
-use engine::store::{DeploymentRow, Store};
 use model::platform::Platform;
 use model::secret::SecretRef;
 use model::{RunId, Tenant};
 use provision_deployment::{Checkpoint, Plan, ProvisionDeployment};
 use serde_json::{Value, json};
+use tenants::{DeploymentRow, Store};
 use testing::{
     ClaimedStep, Namespace, kubectl, prepare, recorded, required, tenant_ending, until_done_at_once,
     with_database,
@@ -82,7 +82,7 @@ impl World {
     }
 
     async fn phase(&self) -> (ProvisionDeployment, <ProvisionDeployment as Phase>::Plan) {
-        let phase = ProvisionDeployment::connect(&(&self.platform, &self.store)).await.unwrap();
+        let phase = ProvisionDeployment::connect(&(&self.platform, self.store.runs())).await.unwrap();
         let plan = phase.plan(&self.tenant, &self.platform, &Checkpoints::default()).unwrap();
         (phase, plan)
     }
@@ -93,7 +93,7 @@ impl World {
         earlier: Checkpoints,
         waited: Duration,
     ) -> Result<Progress<Checkpoint>> {
-        let phase = ProvisionDeployment::connect(&(&self.platform, &self.store)).await.unwrap();
+        let phase = ProvisionDeployment::connect(&(&self.platform, self.store.runs())).await.unwrap();
         let plan = phase.plan(&self.tenant, &self.platform, &earlier).unwrap();
         phase.apply(&plan, &self.step(self.run, Scope::Run, waited)).await
     }
@@ -101,19 +101,19 @@ impl World {
     /// What a change would do now: the tenant's database is there.
     pub async fn plan(&self) -> Plan {
         let earlier = [("SETUP_DATABASE".to_owned(), json!({ "secret": null }))].into();
-        let phase = ProvisionDeployment::connect(&(&self.platform, &self.store)).await.unwrap();
+        let phase = ProvisionDeployment::connect(&(&self.platform, self.store.runs())).await.unwrap();
         phase.plan(&self.tenant, &self.platform, &Checkpoints::new(earlier)).unwrap()
     }
 
     /// Does a plan in the region as it is now, until done: a change, or the undo of one by the plan of before.
     pub async fn make(&self, plan: &Plan, run: RunId) -> Checkpoint {
-        let phase = ProvisionDeployment::connect(&(&self.platform, &self.store)).await.unwrap();
+        let phase = ProvisionDeployment::connect(&(&self.platform, self.store.runs())).await.unwrap();
         until_done_at_once(async || phase.apply(plan, &self.step_now(run, Scope::Run)).await).await.unwrap()
     }
 
     /// Takes away what a plan has made, in the region as it is now, until done.
     pub async fn take_away(&self, plan: &Plan, run: RunId, scope: Scope) {
-        let phase = ProvisionDeployment::connect(&(&self.platform, &self.store)).await.unwrap();
+        let phase = ProvisionDeployment::connect(&(&self.platform, self.store.runs())).await.unwrap();
         until_done_at_once(async || phase.revert(plan, None, &self.step_now(run, scope)).await)
             .await
             .unwrap();

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cluster::Cluster;
-use engine::decide::phases;
 use engine::phase::{Checkpoints, Error, Kind, Phase, Progress, Result, Scope, Step};
 use k8s_openapi::api::core::v1;
 use kube::api::Api;
@@ -15,6 +14,7 @@ use nix::unistd::Pid;
 use provisioning_infrastructure::{Checkpoint, Plan, ProvisioningInfrastructure};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
+use tenants::phases;
 use testing::{ClaimedStep, WITHIN, required};
 
 /// The stack's folder.

@@ -7,10 +7,10 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use engine::store::{DeploymentRow, TenantRow};
 use model::platform::Platform;
 use model::{Change, Container, DeploymentType, TenantId};
 use serde_json::Value;
+use tenants::{DeploymentRow, TenantRow};
 
 use crate::extract::{Actor, JsonObject, TenantPath};
 use crate::fields::Fields;

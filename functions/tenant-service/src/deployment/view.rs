@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use cluster::{Happened, Replicas};
-use engine::store::{DeploymentRow, TenantRow};
 use serde::Serialize;
 use serde_json::Value;
+use tenants::{DeploymentRow, TenantRow};
 
 use crate::compute::Seen;
 

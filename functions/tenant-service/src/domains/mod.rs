@@ -6,12 +6,12 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use cluster::certificate::Issuance;
-use engine::store::{ClaimError, DomainRow, TenantRow};
 use futures::future::join_all;
 use model::platform::Platform;
 use model::{DeploymentType, Slug, TenantId};
 use serde::Serialize;
 use serde_json::{Value, json};
+use tenants::{ClaimError, DomainRow, TenantRow};
 
 use crate::challenge::{self, Seen};
 use crate::extract::{Actor, JsonObject, TenantPath};

@@ -11,9 +11,9 @@ use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use engine::store::NotChanged;
 use serde::Serialize;
 use serde_json::Value;
+use tenants::NotChanged;
 
 use crate::extract::{Actor, JsonObject};
 use crate::problem::Problem;

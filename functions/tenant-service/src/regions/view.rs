@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use engine::store::{RegionRow, StoreResult};
+use engine::store::StoreResult;
 use model::platform::{Isolation, JobBroker, Region};
 use model::secret::SecretRef;
 use serde::Serialize;
+use tenants::RegionRow;
 
 use crate::state::App;
 

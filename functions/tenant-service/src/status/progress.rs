@@ -1,11 +1,11 @@
 //! How far a run is, how long it still takes, and what an operator may do. Pure.
 
 use chrono::{DateTime, Utc};
-use engine::decide::phases::{self, PhaseFacts};
 use engine::decide::run::{Direction, INVENTORY, PhaseState};
 use engine::decide::verbs::{self, Effect, Situation, Verb, effect};
 use engine::store::{PhaseRow, Typical};
 use model::PhaseName;
+use tenants::phases::{self, PhaseFacts};
 
 /// The most that a phase which is not done counts for.
 const NEARLY: f64 = 0.95;
@@ -148,7 +148,8 @@ pub fn remaining(course: Course, paces: &[Pace]) -> Option<f64> {
 
 /// The verbs that would be accepted now.
 pub fn allowed(situation: Situation, course: Course, phase: &PhaseName, pending: bool) -> Vec<Verb> {
-    let mut all = verbs::allowed(situation, course.direction, course.cursor, phase);
+    let skippable = phases::facts(phase).is_some_and(|facts| facts.skippable);
+    let mut all = verbs::allowed(situation, course.direction, course.cursor, skippable);
     // One request at a time.
     all.retain(|verb| !(pending && effect(*verb, situation) == Some(Effect::Record)));
     all

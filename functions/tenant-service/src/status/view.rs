@@ -3,10 +3,11 @@
 use chrono::{DateTime, Utc};
 use engine::decide::run::{Direction, INVENTORY, PhaseState, RunKind, RunStatus};
 use engine::decide::verbs::{Situation, Verb};
-use engine::store::{AuditRow, PhaseRow, RunRow, StatusRow, StoreError, Typical};
+use engine::store::{AuditRow, PhaseRow, RunRow, StoreError, Typical};
 use model::{PhaseName, TenantStatus, UnknownName};
 use serde::Serialize;
 use serde_json::Value;
+use tenants::StatusRow;
 use uuid::Uuid;
 
 use super::progress::{self, Course, Pace};

@@ -3,8 +3,9 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use engine::store::{CreateError, KeyState, StoredResponse, TenantRow};
+use engine::store::{KeyState, StoredResponse};
 use serde_json::json;
+use tenants::{CreateError, TenantRow};
 
 use super::request;
 use super::view::{TenantView, location};

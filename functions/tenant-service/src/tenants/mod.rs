@@ -7,9 +7,9 @@ pub mod view;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use engine::store::TenantFilter;
 use model::{TenantId, TenantStatus};
 use serde::Serialize;
+use tenants::TenantFilter;
 use uuid::Uuid;
 
 pub use create::create;

@@ -1,12 +1,12 @@
 //! What a request for a tenant says, checked as a whole. Pure.
 
-use engine::decide::deployment::{Characteristics, determine_deployment_type};
-use engine::decide::phases;
-use engine::store::NewTenant;
 use model::platform::Platform;
 use model::secret::SecretRef;
 use model::{Alerting, DeploymentType, OnFailure, Slug, Tier};
 use serde_json::{Map, Value, json};
+use tenants::NewTenant;
+use tenants::deployment::{Characteristics, determine_deployment_type};
+use tenants::phases;
 
 use crate::extract::Actor;
 use crate::fields::Fields;

@@ -4,10 +4,10 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
-use engine::store::{Operated, TenantRow};
 use model::{RunId, TenantId};
 use serde::Serialize;
 use serde_json::Value;
+use tenants::{Operated, TenantRow};
 use uuid::Uuid;
 
 /// Where a tenant's resources are.

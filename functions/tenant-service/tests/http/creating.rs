@@ -1,8 +1,8 @@
 //! Creating tenants: once, whatever is sent how often.
 
-use engine::decide::phases;
 use model::{DeploymentType, TenantId, Tier};
 use serde_json::json;
+use tenants::phases;
 
 use crate::world::{Answer, BOB, body, with_platform, with_world};
 

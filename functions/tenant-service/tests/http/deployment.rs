@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use cluster::Cluster;
 use engine::phase::{Owner, Scope};
-use engine::store::NewDeployment;
 use model::{DeploymentType, RunId, TenantId};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tenant_service::App;
+use tenants::NewDeployment;
 use testing::{Namespace, create, kubectl};
 
 use crate::world::{Answer, World, body, with_app, with_platform, with_world};

@@ -1,10 +1,10 @@
 //! What is shown.
 
 use engine::decide::machine::Event;
-use engine::decide::phases;
 use engine::phase::{Error, Operation, OperationState, Wait};
 use model::{DeploymentType, PhaseName, Tier};
 use serde_json::{Value, json};
+use tenants::phases;
 
 use crate::world::with_world;
 

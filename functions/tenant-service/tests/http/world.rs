@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::decide::machine::{self, Event};
-use engine::store::{Applied, Cause, Claim, Claimed, Left, Store};
+use engine::store::{Applied, Cause, Claim, Claimed, Left};
 use futures::FutureExt as _;
 use model::platform::{Platform, Seconds};
 use model::secret::SecretRef;
@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
 use tenant_service::{App, router, serve};
+use tenants::Store;
 use tokio::net::TcpListener;
 
 pub const ALICE: &str = "the-token-of-alice";

@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-use model::{PhaseName, TenantStatus};
+use model::TenantStatus;
 use serde::{Deserialize, Serialize};
 
-use super::phases;
 use super::run::{Direction, INVENTORY, RunKind, RunStatus};
 
 model::names!(
@@ -202,11 +201,11 @@ pub fn effect(verb: Verb, situation: Situation) -> Option<Effect> {
     }
 }
 
-/// The verbs that are taken in this situation, with `phase` at the cursor and nothing asked for yet. As the store decides it,
-/// but for `force`, which an operator can add.
-pub fn allowed(situation: Situation, direction: Direction, cursor: i32, phase: &PhaseName) -> Vec<Verb> {
+/// The verbs that are taken in this situation, with a phase at the cursor that may be skipped on the way forward if it is
+/// `skippable`, and nothing asked for yet. As the store decides it, but for `force`, which an operator can add.
+pub fn allowed(situation: Situation, direction: Direction, cursor: i32, skippable: bool) -> Vec<Verb> {
     let skippable = match direction {
-        Direction::Forward => phases::facts(phase).is_some_and(|facts| facts.skippable),
+        Direction::Forward => skippable,
         Direction::Backward => cursor != INVENTORY,
     };
     Verb::ALL

@@ -1,8 +1,10 @@
 //! What a phase makes its clients from.
 
+use std::sync::Arc;
+
 use model::platform::Platform;
 
-use crate::store::{Store, StoreResult};
+use crate::store::{Plain, Store, StoreResult};
 
 /// What a phase makes its clients from, once for each cluster that it works in.
 pub trait Clients: Sync {
@@ -15,14 +17,14 @@ pub trait Clients: Sync {
     fn store(&self) -> StoreResult<Store>;
 }
 
-/// Without a runtime: a store has a connection of its own.
+/// Without a runtime: a store has a connection of its own, and what there is to know of the tenants it knows not.
 impl Clients for Platform {
     fn platform(&self) -> &Platform {
         self
     }
 
     fn store(&self) -> StoreResult<Store> {
-        Store::connect(1)
+        Store::connect(1, Arc::new(Plain))
     }
 }
 

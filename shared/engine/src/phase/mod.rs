@@ -7,7 +7,6 @@ mod error;
 mod hook;
 mod memory;
 mod message;
-pub mod reads;
 mod step;
 
 pub use clients::Clients;

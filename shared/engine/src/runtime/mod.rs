@@ -4,9 +4,10 @@ mod erased;
 mod lease;
 mod regional;
 mod run;
+mod seen;
 mod serve;
 
 pub use erased::{DynPhase, Loaded};
 pub use regional::PhaseEntry;
 pub use run::Runner;
-pub use serve::{init_logging, serve, serve_with_hook};
+pub use serve::{MakeRunner, init_logging, serve};

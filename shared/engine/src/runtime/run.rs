@@ -15,20 +15,20 @@ use tracing::Instrument as _;
 use super::DynPhase;
 use super::lease::Lease;
 use super::regional::{self, PhaseEntry, RegisteredPhase};
+use super::seen::SeenPlatform;
 use crate::decide::machine::{self, Event, Transition};
 use crate::decide::run::{Direction, INVENTORY, RunKind, RunStatus};
 use crate::phase::{
     Answer, Checkpoints, Error, Interrupt, Job, Kind, Operation, OperationHook, Owner, Progress, Scope, Step,
     StepParts, Trigger,
 };
-use crate::regions::Regions;
 use crate::store::{Applied, Cause, Claim, Claimed, Disposition, Left, Store, StoreError};
 
 /// Runs jobs of the phases it knows.
 pub struct Runner {
     store: Store,
     platform: Arc<Platform>,
-    regions: Regions,
+    regions: SeenPlatform,
     phases: HashMap<PhaseName, RegisteredPhase>,
     hook: Option<Arc<dyn OperationHook>>,
 }
@@ -47,8 +47,9 @@ enum Outcome {
 
 impl Runner {
     /// A runner without phases.
-    pub fn new(store: Store, platform: Arc<Platform>) -> Self {
-        let regions = Regions::new(store.clone(), platform.clone());
+    pub fn new(store: impl Into<Store>, platform: Arc<Platform>) -> Self {
+        let store = store.into();
+        let regions = SeenPlatform::new(store.clone(), platform.clone());
         Self { store, platform, regions, phases: HashMap::new(), hook: None }
     }
 

@@ -2,42 +2,36 @@
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use lambda_runtime::{LambdaEvent, service_fn};
-use model::platform::Platform;
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::PhaseEntry;
 use super::Runner;
-use crate::decide::phases;
-use crate::phase::{Job, OperationHook};
-use crate::store::Store;
+use crate::phase::Job;
+
+/// What a program's runner is made by: it connects the store and reads the platform. What is missing from the environment is
+/// an error that names it.
+pub type MakeRunner = fn() -> Result<Runner, lambda_runtime::Error>;
 
 /// Runs a phase as a function until the sandbox ends. Clients are built once; what is missing from the environment is named
 /// in one line.
-pub fn serve(phase: &'static PhaseEntry) -> ExitCode {
-    serve_with_hook(phase, None)
-}
-
-/// As [`serve`], with a hook at every operation.
-pub fn serve_with_hook(phase: &'static PhaseEntry, hook: Option<Arc<dyn OperationHook>>) -> ExitCode {
+pub fn serve(phase: &'static PhaseEntry, runner: MakeRunner) -> ExitCode {
     init_logging();
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&phase.name().function(), &error),
     };
-    match runtime.block_on(run(phase, hook)) {
+    match runtime.block_on(run(phase, runner)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&phase.name().function(), error.as_ref()),
     }
 }
 
-async fn run(phase: &PhaseEntry, hook: Option<Arc<dyn OperationHook>>) -> Result<(), lambda_runtime::Error> {
-    let platform = Arc::new(Platform::from_env(&phases::step_names())?);
-    let runner = Runner::new(Store::connect(1)?, platform).with_hook(hook).with(phase).await?;
+async fn run(phase: &PhaseEntry, runner: MakeRunner) -> Result<(), lambda_runtime::Error> {
+    let runner = runner()?.with(phase).await?;
     let runner = &runner;
     let mut terminate = signal(SignalKind::terminate())?;
     // The Lambda runtime's own client panics without them.

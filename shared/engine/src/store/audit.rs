@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::StoreResult;
 
 /// One row of the audit log, numbered under the lock of the tenant and of its number.
-pub(super) async fn audit(
+pub async fn audit(
     connection: &mut PgConnection,
     tenant: TenantId,
     run: Option<RunId>,

@@ -70,13 +70,13 @@ impl Connections {
     }
 
     /// A connection, once one is free. Returned when dropped.
-    pub(super) async fn get(&self) -> StoreResult<Leased> {
+    pub(super) async fn get(&self) -> StoreResult<Connection> {
         // Boxed, as it is large and part of every step's future.
         let leased = Box::pin(self.0.get()).await.map_err(|error| match error {
             PoolError::Backend(error) => error,
             _ => sqlx::Error::PoolTimedOut,
         })?;
-        Ok(Leased { held: Some(leased) })
+        Ok(Connection { held: Some(leased) })
     }
 
     /// Closes all of them; those in use when they are returned.
@@ -87,15 +87,15 @@ impl Connections {
 
 /// A connection of the pool, for one use.
 #[derive(Debug)]
-pub(super) struct Leased {
+pub struct Connection {
     /// Until it is dropped.
     held: Option<Object<Connector>>,
 }
 
-impl Leased {
+impl Connection {
     /// Takes note of how the use ended: after a good end the connection is returned as it is. Without this it is tested
     /// first. When the server has gone away, the idle ones are given up too.
-    pub(super) fn ended<T>(mut self, result: sqlx::Result<T>) -> StoreResult<T> {
+    pub fn ended<T>(mut self, result: sqlx::Result<T>) -> StoreResult<T> {
         if let Some(held) = &mut self.held {
             match &result {
                 Ok(_) => held.clean = true,
@@ -111,7 +111,7 @@ impl Leased {
     }
 }
 
-impl Drop for Leased {
+impl Drop for Connection {
     fn drop(&mut self) {
         let Some(mut held) = self.held.take() else { return };
         if held.clean {
@@ -131,7 +131,7 @@ impl Drop for Leased {
 }
 
 #[expect(clippy::expect_used, reason = "only dropping takes it")]
-impl Deref for Leased {
+impl Deref for Connection {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
@@ -140,7 +140,7 @@ impl Deref for Leased {
 }
 
 #[expect(clippy::expect_used, reason = "only dropping takes it")]
-impl DerefMut for Leased {
+impl DerefMut for Connection {
     fn deref_mut(&mut self) -> &mut PgConnection {
         &mut self.held.as_mut().expect("held until dropped").connection
     }

@@ -1,17 +1,16 @@
-//! A step's transition with all that follows from it, in one transaction: what holds for a tenant that is changed, what the end
-//! of a run means, and who is told of it.
+//! A step's transition with all that follows from it, in one transaction: what holds for a tenant that is changed, and what
+//! the end of a run means.
 
-use model::TenantStatus;
 use model::platform::Engine;
-use serde_json::Value;
+use sqlx::types::Json;
 use sqlx::{Connection as _, PgConnection};
-use uuid::Uuid;
 
-use super::create::insert_deprovisioning;
-use super::types::{Applied, Cause, Hold, Left, Written};
-use super::{Store, StoreResult, change, outbox, transition};
+use super::runs::start_deprovisioning;
+use super::tenancy::Tenancy;
+use super::types::{Applied, Cause, Hold, Left, RunTransition};
+use super::{Store, StoreResult, transition};
 use crate::decide::machine::Transition;
-use crate::decide::run::{RunKind, RunStatus};
+use crate::decide::run::{Direction, PhaseState, RunKind, RunStatus};
 
 impl Store {
     /// Writes what a worker's step came to. Nothing is written unless the hold is still the worker's.
@@ -29,7 +28,8 @@ impl Store {
         // a run that halts or changes a living tenant is seldom.
         let written = if to.finished() || to.halted_by().is_some() || cause.kind == RunKind::Change {
             let mut transaction = connection.begin().await?;
-            let written = write_in(&mut transaction, hold, cause, to, left, engine, hand_over).await?;
+            let written =
+                write_in(&mut transaction, &*self.tenancy, hold, cause, to, left, engine, hand_over).await?;
             let committed = transaction.commit().await;
             connection.ended(committed)?;
             written
@@ -60,8 +60,10 @@ impl Store {
 
 /// As [`Store::complete`], in a transaction of the caller's, which may hold the run's row. Returns the new sequence
 /// number, or none if the hold did not match.
+#[expect(clippy::too_many_arguments, reason = "all of a transition, and where it is written")]
 pub(super) async fn write_in(
     connection: &mut PgConnection,
+    tenancy: &dyn Tenancy,
     hold: &Hold,
     cause: &Cause<'_>,
     to: &Transition,
@@ -71,33 +73,37 @@ pub(super) async fn write_in(
 ) -> StoreResult<Option<i64>> {
     let written = transition::write(&mut *connection, hold, cause, to, left, engine, hand_over).await?;
     let Some(written) = written else { return Ok(None) };
-    follow(connection, &written).await?;
+    follow(connection, &written, tenancy).await?;
     Ok(Some(written.seq))
 }
 
 /// What follows from a transition, beside the run itself.
-async fn follow(connection: &mut PgConnection, written: &Written<'_>) -> StoreResult<()> {
-    let Written { cause, to, .. } = *written;
+async fn follow(
+    connection: &mut PgConnection,
+    written: &RunTransition<'_>,
+    tenancy: &dyn Tenancy,
+) -> StoreResult<()> {
+    let RunTransition { cause, to, .. } = *written;
     if cause.kind == RunKind::Change {
-        change::hold(&mut *connection, written).await?;
+        hold(&mut *connection, written).await?;
     }
     if to.finished() {
-        finish(&mut *connection, written).await?;
+        forget(&mut *connection, written).await?;
+        tenancy.ended(&mut *connection, written).await?;
     }
     if let Some(error) = to.halted_by() {
-        outbox::tell_halted(&mut *connection, written, error).await?;
+        tenancy.halted(&mut *connection, written, error).await?;
     }
     if to.deprovision_next {
-        insert_deprovisioning(connection, cause.tenant.id, cause.actor).await?;
+        start_deprovisioning(connection, cause.tenant.id, cause.actor).await?;
     }
     Ok(())
 }
 
-/// What the end of a run changes besides: who is told, and that nothing is left to be undone.
-async fn finish(connection: &mut PgConnection, written: &Written<'_>) -> StoreResult<()> {
-    let Written { run_id, cause, to, .. } = *written;
-    // Until nothing is left, what was planned for the tenant stays known: a rollback leaves what an earlier run created, an
-    // abandoned run leaves anything, and only a deprovisioning over these rows takes it away.
+/// Until nothing is left, what was planned for the tenant stays known: a rollback leaves what an earlier run created, an
+/// abandoned run leaves anything, and only a deprovisioning over these rows takes it away.
+async fn forget(connection: &mut PgConnection, written: &RunTransition<'_>) -> StoreResult<()> {
+    let RunTransition { cause, to, .. } = *written;
     let nothing_left = match cause.kind {
         RunKind::Provision => to.status == RunStatus::Failed,
         RunKind::Deprovision => to.status == RunStatus::Succeeded,
@@ -105,67 +111,57 @@ async fn finish(connection: &mut PgConnection, written: &Written<'_>) -> StoreRe
     };
     if nothing_left {
         sqlx::query!("DELETE FROM tenant_phases WHERE tenant_id = $1", cause.tenant.id.0)
-            .execute(&mut *connection)
+            .execute(connection)
             .await?;
     }
-    let events = events(cause, to);
-    sqlx::query!(
-        // The error is the tenant's, or the change's, as it is stored: a rollback has written it when it began, many
-        // transitions ago.
-        r#"INSERT INTO outbox (id, tenant_id, sink, type, payload)
-           SELECT e.id, t.id, e.sink, e.type,
-                  CASE WHEN r.error IS NOT NULL THEN e.payload || jsonb_build_object('error', r.error)
-                       WHEN t.status = 'FAILED' THEN e.payload || jsonb_build_object('error', t.provisioning_error)
-                       ELSE e.payload END
-           FROM tenants t JOIN provisioning_runs r ON r.id = $6
-                CROSS JOIN unnest($2::uuid[], $3::text[], $4::text[], $5::jsonb[]) AS e (id, sink, type, payload)
-           WHERE t.id = $1"#,
-        cause.tenant.id.0,
-        &events.ids,
-        &events.sinks,
-        &events.types,
-        &events.payloads,
-        run_id.0,
-    )
-    .execute(connection)
-    .await?;
     Ok(())
 }
 
-/// Outbox rows, one for each event and sink, as columns.
-#[derive(Default)]
-struct Events {
-    ids: Vec<Uuid>,
-    sinks: Vec<String>,
-    types: Vec<String>,
-    payloads: Vec<Value>,
-}
-
-/// Who is told that a run has ended.
-fn events(cause: &Cause<'_>, to: &Transition) -> Events {
-    let (kind, sinks): (_, &[&str]) = match to.tenant {
-        Some(TenantStatus::Suspended) => ("tenant.suspended", &["kafka"]),
-        Some(TenantStatus::Active) if cause.kind == RunKind::Change => ("tenant.resumed", &["kafka"]),
-        None if cause.kind == RunKind::Change && to.status == RunStatus::Succeeded => {
-            ("tenant.changed", &["kafka"])
+/// What a transition of a change means for what holds for the tenant; and why it is undone, if it is from now on.
+async fn hold(connection: &mut PgConnection, written: &RunTransition<'_>) -> StoreResult<()> {
+    let RunTransition { run_id, cause, to, .. } = *written;
+    let tenant = cause.tenant.id.0;
+    match (cause.direction, to.phase.state) {
+        (Direction::Forward, Some(PhaseState::Done)) => {
+            sqlx::query!(
+                r#"INSERT INTO tenant_phases (tenant_id, position, name, plan, checkpoint)
+                   SELECT $1, 1000 + position, name, plan, checkpoint FROM provisioning_phases
+                   WHERE run_id = $2 AND position = $3 AND plan IS NOT NULL
+                   ON CONFLICT (tenant_id, name) DO UPDATE
+                   SET plan = excluded.plan, checkpoint = excluded.checkpoint, updated_at = clock_timestamp()"#,
+                tenant,
+                run_id.0,
+                cause.position
+            )
+            .execute(&mut *connection)
+            .await?;
         }
-        // Those who use the tenant notice nothing of it; those who asked for the change do.
-        None if cause.kind == RunKind::Change => ("tenant.change_failed", &["kafka", "operators"]),
-        Some(TenantStatus::Active) => ("tenant.provisioned", &["kafka", "email"]),
-        // Who uses a tenant that was to go has nothing to do about what is left of it.
-        Some(TenantStatus::Failed) if cause.kind == RunKind::Deprovision => {
-            ("tenant.deprovisioning_failed", &["kafka", "operators"])
+        (Direction::Backward, Some(PhaseState::Reverted | PhaseState::Skipped)) => {
+            sqlx::query!(
+                r#"WITH phase AS (
+                       SELECT name, before_plan, before_checkpoint FROM provisioning_phases
+                       WHERE run_id = $2 AND position = $3
+                   ), gone AS (
+                       DELETE FROM tenant_phases h USING phase
+                       WHERE h.tenant_id = $1 AND h.name = phase.name AND phase.before_plan IS NULL
+                   )
+                   UPDATE tenant_phases h
+                   SET plan = phase.before_plan, checkpoint = phase.before_checkpoint, updated_at = clock_timestamp()
+                   FROM phase
+                   WHERE h.tenant_id = $1 AND h.name = phase.name AND phase.before_plan IS NOT NULL"#,
+                tenant,
+                run_id.0,
+                cause.position
+            )
+            .execute(&mut *connection)
+            .await?;
         }
-        Some(TenantStatus::Failed) => ("tenant.provisioning_failed", &["kafka", "email", "operators"]),
-        Some(TenantStatus::Deleted) => ("tenant.deprovisioned", &["kafka"]),
-        _ => return Events::default(),
-    };
-    let mut events = Events::default();
-    for sink in sinks {
-        events.ids.push(Uuid::now_v7());
-        events.sinks.push((*sink).to_owned());
-        events.types.push(kind.to_owned());
-        events.payloads.push(outbox::about(cause.tenant));
+        _ => {}
     }
-    events
+    if let Some(error) = &to.tenant_error {
+        sqlx::query!("UPDATE provisioning_runs SET error = $2 WHERE id = $1", run_id.0, Json(error) as _)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
 }

@@ -45,7 +45,7 @@ pub enum KeyState {
 
 /// Takes the key for the rest of the transaction. An advisory lock rather than an insert that blocks: the second of two
 /// requests at once is told so immediately.
-pub(super) async fn take(connection: &mut PgConnection, key: &KeyUse<'_>) -> StoreResult<KeyState> {
+pub async fn take(connection: &mut PgConnection, key: &KeyUse<'_>) -> StoreResult<KeyState> {
     let taken = sqlx::query_scalar!(
         r#"SELECT pg_try_advisory_xact_lock(hashtextextended($1 || chr(10) || $2, 1)) AS "taken!""#,
         key.actor,
@@ -77,7 +77,7 @@ pub(super) async fn take(connection: &mut PgConnection, key: &KeyUse<'_>) -> Sto
 }
 
 /// Keeps the answer with the key; replaces one that is older than its time.
-pub(super) async fn keep(
+pub async fn keep(
     connection: &mut PgConnection,
     key: &KeyUse<'_>,
     response: &StoredResponse,

@@ -4,44 +4,45 @@
 //! and claim; times are the database's own.
 
 mod audit;
-mod change;
 mod claim;
 mod connections;
-mod create;
-mod deletion;
-mod deployments;
-mod domains;
 mod finish;
 mod idempotency;
-mod invitation;
-mod license;
+mod lock;
 mod operate;
 mod outbox;
 mod read;
-mod regions;
+mod runs;
 mod sweep;
 mod take_over;
+mod tenancy;
 mod transition;
 mod types;
-mod upkeep;
+
+use std::sync::Arc;
 
 use sqlx::postgres::PgConnectOptions;
 
-pub use change::{ChangeError, Changing, Refreshing};
 pub use claim::{Claim, Claimed, Disposition};
-pub use create::{CreateError, NewTenant};
-pub use deployments::{DeploymentRow, NewDeployment};
-pub use domains::{ClaimError, DomainRow};
+pub use connections::Connection;
 pub use idempotency::{KeyState, KeyUse, StoredResponse};
-pub use invitation::{InvitationStored, InviteError, SealedRow, StoredInvitation};
-pub use license::{LicenseStored, StoredLicense};
+pub use lock::IdleTenant;
 pub use operate::{Asked, OperateError, Operated};
 pub use outbox::{Backlog, GivenBack, Outgoing, Patience, SetAside, Sink, Undelivered};
-pub use read::{AuditRow, PhaseRow, RunRow, StatusRow, TenantFilter, TenantRow, Typical};
-pub use regions::{NotChanged, RegionRow};
+pub use read::{AuditRow, PhaseRow, RunRow, Typical};
 pub use sweep::Swept;
-pub use types::{Applied, Cause, Hold, Left};
-pub use upkeep::{Begun, Duty};
+pub use take_over::RunView;
+pub use tenancy::{PhaseTraits, Plain, Tenancy};
+pub use types::{Applied, Cause, Hold, Left, RunTransition};
+
+/// Parts for a transaction of the caller's own, in which something else is written with them: all of it or nothing.
+pub mod transaction {
+    pub use super::audit::audit;
+    pub use super::idempotency::{keep as keep_key, take as take_key};
+    pub use super::lock::{lock_idle, lock_run};
+    pub use super::read::newest_run;
+    pub use super::runs::{is_at_work, is_under_way, start_change, start_deprovisioning, start_provisioning};
+}
 
 /// The channel on which a committed change that a dispatcher should look at is announced. A hint: nothing depends on it.
 pub const CHANNEL: &str = "tenantry_runs";
@@ -50,6 +51,7 @@ pub const CHANNEL: &str = "tenantry_runs";
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: connections::Connections,
+    tenancy: Arc<dyn Tenancy>,
 }
 
 /// A secret of a tenant as it is stored: encrypted under a data key, which is encrypted under a key-encryption key.
@@ -65,7 +67,7 @@ pub struct Sealed {
 
 impl Sealed {
     /// Of a row's three columns, which are all set or none.
-    fn of(text: Option<Vec<u8>>, data_key: Option<Vec<u8>>, key_id: Option<String>) -> Option<Self> {
+    pub fn of(text: Option<Vec<u8>>, data_key: Option<Vec<u8>>, key_id: Option<String>) -> Option<Self> {
         Some(Self { text: text?, data_key: data_key?, key_id: key_id? })
     }
 }
@@ -91,7 +93,8 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    pub(crate) fn unreadable(what: impl std::fmt::Display) -> Self {
+    /// A stored value that this version does not know.
+    pub fn unreadable(what: impl std::fmt::Display) -> Self {
         Self::Unreadable { what: what.to_string() }
     }
 }
@@ -101,16 +104,16 @@ pub type StoreResult<T> = Result<T, StoreError>;
 
 impl Store {
     /// Connects, when first asked for something, with at most `connections` connections, to what `DATABASE_URL` says. A
-    /// function's sandbox holds one, tested when it may have thawed.
-    pub fn connect(connections: u32) -> StoreResult<Self> {
+    /// function's sandbox holds one, tested when it may have thawed. The runs are those of `tenancy`'s tenants.
+    pub fn connect(connections: u32, tenancy: Arc<dyn Tenancy>) -> StoreResult<Self> {
         let url = std::env::var("DATABASE_URL").map_err(|_| {
             StoreError::Setting("DATABASE_URL is not set; set it to the control plane's Postgres URL".into())
         })?;
-        Self::connect_to(&url, connections)
+        Self::connect_to(&url, connections, tenancy)
     }
 
     /// As [`Store::connect`], to `url`.
-    pub fn connect_to(url: &str, connections: u32) -> StoreResult<Self> {
+    pub fn connect_to(url: &str, connections: u32, tenancy: Arc<dyn Tenancy>) -> StoreResult<Self> {
         let options = options("DATABASE_URL", url)?.application_name("tenantry");
         // A direct URL beside it says that this one goes through a transaction pooler, where a prepared statement of one
         // transaction is not there in the next, and which knows few of a session's settings.
@@ -123,7 +126,17 @@ impl Store {
             // Postgres makes five of them first, each longer to make than to run.
             options.options([("plan_cache_mode", "force_generic_plan")])
         };
-        Ok(Self { pool: connections::Connections::new(options, connections)? })
+        Ok(Self { pool: connections::Connections::new(options, connections)?, tenancy })
+    }
+
+    /// The tenants to whom the runs belong.
+    pub fn tenancy(&self) -> &dyn Tenancy {
+        &*self.tenancy
+    }
+
+    /// A connection, once one is free, for statements of the caller's own. Waits ten seconds at most.
+    pub async fn connection(&self) -> StoreResult<Connection> {
+        self.pool.get().await
     }
 
     /// Closes the connections. Whoever asks for one afterwards is refused.

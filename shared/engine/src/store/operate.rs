@@ -1,20 +1,19 @@
 //! Operators' verbs.
 
-use chrono::{DateTime, Utc};
-use model::platform::{Engine, Seconds};
-use model::{Change, DeploymentType, PhaseName, RunId, TenantId, TenantStatus};
+use model::platform::Engine;
+use model::{PhaseName, RunId, TenantId};
 use sqlx::types::Json;
 use sqlx::{Connection as _, PgConnection};
 
 use super::audit::audit;
-use super::change::{self, ChangeError, Changing};
-use super::create::{insert_deprovisioning, insert_provisioning};
-use super::take_over::{RunView, load, lose, transition};
-use super::{Store, StoreError, deletion};
+use super::lock::{IdleTenant, lock_idle, lock_run};
+use super::runs::{start_deprovisioning, start_provisioning};
+use super::take_over::{RunView, lose, transition};
+use super::tenancy::Tenancy;
+use super::{Store, StoreError};
 use crate::decide::machine::Event;
-use crate::decide::run::{Direction, INVENTORY, RunKind};
+use crate::decide::run::{Direction, INVENTORY};
 use crate::decide::verbs::{self, Effect, Request, Situation, Verb};
-use crate::decide::{phases, phases::PhaseFacts};
 
 /// What a verb led to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +24,6 @@ pub struct Operated {
     pub seq: i64,
     /// Recorded with the run and not yet in effect, since a worker is at it.
     pub pending: bool,
-    /// When the tenant is taken out, for a `DELETE` of one that was in use.
-    pub delete_at: Option<DateTime<Utc>>,
 }
 
 /// Why a verb was refused. Nothing is written then.
@@ -84,8 +81,6 @@ pub struct Asked {
     pub seq: Option<i64>,
     /// Skip an undo that guards another.
     pub force: bool,
-    /// How long a tenant that was in use is kept after a `DELETE`.
-    pub retention: Seconds,
 }
 
 impl Store {
@@ -100,19 +95,12 @@ impl Store {
         loop {
             let mut connection = self.pool.get().await?;
             let mut transaction = connection.begin().await?;
-            let run_id = sqlx::query_scalar!(
-                "SELECT id FROM provisioning_runs WHERE tenant_id = $1 AND finished_at IS NULL FOR UPDATE",
-                tenant.0
-            )
-            .fetch_optional(&mut *transaction)
-            .await?;
-            let operated = match run_id {
-                Some(run_id) => {
-                    let view = load(&mut transaction, RunId(run_id), engine).await?;
-                    let view = view.ok_or_else(|| StoreError::unreadable("a run without phases"))?;
-                    Some(on_run(&mut transaction, view, asked, engine).await?)
-                }
-                None => on_tenant(&mut transaction, tenant, asked).await?,
+            let operated = match lock_run(&mut transaction, tenant, engine).await? {
+                Some(view) => Some(self.operate_run(&mut transaction, view, asked, engine).await?),
+                None => match lock_idle(&mut transaction, tenant, asked).await? {
+                    Some(idle) => Some(self.operate_idle(&mut transaction, &idle, asked).await?),
+                    None => None,
+                },
             };
             if let Some(operated) = operated {
                 transaction.commit().await?;
@@ -122,29 +110,39 @@ impl Store {
             transaction.rollback().await?;
         }
     }
+
+    /// As [`Store::operate`], on a run of [`lock_run`] in the caller's transaction.
+    pub async fn operate_run(
+        &self,
+        connection: &mut PgConnection,
+        view: RunView,
+        asked: &Asked,
+        engine: &Engine,
+    ) -> Result<Operated, OperateError> {
+        on_run(connection, &*self.tenancy, view, asked, engine).await
+    }
+
+    /// As [`Store::operate`], on a tenant of [`lock_idle`] in the caller's transaction.
+    pub async fn operate_idle(
+        &self,
+        connection: &mut PgConnection,
+        idle: &IdleTenant,
+        asked: &Asked,
+    ) -> Result<Operated, OperateError> {
+        on_idle(connection, &*self.tenancy, idle, asked).await
+    }
 }
 
 /// A verb on an unfinished run.
 async fn on_run(
     connection: &mut PgConnection,
+    tenancy: &dyn Tenancy,
     view: RunView,
     asked: &Asked,
     engine: &Engine,
 ) -> Result<Operated, OperateError> {
     let verb = asked.request.verb;
     let run = &view.run;
-    if verb == Verb::Delete && run.kind == RunKind::Change && asked.retention.0 > 0.0 {
-        // The tenant is in use. What is under way goes on; then it is suspended.
-        let (hold, tenant) = (view.hold, view.tenant.id);
-        let (retention, request) = (asked.retention, &asked.request);
-        let delete_at = deletion::schedule(connection, tenant, Some(hold.run_id), retention, request).await?;
-        return Ok(Operated {
-            run_id: hold.run_id,
-            seq: hold.seq,
-            pending: true,
-            delete_at: Some(delete_at),
-        });
-    }
     let situation = Situation::of(view.tenant_status, Some((run.kind, run.direction, run.status)));
     if let Some(given) = asked.seq
         && given != view.hold.seq
@@ -162,7 +160,7 @@ async fn on_run(
         return Err(OperateError::Pending(pending.verb));
     }
     if verb == Verb::Skip {
-        may_skip(&view, asked.force)?;
+        may_skip(tenancy, &view, asked.force)?;
     }
     if view.hold.claim.is_some() && view.lease_lives {
         sqlx::query!(
@@ -186,16 +184,16 @@ async fn on_run(
     }
     let mut view = if view.hold.claim.is_some() { lose(connection, view, engine).await? } else { view };
     view.run.request = Some(asked.request.clone());
-    let seq = transition(connection, &view, &Event::Requested, &asked.request.actor, engine).await?;
+    let seq = transition(connection, tenancy, &view, &Event::Requested, &asked.request.actor, engine).await?;
     Ok(at(&view, seq, false))
 }
 
 fn at(view: &RunView, seq: i64, pending: bool) -> Operated {
-    Operated { run_id: view.hold.run_id, seq, pending, delete_at: None }
+    Operated { run_id: view.hold.run_id, seq, pending }
 }
 
-fn may_skip(view: &RunView, force: bool) -> Result<(), OperateError> {
-    let facts: Option<&PhaseFacts> = phases::facts(&view.phase);
+fn may_skip(tenancy: &dyn Tenancy, view: &RunView, force: bool) -> Result<(), OperateError> {
+    let facts = tenancy.phase(&view.phase);
     match view.run.direction {
         Direction::Forward if facts.is_some_and(|facts| facts.skippable) => Ok(()),
         Direction::Forward => Err(OperateError::NotSkippable(view.phase.clone())),
@@ -210,63 +208,21 @@ fn may_skip(view: &RunView, force: bool) -> Result<(), OperateError> {
     }
 }
 
-/// A verb on a tenant without an unfinished run; none if it has one by now.
-async fn on_tenant(
+/// A verb on a tenant without an unfinished run.
+async fn on_idle(
     connection: &mut PgConnection,
-    tenant: TenantId,
+    tenancy: &dyn Tenancy,
+    idle: &IdleTenant,
     asked: &Asked,
-) -> Result<Option<Operated>, OperateError> {
-    let verb = asked.request.verb;
-    let row = sqlx::query!(
-        "SELECT status, deployment_strategy, tier FROM tenants WHERE id = $1 FOR UPDATE",
-        tenant.0
-    )
-    .fetch_optional(&mut *connection)
-    .await?
-    .ok_or(OperateError::Unknown)?;
-    let status: TenantStatus = row.status.parse().map_err(StoreError::unreadable)?;
-    let situation = Situation::of(status, None);
-    let last = sqlx::query!(
-        r#"SELECT id, seq, phases, kind, finished_at IS NULL AS "unfinished!" FROM provisioning_runs
-           WHERE tenant_id = $1 ORDER BY created_at DESC LIMIT 1"#,
-        tenant.0
-    )
-    .fetch_optional(&mut *connection)
-    .await?;
-    if last.as_ref().is_some_and(|last| last.unfinished) {
-        return Ok(None);
-    }
-    if let (Some(given), Some(last)) = (asked.seq, &last)
-        && given != last.seq
-    {
-        return Err(OperateError::Stale { given, current: last.seq });
-    }
-    let actor = &asked.request.actor;
-    if verb == Verb::Delete && situation == Situation::Active && asked.retention.0 > 0.0 {
-        let delete_at = deletion::schedule(connection, tenant, None, asked.retention, &asked.request).await?;
-        let suspend = Change { status: Some(TenantStatus::Suspended), ..Change::default() };
-        let (run_id, seq) = match change::begin(connection, tenant, &suspend, actor).await {
-            Ok(Changing::Run { id, seq }) => (id, seq),
-            // Suspended already, or nothing of it runs.
-            Ok(Changing::Already) | Err(ChangeError::Unmade) => match last {
-                Some(last) => (RunId(last.id), last.seq),
-                None => return Err(StoreError::unreadable("a tenant without a run").into()),
-            },
-            Err(ChangeError::Store(error)) => return Err(error.into()),
-            Err(ChangeError::Unknown | ChangeError::NotNow(_)) => return Ok(None),
-        };
-        return Ok(Some(Operated { run_id, seq, pending: false, delete_at: Some(delete_at) }));
-    }
+) -> Result<Operated, OperateError> {
+    let IdleTenant { tenant, situation, .. } = *idle;
+    let (verb, actor) = (asked.request.verb, &asked.request.actor);
     let run_id = match verbs::effect(verb, situation) {
         Some(Effect::NewRun) => {
-            let deployment: DeploymentType =
-                row.deployment_strategy.parse().map_err(StoreError::unreadable)?;
             // The list as it was frozen, where the last run was of the same kind; else as it would be today.
-            let list = match last {
-                Some(last) if last.kind == "provision" => {
-                    last.phases.into_iter().map(PhaseName::from).collect()
-                }
-                _ => phases::plan(deployment, row.tier.parse().map_err(StoreError::unreadable)?),
+            let list = match &idle.provisioned {
+                Some(list) => list.clone(),
+                None => tenancy.phases(&mut *connection, tenant).await?,
             };
             sqlx::query!(
                 r#"UPDATE tenants SET status = 'PENDING', provisioning_completed_at = NULL, delete_at = NULL,
@@ -276,10 +232,10 @@ async fn on_tenant(
             )
             .execute(&mut *connection)
             .await?;
-            insert_provisioning(connection, tenant, &list, actor, "RUN_RETRIED").await?
+            start_provisioning(connection, tenant, &list, actor, "RUN_RETRIED").await?
         }
-        Some(Effect::NewDeprovisioning) => insert_deprovisioning(connection, tenant, actor).await?,
+        Some(Effect::NewDeprovisioning) => start_deprovisioning(connection, tenant, actor).await?,
         _ => return Err(OperateError::Invalid { verb, situation }),
     };
-    Ok(Some(Operated { run_id, seq: 1, pending: false, delete_at: None }))
+    Ok(Operated { run_id, seq: 1, pending: false })
 }

@@ -4,17 +4,13 @@
 //! claimed: that is the order. A claim holds for a time; whoever dies with it loses it, and the row is sent again.
 
 use chrono::{DateTime, Utc};
+use model::TenantId;
 use model::platform::Seconds;
-use model::{PhaseName, Tenant, TenantId};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use sqlx::PgConnection;
+use serde_json::Value;
 use uuid::Uuid;
 
-use super::types::Written;
-use super::{Sealed, Store, StoreError, StoreResult};
-use crate::decide::verbs::{self, Situation};
-use crate::phase::ErrorRecord;
+use super::{Sealed, Store, StoreResult};
 
 model::names!(
     /// Where the relay delivers to.
@@ -273,51 +269,4 @@ impl Store {
         .await?;
         Ok(done.rows_affected())
     }
-}
-
-/// Tells the operators that a run waits for one of them, since an error has stopped it. Nobody else: other programs and the
-/// tenant's administrator are told how it ends.
-pub(super) async fn tell_halted(
-    connection: &mut PgConnection,
-    written: &Written<'_>,
-    error: &ErrorRecord,
-) -> StoreResult<()> {
-    let Written { run_id, seq, cause, to } = *written;
-    let at = sqlx::query!(
-        r#"SELECT p.name, t.status FROM provisioning_phases p, tenants t
-           WHERE p.run_id = $1 AND p.position = $2 AND t.id = $3"#,
-        run_id.0,
-        to.cursor,
-        cause.tenant.id.0
-    )
-    .fetch_one(&mut *connection)
-    .await?;
-    let phase = PhaseName::from(at.name);
-    let tenant = at.status.parse().map_err(StoreError::unreadable)?;
-    let situation = Situation::of(tenant, Some((cause.kind, to.direction, to.status)));
-    let mut payload = about(cause.tenant);
-    payload["error"] = json!(error);
-    payload["runId"] = json!(run_id);
-    payload["seq"] = json!(seq);
-    payload["phase"] = json!(phase);
-    payload["runStatus"] = json!(to.status);
-    payload["situation"] = json!(situation.to_string());
-    payload["allowedActions"] = json!(verbs::allowed(situation, to.direction, to.cursor, &phase));
-    sqlx::query!(
-        "INSERT INTO outbox (id, tenant_id, sink, type, payload) VALUES ($1, $2, 'operators', 'tenant.run_waiting', $3)",
-        Uuid::now_v7(),
-        cause.tenant.id.0,
-        payload
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-/// What every row of the outbox about a run says of its tenant.
-pub(super) fn about(tenant: &Tenant) -> Value {
-    json!({
-        "tenantId": tenant.id, "slug": tenant.slug, "name": tenant.name, "tier": tenant.tier,
-        "region": tenant.region, "adminEmail": tenant.admin_email,
-    })
 }

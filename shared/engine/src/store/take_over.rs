@@ -7,6 +7,7 @@ use sqlx::{Connection as _, PgConnection};
 
 use super::audit::audit;
 use super::finish::write_in;
+use super::tenancy::Tenancy;
 use super::types::{Cause, Hold, Left, alerting, seconds};
 use super::{Store, StoreError, StoreResult};
 use crate::decide::machine::{self, Event};
@@ -46,7 +47,8 @@ impl Store {
         };
         let view = lose(&mut transaction, view, engine).await?;
         if view.run.request.is_some() {
-            transition(&mut transaction, &view, &Event::Requested, "tenantry", engine).await?;
+            transition(&mut transaction, &*self.tenancy, &view, &Event::Requested, "tenantry", engine)
+                .await?;
         } else if view.lost >= engine.lost {
             let error = ErrorRecord {
                 code: "worker_lost".into(),
@@ -57,7 +59,15 @@ impl Store {
                 next_action: "See the function's log for why it dies (memory, time-out), then retry.".into(),
                 kind: "lost".into(),
             };
-            transition(&mut transaction, &view, &Event::LostTooOften(error), "tenantry", engine).await?;
+            transition(
+                &mut transaction,
+                &*self.tenancy,
+                &view,
+                &Event::LostTooOften(error),
+                "tenantry",
+                engine,
+            )
+            .await?;
         }
         transaction.commit().await?;
         Ok(true)
@@ -105,6 +115,7 @@ pub(super) async fn lose(
 
 pub(super) async fn transition(
     connection: &mut PgConnection,
+    tenancy: &dyn Tenancy,
     view: &RunView,
     event: &Event,
     actor: &str,
@@ -118,7 +129,8 @@ pub(super) async fn transition(
         position: view.run.cursor,
         actor,
     };
-    let written = write_in(connection, &view.hold, &cause, &to, &Left::default(), engine, true).await?;
+    let written =
+        write_in(connection, tenancy, &view.hold, &cause, &to, &Left::default(), engine, true).await?;
     written.ok_or_else(|| StoreError::unreadable("a locked run that changed"))
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
-use super::types::{Cause, Hold, Left, Written};
+use super::types::{Cause, Hold, Left, RunTransition};
 use crate::decide::machine::Transition;
 use crate::decide::run::{Direction, PhaseState, RunKind};
 
@@ -19,7 +19,7 @@ pub(super) async fn write<'a>(
     left: &Left<'_>,
     engine: &Engine,
     hand_over: bool,
-) -> sqlx::Result<Option<Written<'a>>> {
+) -> sqlx::Result<Option<RunTransition<'a>>> {
     let phase = &to.phase;
     let change = cause.kind == RunKind::Change;
     let done_forward =
@@ -134,5 +134,5 @@ pub(super) async fn write<'a>(
     )
     .fetch_optional(connection)
     .await?;
-    Ok(row.map(|row| Written { run_id: hold.run_id, seq: row.seq, cause, to }))
+    Ok(row.map(|row| RunTransition { run_id: hold.run_id, seq: row.seq, cause, to }))
 }

@@ -64,7 +64,7 @@ pub struct Cause<'a> {
 
 /// A transition that is written, for what follows from it in the same transaction.
 #[derive(Debug)]
-pub(super) struct Written<'a> {
+pub struct RunTransition<'a> {
     /// The run.
     pub run_id: RunId,
     /// Its new sequence number.

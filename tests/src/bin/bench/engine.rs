@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use engine::phase::{Answer, Checkpoints, Job, Progress, Result, Step};
 use engine::runtime::DynPhase;
-use engine::store::Store;
 use futures::future::join_all;
 use lapin::options::QueueDeleteOptions;
 use lapin::{Connection, ConnectionProperties};
@@ -15,6 +14,7 @@ use model::platform::Platform;
 use model::{PhaseName, Tenant, TenantId};
 use queue::{Broker, Dispatcher, Embedded, Invoked, Invoker, Publisher};
 use serde_json::{Value, json};
+use tenants::Store;
 use tests::World;
 use tokio::sync::mpsc;
 
@@ -126,7 +126,7 @@ impl Engine {
         });
         let broker = Broker::new(&world.amqp_url, "bench").expect("broker");
         let dispatcher = Dispatcher::start(
-            store,
+            store.into(),
             world.database_url.clone(),
             &broker,
             watched.clone(),

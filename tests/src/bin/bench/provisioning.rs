@@ -5,16 +5,16 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use engine::decide::phases;
 use engine::decide::verbs::Verb;
 use engine::phase::{Answer, Job, Operation};
-use engine::store::Store;
 use model::platform::Platform;
 use model::{DeploymentType, Tier};
 use queue::{Broker, Dispatcher, Embedded, Invoked, Invoker};
 use serde_json::Value;
 use sqlx::PgPool;
 use sqlx::types::Json;
+use tenants::Store;
+use tenants::phases;
 use tests::World;
 
 /// One invocation of a phase, in seconds.
@@ -112,7 +112,7 @@ pub async fn run(world: &World) -> Provisioned {
     });
     let broker = Broker::new(&world.amqp_url, "bench").expect("broker");
     let dispatcher = Dispatcher::start(
-        store,
+        store.into(),
         world.database_url.clone(),
         &broker,
         watched.clone(),

@@ -1,16 +1,14 @@
 //! Changes of living tenants: the run that makes one, and what holds for the tenant along its way.
 
+use engine::decide::run::{Direction, RunKind, RunStatus};
+use engine::decide::verbs::Situation;
+use engine::store::{StoreError, StoreResult, transaction};
 use model::{Change, Container, PhaseName, RunId, TenantId, TenantStatus, Tier};
-use serde_json::json;
 use sqlx::types::Json;
 use sqlx::{Connection as _, PgConnection};
 
-use super::audit::audit;
-use super::types::Written;
-use super::{Store, StoreError, StoreResult, deletion, domains};
-use crate::decide::changes;
-use crate::decide::run::{Direction, PhaseState, RunKind, RunStatus};
-use crate::decide::verbs::Situation;
+use super::{Store, deletion};
+use crate::changes;
 
 /// What a wish for a change led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +56,7 @@ impl Store {
         change: &Change,
         actor: &str,
     ) -> Result<Changing, ChangeError> {
-        let mut connection = self.pool.get().await?;
+        let mut connection = self.connection().await?;
         let mut transaction = connection.begin().await?;
         let begun = begin(&mut transaction, tenant, change, actor).await?;
         let committed = transaction.commit().await;
@@ -85,18 +83,18 @@ impl Store {
              WHERE t.status IN ('ACTIVE', 'SUSPENDED') AND ($1::text IS NULL OR t.region = $1) ORDER BY t.id",
             region as Option<&str>
         )
-        .fetch_all(&mut *self.pool.get().await?)
+        .fetch_all(&mut *self.connection().await?)
         .await?;
         let refresh = Change { refreshes_deployment: true, ..Change::default() };
         let mut done = Refreshing::default();
         for tenant in tenants.into_iter().map(TenantId) {
-            let mut connection = self.pool.get().await?;
+            let mut connection = self.connection().await?;
             let mut transaction = connection.begin().await?;
             // Locked, so that none is begun between this look and ours.
             sqlx::query!("SELECT id FROM tenants WHERE id = $1 FOR UPDATE", tenant.0)
                 .fetch_optional(&mut *transaction)
                 .await?;
-            if runs(&mut transaction, tenant).await? {
+            if transaction::is_under_way(&mut transaction, tenant).await? {
                 done.under_way += 1;
                 continue;
             }
@@ -171,111 +169,6 @@ pub(super) async fn begin(
     if phases.is_empty() {
         return Err(ChangeError::Unmade);
     }
-    let id = insert(connection, tenant, change, &phases, actor).await?;
+    let id = transaction::start_change(connection, tenant, change, &phases, actor).await?;
     Ok(Changing::Run { id, seq: 1 })
-}
-
-/// Whether a run of the tenant's is under way.
-pub(super) async fn runs(connection: &mut PgConnection, tenant: TenantId) -> StoreResult<bool> {
-    Ok(sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT FROM provisioning_runs WHERE tenant_id = $1 AND finished_at IS NULL) AS "runs!""#,
-        tenant.0
-    )
-    .fetch_one(connection)
-    .await?)
-}
-
-/// A run that makes `phases` hold new plans, due at once. What they hold until then is kept with it.
-async fn insert(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    change: &Change,
-    phases: &[PhaseName],
-    actor: &str,
-) -> StoreResult<RunId> {
-    let id = RunId::generate();
-    let names: Vec<String> = phases.iter().map(ToString::to_string).collect();
-    sqlx::query!(
-        r#"WITH run AS (
-               INSERT INTO provisioning_runs (id, tenant_id, kind, status, direction, phases, cursor, change, actor)
-               VALUES ($1, $2, 'change', 'running', 'forward', $3, 0, $4, $5)
-           )
-           INSERT INTO provisioning_phases (run_id, position, name, before_plan, before_checkpoint)
-           SELECT $1, (nth - 1)::int, p.name, h.plan, h.checkpoint
-           FROM unnest($3::text[]) WITH ORDINALITY AS p (name, nth)
-                LEFT JOIN tenant_phases h ON h.tenant_id = $2 AND h.name = p.name"#,
-        id.0,
-        tenant.0,
-        &names,
-        Json(change) as _,
-        actor
-    )
-    .execute(&mut *connection)
-    .await?;
-    let detail = json!({ "change": change, "phases": names });
-    audit(connection, tenant, Some(id), "CHANGE_STARTED", actor, &detail).await?;
-    Ok(id)
-}
-
-/// What a transition of a change means for what holds for the tenant; and why it is undone, if it is from now on.
-pub(super) async fn hold(connection: &mut PgConnection, written: &Written<'_>) -> StoreResult<()> {
-    let Written { run_id, cause, to, .. } = *written;
-    let tenant = cause.tenant.id.0;
-    match (cause.direction, to.phase.state) {
-        (Direction::Forward, Some(PhaseState::Done)) => {
-            sqlx::query!(
-                r#"INSERT INTO tenant_phases (tenant_id, position, name, plan, checkpoint)
-                   SELECT $1, 1000 + position, name, plan, checkpoint FROM provisioning_phases
-                   WHERE run_id = $2 AND position = $3 AND plan IS NOT NULL
-                   ON CONFLICT (tenant_id, name) DO UPDATE
-                   SET plan = excluded.plan, checkpoint = excluded.checkpoint, updated_at = clock_timestamp()"#,
-                tenant,
-                run_id.0,
-                cause.position
-            )
-            .execute(&mut *connection)
-            .await?;
-        }
-        (Direction::Backward, Some(PhaseState::Reverted | PhaseState::Skipped)) => {
-            sqlx::query!(
-                r#"WITH phase AS (
-                       SELECT name, before_plan, before_checkpoint FROM provisioning_phases
-                       WHERE run_id = $2 AND position = $3
-                   ), gone AS (
-                       DELETE FROM tenant_phases h USING phase
-                       WHERE h.tenant_id = $1 AND h.name = phase.name AND phase.before_plan IS NULL
-                   )
-                   UPDATE tenant_phases h
-                   SET plan = phase.before_plan, checkpoint = phase.before_checkpoint, updated_at = clock_timestamp()
-                   FROM phase
-                   WHERE h.tenant_id = $1 AND h.name = phase.name AND phase.before_plan IS NOT NULL"#,
-                tenant,
-                run_id.0,
-                cause.position
-            )
-            .execute(&mut *connection)
-            .await?;
-        }
-        _ => {}
-    }
-    if let Some(error) = &to.tenant_error {
-        sqlx::query!("UPDATE provisioning_runs SET error = $2 WHERE id = $1", run_id.0, Json(error) as _)
-            .execute(&mut *connection)
-            .await?;
-    }
-    if to.status == RunStatus::Succeeded {
-        sqlx::query!(
-            r#"UPDATE tenants t
-               SET tier = COALESCE(r.change->>'tier', t.tier), container = COALESCE(r.change->'container', t.container),
-                   deployment_reason = COALESCE(r.change->>'deploymentReason', t.deployment_reason)
-               FROM provisioning_runs r WHERE r.id = $2 AND t.id = $1"#,
-            tenant,
-            run_id.0
-        )
-        .execute(&mut *connection)
-        .await?;
-    } else if to.finished() {
-        domains::not_served(connection, cause.tenant.id, run_id).await?;
-    }
-    Ok(())
 }

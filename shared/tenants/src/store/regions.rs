@@ -1,11 +1,12 @@
 //! The regions that the API has made.
 
 use chrono::{DateTime, Utc};
+use engine::store::{StoreError, StoreResult};
 use model::platform::Region;
-use sqlx::Connection as _;
 use sqlx::types::Json;
+use sqlx::{Connection as _, PgConnection};
 
-use super::{Store, StoreError, StoreResult};
+use super::Store;
 
 /// A region that the API has made.
 #[derive(Clone, Debug)]
@@ -55,22 +56,15 @@ impl Store {
             r#"SELECT key, settings AS "region: Json<Region>", version, created_by, created_at, updated_at
                FROM regions ORDER BY key"#
         )
-        .fetch_all(&mut *self.pool.get().await?)
+        .fetch_all(&mut *self.connection().await?)
         .await?;
         Ok(rows)
     }
 
     /// One of them.
     pub async fn region(&self, key: &str) -> StoreResult<Option<RegionRow>> {
-        let row = sqlx::query_as!(
-            RegionRow,
-            r#"SELECT key, settings AS "region: Json<Region>", version, created_by, created_at, updated_at
-               FROM regions WHERE key = $1"#,
-            key
-        )
-        .fetch_optional(&mut *self.pool.get().await?)
-        .await?;
-        Ok(row)
+        let mut connection = self.connection().await?;
+        one(&mut connection, key).await
     }
 
     /// How many living tenants each region has, the platform file's among them; one without any is left out.
@@ -78,7 +72,7 @@ impl Store {
         let rows = sqlx::query!(
             r#"SELECT region, count(*) AS "tenants!" FROM tenants WHERE deleted_at IS NULL GROUP BY region"#
         )
-        .fetch_all(&mut *self.pool.get().await?)
+        .fetch_all(&mut *self.connection().await?)
         .await?;
         Ok(rows.into_iter().map(|row| (row.region, row.tenants)).collect())
     }
@@ -89,7 +83,7 @@ impl Store {
             "SELECT slug, region FROM tenants WHERE deleted_at IS NULL AND slug = ANY($1)",
             slugs as _
         )
-        .fetch_all(&mut *self.pool.get().await?)
+        .fetch_all(&mut *self.connection().await?)
         .await?;
         Ok(rows.into_iter().map(|row| (row.slug, row.region)).collect())
     }
@@ -102,7 +96,7 @@ impl Store {
             Json(region) as _,
             actor
         )
-        .execute(&mut *self.pool.get().await?)
+        .execute(&mut *self.connection().await?)
         .await?;
         Ok(made.rows_affected() > 0)
     }
@@ -110,7 +104,7 @@ impl Store {
     /// Makes a region that was read in `version` be `region`. One that is so already keeps its version. It can become
     /// another place only while no tenant lives in it.
     pub async fn change_region(&self, key: &str, version: i64, region: &Region) -> Result<(), NotChanged> {
-        let mut connection = self.pool.get().await?;
+        let mut connection = self.connection().await?;
         let mut transaction = connection.begin().await?;
         let found = sqlx::query!(
             r#"SELECT settings AS "region: Json<Region>", version FROM regions WHERE key = $1 FOR UPDATE"#,
@@ -149,4 +143,17 @@ impl Store {
         connection.ended(committed)?;
         Ok(())
     }
+}
+
+/// One of them.
+pub(crate) async fn one(connection: &mut PgConnection, key: &str) -> StoreResult<Option<RegionRow>> {
+    let row = sqlx::query_as!(
+        RegionRow,
+        r#"SELECT key, settings AS "region: Json<Region>", version, created_by, created_at, updated_at
+               FROM regions WHERE key = $1"#,
+        key
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row)
 }

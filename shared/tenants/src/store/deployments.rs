@@ -1,15 +1,15 @@
 //! Where the tenants' own compute is.
 
 use chrono::{DateTime, Utc};
+use engine::phase::{Owner, Scope};
+use engine::store::{StoreResult, transaction};
 use model::{Container, TenantId};
 use serde_json::Value;
 use sqlx::Connection as _;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::license::hold;
-use super::{Store, StoreResult};
-use crate::phase::{Owner, Scope};
+use super::Store;
 
 /// A tenant's own instance, as it is recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,16 +65,16 @@ impl Store {
                FROM tenant_deployments d JOIN tenants t ON t.id = d.tenant_id WHERE d.tenant_id = $1"#,
             tenant.0
         )
-        .fetch_optional(&mut *self.pool.get().await?)
+        .fetch_optional(&mut *self.connection().await?)
         .await?)
     }
 
     /// Records where the tenant's compute is, in place of what was recorded before; a second call changes nothing but the
     /// time. False when the run is no longer the caller's: nothing was written.
     pub async fn record_deployment(&self, owner: &Owner, made: &NewDeployment) -> StoreResult<bool> {
-        let mut connection = self.pool.get().await?;
+        let mut connection = self.connection().await?;
         let mut transaction = connection.begin().await?;
-        if !hold(&mut transaction, owner).await? {
+        if !transaction::is_at_work(&mut transaction, owner).await? {
             return Ok(false);
         }
         sqlx::query!(
@@ -105,9 +105,9 @@ impl Store {
     /// Undoes [`Store::record_deployment`] as far as `owner` may: a rollback takes away what its own run first recorded, a
     /// deprovisioning whatever there is. False when the run is no longer the caller's.
     pub async fn remove_deployment(&self, owner: &Owner) -> StoreResult<bool> {
-        let mut connection = self.pool.get().await?;
+        let mut connection = self.connection().await?;
         let mut transaction = connection.begin().await?;
-        if !hold(&mut transaction, owner).await? {
+        if !transaction::is_at_work(&mut transaction, owner).await? {
             return Ok(false);
         }
         sqlx::query!(

@@ -7,7 +7,7 @@ use model::platform::Kept;
 use model::secret::SecretRef;
 use serde::Deserialize;
 
-use super::{CheckpointPart, Checkpoints, Result};
+use engine::phase::{CheckpointPart, Checkpoints, Result};
 
 /// Its checkpoint says where a tenant's own Postgres instance is.
 pub const PROVISIONING_INFRASTRUCTURE: &str = "PROVISIONING_INFRASTRUCTURE";

@@ -1,14 +1,13 @@
-//! New tenants and new runs.
+//! New tenants, each with its first run.
 
 use chrono::{DateTime, Utc};
+use engine::store::{KeyState, KeyUse, StoreError, StoredResponse, transaction};
 use model::platform::{Domains, Seconds};
-use model::{DeploymentType, OnFailure, PhaseName, RunId, Slug, TenantId, Tier};
-use serde_json::{Value, json};
-use sqlx::{Connection as _, PgConnection};
+use model::{DeploymentType, OnFailure, PhaseName, Slug, TenantId, Tier};
+use serde_json::Value;
+use sqlx::Connection as _;
 
-use super::audit::audit;
-use super::idempotency::{self, KeyState, KeyUse, StoredResponse};
-use super::{ClaimError, Store, StoreError, StoreResult, TenantRow, domains};
+use super::{ClaimError, Store, TenantRow, domains};
 
 /// A validated request for a tenant.
 #[derive(Clone, Debug)]
@@ -107,9 +106,9 @@ impl Store {
         rules: &Domains,
         respond: impl FnOnce(&TenantRow) -> StoredResponse + Send,
     ) -> Result<StoredResponse, CreateError> {
-        let mut connection = self.pool.get().await?;
+        let mut connection = self.connection().await?;
         let mut transaction = connection.begin().await?;
-        match idempotency::take(&mut transaction, key).await? {
+        match transaction::take_key(&mut transaction, key).await? {
             KeyState::Free => {}
             state => return Err(CreateError::Key(state)),
         }
@@ -170,77 +169,13 @@ impl Store {
         if let Some(domain) = &new.domain {
             domains::claim(&mut transaction, id, domain, rules).await?;
         }
-        insert_provisioning(&mut transaction, id, &new.phases, &new.actor, "TENANT_CREATED").await?;
+        transaction::start_provisioning(&mut transaction, id, &new.phases, &new.actor, "TENANT_CREATED")
+            .await?;
         let row = super::read::tenant(&mut transaction, id).await?;
         let row = row.ok_or_else(|| StoreError::unreadable("no row for the tenant just made"))?;
         let response = respond(&row);
-        idempotency::keep(&mut transaction, key, &response).await?;
+        transaction::keep_key(&mut transaction, key, &response).await?;
         transaction.commit().await?;
         Ok(response)
     }
-}
-
-/// A provisioning run of `phases`, due at once.
-pub(super) async fn insert_provisioning(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    phases: &[PhaseName],
-    actor: &str,
-    action: &str,
-) -> StoreResult<RunId> {
-    let id = RunId::generate();
-    let names: Vec<String> = phases.iter().map(ToString::to_string).collect();
-    sqlx::query!(
-        r#"WITH run AS (
-               INSERT INTO provisioning_runs (id, tenant_id, kind, status, direction, phases, cursor, actor)
-               VALUES ($1, $2, 'provision', 'running', 'forward', $3, 0, $4)
-           )
-           INSERT INTO provisioning_phases (run_id, position, name)
-           SELECT $1, (nth - 1)::int, name FROM unnest($3::text[]) WITH ORDINALITY AS p (name, nth)
-           UNION ALL SELECT $1, -1, 'TAKE_INVENTORY'"#,
-        id.0,
-        tenant.0,
-        &names,
-        actor
-    )
-    .execute(&mut *connection)
-    .await?;
-    audit(connection, tenant, Some(id), action, actor, &json!({ "phases": names })).await?;
-    Ok(id)
-}
-
-/// A deprovisioning run over all that holds for the tenant, due at once.
-pub(super) async fn insert_deprovisioning(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    actor: &str,
-) -> StoreResult<RunId> {
-    let id = RunId::generate();
-    sqlx::query!(
-        r#"WITH held AS (
-               SELECT row_number() OVER (ORDER BY position) - 1 AS position, name, plan, checkpoint, schema_version
-               FROM tenant_phases WHERE tenant_id = $2
-           ), run AS (
-               INSERT INTO provisioning_runs (id, tenant_id, kind, status, direction, phases, cursor, actor)
-               SELECT $1, $2, 'deprovision', 'running', 'backward',
-                      COALESCE(array_agg(name ORDER BY position), '{}'), count(*)::int - 1, $3
-               FROM held
-           )
-           INSERT INTO provisioning_phases (run_id, position, name, state, plan, checkpoint, schema_version)
-           SELECT $1, position::int, name, 'done', plan, checkpoint, schema_version FROM held
-           UNION ALL SELECT $1, -1, 'TAKE_INVENTORY', 'pending', NULL, NULL, 1"#,
-        id.0,
-        tenant.0,
-        actor
-    )
-    .execute(&mut *connection)
-    .await?;
-    sqlx::query!(
-        "UPDATE tenants SET status = 'DEPROVISIONING', updated_at = clock_timestamp() WHERE id = $1",
-        tenant.0
-    )
-    .execute(&mut *connection)
-    .await?;
-    audit(connection, tenant, Some(id), "DEPROVISIONING_STARTED", actor, &json!({})).await?;
-    Ok(id)
 }

@@ -2,7 +2,7 @@
 
 use model::{Change, Container, PhaseName, TenantStatus, Tier};
 
-use super::phases::{self, Reads};
+use crate::phases::{self, Reads};
 
 /// The tenant as it is.
 #[derive(Clone, Debug)]

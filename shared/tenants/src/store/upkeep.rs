@@ -4,14 +4,14 @@
 //! Each duty is a run like any other. A tenant's row is locked while one is begun, so that dispatchers side by side begin it
 //! once, and never beside another run.
 
+use engine::store::{StoreError, StoreResult, transaction};
 use model::platform::Platform;
 use model::{Change, RunId, TenantId, TenantStatus};
 use serde::{Deserialize, Serialize};
 use sqlx::{Connection as _, PgConnection};
 
-use super::change::{self, ChangeError, Changing, runs};
-use super::create::insert_deprovisioning;
-use super::{Store, StoreError, StoreResult, deletion, domains};
+use super::change::{self, ChangeError, Changing};
+use super::{Store, deletion, domains};
 
 /// Who begins what nobody asks for.
 const ACTOR: &str = "tenantry";
@@ -71,12 +71,12 @@ impl Store {
             AT_ONCE,
             ACTOR
         )
-        .fetch_all(&mut *self.pool.get().await?)
+        .fetch_all(&mut *self.connection().await?)
         .await?;
         let mut begun = Vec::new();
         for row in due {
             let (tenant, duty) = (TenantId(row.id), row.duty.parse().map_err(StoreError::unreadable)?);
-            let mut connection = self.pool.get().await?;
+            let mut connection = self.connection().await?;
             let mut transaction = connection.begin().await?;
             let run = begin(&mut transaction, tenant, duty).await?;
             let committed = transaction.commit().await;
@@ -121,7 +121,7 @@ async fn domains_changed(connection: &mut PgConnection, tenant: TenantId) -> Sto
         sqlx::query_scalar!("SELECT domains_changed FROM tenants WHERE id = $1 FOR UPDATE", tenant.0)
             .fetch_optional(&mut *connection)
             .await?;
-    Ok(changed == Some(true) && !runs(connection, tenant).await?)
+    Ok(changed == Some(true) && !transaction::is_under_way(connection, tenant).await?)
 }
 
 async fn delete(connection: &mut PgConnection, tenant: TenantId) -> StoreResult<Option<RunId>> {
@@ -132,8 +132,8 @@ async fn delete(connection: &mut PgConnection, tenant: TenantId) -> StoreResult<
     )
     .fetch_optional(&mut *connection)
     .await?;
-    if due.flatten() != Some(true) || runs(connection, tenant).await? {
+    if due.flatten() != Some(true) || transaction::is_under_way(connection, tenant).await? {
         return Ok(None);
     }
-    Ok(Some(insert_deprovisioning(connection, tenant, ACTOR).await?))
+    Ok(Some(transaction::start_deprovisioning(connection, tenant, ACTOR).await?))
 }

@@ -1,12 +1,13 @@
 //! The tenants' licences, as sealed: this module moves bytes and knows no key.
 
 use chrono::{DateTime, Utc};
+use engine::phase::{Owner, Scope};
+use engine::store::{Sealed, Sink, StoreResult, transaction};
 use model::{RunId, TenantId};
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
-use super::{Sealed, Sink, Store, StoreResult};
-use crate::phase::{Owner, Scope};
+use super::Store;
 
 /// A licence as it is stored. What is in it is sealed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +62,7 @@ impl Store {
                FROM tenant_licenses WHERE tenant_id = $1 AND superseded_by IS NULL"#,
             tenant.0
         )
-        .fetch_optional(&mut *self.pool.get().await?)
+        .fetch_optional(&mut *self.connection().await?)
         .await?;
         Ok(row.map(Row::into))
     }
@@ -74,9 +75,9 @@ impl Store {
         license: &StoredLicense,
         instead_of: Option<Uuid>,
     ) -> StoreResult<LicenseStored> {
-        let mut connection = self.pool.get().await?;
+        let mut connection = self.connection().await?;
         let mut transaction = connection.begin().await?;
-        if !hold(&mut transaction, owner).await? {
+        if !transaction::is_at_work(&mut transaction, owner).await? {
             return Ok(LicenseStored::Fenced);
         }
         let current = sqlx::query_scalar!(
@@ -121,9 +122,9 @@ impl Store {
     /// keeps that as the newer: whoever undoes a change of a tenant in use issues anew. How many went; none if nothing was there.
     /// `None` when the run is no longer the caller's.
     pub async fn remove_license(&self, owner: &Owner) -> StoreResult<Option<u64>> {
-        let mut connection = self.pool.get().await?;
+        let mut connection = self.connection().await?;
         let mut transaction = connection.begin().await?;
-        if !hold(&mut transaction, owner).await? {
+        if !transaction::is_at_work(&mut transaction, owner).await? {
             return Ok(None);
         }
         let removed = sqlx::query!(
@@ -171,7 +172,7 @@ impl Store {
             after,
             limit
         )
-        .fetch_all(&mut *self.pool.get().await?)
+        .fetch_all(&mut *self.connection().await?)
         .await?;
         Ok(rows.into_iter().map(Row::into).collect())
     }
@@ -191,7 +192,7 @@ impl Store {
             wrapped_key,
             kek_id
         )
-        .execute(&mut *self.pool.get().await?)
+        .execute(&mut *self.connection().await?)
         .await?;
         Ok(done.rows_affected() == 1)
     }
@@ -210,27 +211,10 @@ impl Store {
             region as Option<&str>,
             Sink::License.as_str()
         )
-        .execute(&mut *self.pool.get().await?)
+        .execute(&mut *self.connection().await?)
         .await?;
         Ok(done.rows_affected())
     }
-}
-
-/// Looks whether the run is still the worker's, and locks the tenant, so that its licences and invitations change one after the other. A
-/// run's epoch grows when control is taken from its worker, which the lock on it keeps from happening before the caller's
-/// commit. Run before tenant, as a transition does.
-pub(super) async fn hold(connection: &mut PgConnection, owner: &Owner) -> sqlx::Result<bool> {
-    let taken = sqlx::query_scalar!(
-        r#"SELECT epoch <> $2 OR finished_at IS NOT NULL AS "taken!" FROM provisioning_runs WHERE id = $1 FOR SHARE"#,
-        owner.run_id.0,
-        owner.epoch
-    )
-    .fetch_optional(&mut *connection)
-    .await?;
-    sqlx::query!("SELECT id FROM tenants WHERE id = $1 FOR NO KEY UPDATE", owner.tenant_id.0)
-        .fetch_optional(connection)
-        .await?;
-    Ok(taken != Some(true))
 }
 
 /// The notice of a licence: says which, and never what is in it.

@@ -4,15 +4,14 @@
 //! data plane first does not matter either: the row's number, which grows under the tenant's lock, goes with the hash, and
 //! the data plane goes by the highest.
 
+use engine::phase::{Owner, Scope};
+use engine::store::{KeyState, KeyUse, Sealed, Sink, StoreError, StoreResult, StoredResponse, transaction};
 use model::TenantId;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
-use super::audit::audit;
-use super::idempotency::{self, KeyState, KeyUse, StoredResponse};
-use super::{Sealed, Sink, Store, StoreError, StoreResult, license};
-use crate::phase::{Owner, Scope};
+use super::Store;
 
 /// The phase that makes the administrator, without whom there is nobody to invite.
 const PHASE: &str = "CREATE_BOOTSTRAP_USER";
@@ -80,7 +79,7 @@ impl Store {
             tenant.0,
             Sink::Invitation.as_str()
         )
-        .fetch_optional(&mut *self.pool.get().await?)
+        .fetch_optional(&mut *self.connection().await?)
         .await?;
         Ok(row.map(|row| StoredInvitation {
             id: row.id,
@@ -97,9 +96,9 @@ impl Store {
         sealed: &Sealed,
         instead_of: Option<Uuid>,
     ) -> StoreResult<InvitationStored> {
-        let mut connection = self.pool.get().await?;
+        let mut connection = self.connection().await?;
         let mut transaction = connection.begin().await?;
-        if !license::hold(&mut transaction, owner).await? {
+        if !transaction::is_at_work(&mut transaction, owner).await? {
             return Ok(InvitationStored::Fenced);
         }
         let newest = sqlx::query_scalar!(
@@ -121,9 +120,9 @@ impl Store {
     /// Undoes [`Store::store_invitation`] as far as `owner` may: takes away what waits, a rollback only what its own run has
     /// written. How many; none if nothing waits. `None` when the run is no longer the caller's.
     pub async fn withdraw_invitations(&self, owner: &Owner) -> StoreResult<Option<u64>> {
-        let mut connection = self.pool.get().await?;
+        let mut connection = self.connection().await?;
         let mut transaction = connection.begin().await?;
-        if !license::hold(&mut transaction, owner).await? {
+        if !transaction::is_at_work(&mut transaction, owner).await? {
             return Ok(None);
         }
         let withdrawn = sqlx::query!(
@@ -151,9 +150,9 @@ impl Store {
         key: &KeyUse<'_>,
         response: StoredResponse,
     ) -> Result<StoredResponse, InviteError> {
-        let mut connection = self.pool.get().await?;
+        let mut connection = self.connection().await?;
         let mut transaction = connection.begin().await?;
-        match idempotency::take(&mut transaction, key).await? {
+        match transaction::take_key(&mut transaction, key).await? {
             KeyState::Free => {}
             state => return Err(InviteError::Key(state)),
         }
@@ -174,8 +173,8 @@ impl Store {
         }
         insert(&mut transaction, tenant, id, sealed, &json!({ "actor": actor })).await?;
         let detail = json!({ "invitationId": id });
-        audit(&mut transaction, tenant, None, "INVITATION_RENEWED", actor, &detail).await?;
-        idempotency::keep(&mut transaction, key, &response).await?;
+        transaction::audit(&mut transaction, tenant, None, "INVITATION_RENEWED", actor, &detail).await?;
+        transaction::keep_key(&mut transaction, key, &response).await?;
         let committed = transaction.commit().await;
         connection.ended(committed)?;
         Ok(response)
@@ -197,7 +196,7 @@ impl Store {
             limit,
             Sink::Invitation.as_str()
         )
-        .fetch_all(&mut *self.pool.get().await?)
+        .fetch_all(&mut *self.connection().await?)
         .await?;
         Ok(rows
             .into_iter()
@@ -218,7 +217,7 @@ impl Store {
             fresh.data_key,
             fresh.key_id
         )
-        .execute(&mut *self.pool.get().await?)
+        .execute(&mut *self.connection().await?)
         .await?;
         Ok(done.rows_affected() == 1)
     }

@@ -1,13 +1,13 @@
 //! The tenants' own domains: claimed, shown to be theirs, given up.
 
 use chrono::{DateTime, Utc};
+use engine::store::{StoreError, StoreResult, transaction};
 use model::platform::Domains;
 use model::{OwnDomain, RunId, TenantId};
 use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
 
-use super::audit::audit;
-use super::{Store, StoreError, StoreResult};
+use super::Store;
 
 /// A tenant's domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl From<sqlx::Error> for ClaimError {
 impl Store {
     /// The tenant's domains, the primary one first.
     pub async fn domains(&self, tenant: TenantId) -> StoreResult<Vec<DomainRow>> {
-        let mut connection = self.pool.get().await?;
+        let mut connection = self.connection().await?;
         let rows = sqlx::query_as!(
             DomainRow,
             r#"SELECT number, domain, is_primary, challenge, verified_at, created_at FROM tenant_domains
@@ -72,7 +72,7 @@ impl Store {
         rules: &Domains,
         actor: &str,
     ) -> Result<DomainRow, ClaimError> {
-        let mut connection = self.pool.get().await?;
+        let mut connection = self.connection().await?;
         let mut transaction = connection.begin().await?;
         let status = lock(&mut transaction, tenant).await?;
         if matches!(status.as_str(), "DEPROVISIONING" | "DELETED") {
@@ -90,7 +90,7 @@ impl Store {
                 return Err(ClaimError::TooMany(rules.per_tenant));
             }
             let detail = json!({ "domain": domain });
-            audit(&mut transaction, tenant, None, "DOMAIN_CLAIMED", actor, &detail).await?;
+            transaction::audit(&mut transaction, tenant, None, "DOMAIN_CLAIMED", actor, &detail).await?;
         }
         let row = one(&mut transaction, tenant, domain).await?;
         let row = row.ok_or_else(|| StoreError::unreadable("no row for the domain just claimed"))?;
@@ -107,7 +107,7 @@ impl Store {
         domain: &str,
         actor: &str,
     ) -> StoreResult<Option<DomainRow>> {
-        let mut connection = self.pool.get().await?;
+        let mut connection = self.connection().await?;
         let mut transaction = connection.begin().await?;
         lock(&mut transaction, tenant).await?;
         let done = sqlx::query!(
@@ -120,7 +120,7 @@ impl Store {
         .await?;
         if done.rows_affected() == 1 {
             let detail = json!({ "domain": domain });
-            audit(&mut transaction, tenant, None, "DOMAIN_VERIFIED", actor, &detail).await?;
+            transaction::audit(&mut transaction, tenant, None, "DOMAIN_VERIFIED", actor, &detail).await?;
             stand(&mut transaction, tenant).await?;
         }
         let row = one(&mut transaction, tenant, domain).await?;
@@ -134,7 +134,7 @@ impl Store {
 
     /// Gives a domain up. False when the tenant has not claimed it.
     pub async fn give_up_domain(&self, tenant: TenantId, domain: &str, actor: &str) -> StoreResult<bool> {
-        let mut connection = self.pool.get().await?;
+        let mut connection = self.connection().await?;
         let mut transaction = connection.begin().await?;
         lock(&mut transaction, tenant).await?;
         let done =
@@ -144,7 +144,7 @@ impl Store {
         let given_up = done.rows_affected() == 1;
         if given_up {
             let detail = json!({ "domain": domain });
-            audit(&mut transaction, tenant, None, "DOMAIN_GIVEN_UP", actor, &detail).await?;
+            transaction::audit(&mut transaction, tenant, None, "DOMAIN_GIVEN_UP", actor, &detail).await?;
             stand(&mut transaction, tenant).await?;
             serve_anew(&mut transaction, tenant).await?;
         }
@@ -162,7 +162,7 @@ impl Store {
             domains as _,
             rules.claim_within.0
         )
-        .fetch_all(&mut *self.pool.get().await?)
+        .fetch_all(&mut *self.connection().await?)
         .await?)
     }
 }
@@ -253,7 +253,7 @@ async fn serve_anew(connection: &mut PgConnection, tenant: TenantId) -> StoreRes
 
 /// A change of the tenant has ended, and not as it was to: if it was to serve what the tenant's domains were, that is still to be
 /// done. When it is begun again, `lifecycle.again_after` says.
-pub(super) async fn not_served(
+pub(crate) async fn not_served(
     connection: &mut PgConnection,
     tenant: TenantId,
     run: RunId,
