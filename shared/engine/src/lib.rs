@@ -5,6 +5,8 @@
 //! its first effect; a worker holds a step by a lease and a fence; a run that fails for good goes back phase by phase, and ends
 //! with an inventory. Who delivers the jobs is the caller's choice ([`runtime::Runner::run`] takes one and answers with the
 //! next), and so is what there is to know of the tenants ([`store::Tenancy`]).
+//!
+//! `tests/three_phases.rs` is a whole program of three phases to read, and runs with the tests.
 
 pub mod decide;
 pub mod phase;
