@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use engine::decide::verbs::{Request, Verb};
 use engine::runtime::{DynPhase, Runner};
-use engine::store::{Asked, KeyUse, OperateError, StoredResponse};
+use engine::store::{KeyUse, OperateError, StoredResponse, VerbRequest};
 use futures::FutureExt as _;
 use model::platform::{Platform, Seconds};
 use model::{Change, DeploymentType, OnFailure, PhaseName, TenantId, Tier};
 use queue::{Broker, Dispatcher, Embedded, Invoker};
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
-use tenants::{ChangeError, Changing, NewTenant, Operated, StatusRow, Store};
+use tenants::{ChangeError, Changing, NewTenant, StatusRow, Store, VerbOutcome};
 
 use crate::broker::Management;
 use crate::environment::Environment;
@@ -192,7 +192,7 @@ impl World {
     }
 
     /// Asks a verb on the run as it is now.
-    pub async fn ask(&self, tenant: TenantId, verb: Verb) -> Result<Operated, OperateError> {
+    pub async fn ask(&self, tenant: TenantId, verb: Verb) -> Result<VerbOutcome, OperateError> {
         let seq = self.status(tenant).await.run.seq;
         self.ask_at(tenant, verb, Some(seq), true).await
     }
@@ -204,18 +204,18 @@ impl World {
         verb: Verb,
         seq: Option<i64>,
         force: bool,
-    ) -> Result<Operated, OperateError> {
+    ) -> Result<VerbOutcome, OperateError> {
         let request = Request { verb, actor: "tester".into(), reason: Some("because".into()) };
-        let asked = Asked { request, seq, force };
+        let asked = VerbRequest { request, seq, force };
         let operated = self.store.operate(tenant, &asked, Seconds(0.0), &self.platform.engine).await?;
         self.store.notify().await.expect("notify");
         Ok(operated)
     }
 
     /// `DELETE` of a tenant, which stays for so long if it was in use.
-    pub async fn delete_after(&self, tenant: TenantId, retention: f64) -> Operated {
+    pub async fn delete_after(&self, tenant: TenantId, retention: f64) -> VerbOutcome {
         let request = Request { verb: Verb::Delete, actor: "tester".into(), reason: None };
-        let (asked, retention) = (Asked { request, seq: None, force: false }, Seconds(retention));
+        let (asked, retention) = (VerbRequest { request, seq: None, force: false }, Seconds(retention));
         let operated = self.store.operate(tenant, &asked, retention, &self.platform.engine).await;
         let operated = operated.expect("a deletion");
         self.store.notify().await.expect("notify");

@@ -8,7 +8,7 @@ use engine::store::StoreError;
 use model::platform::Platform;
 use model::{Change, DeploymentType, TenantId, TenantStatus, Tier, UnknownName};
 use tenants::deployment::{Characteristics, determine_deployment_type};
-use tenants::{ChangeError, Changing, Operated, TenantRow};
+use tenants::{ChangeError, Changing, TenantRow, VerbOutcome};
 
 use crate::extract::{Actor, JsonObject, TenantPath};
 use crate::fields::Fields;
@@ -66,7 +66,7 @@ pub async fn begin(app: &App, tenant: TenantId, change: Change, actor: &Actor) -
     };
     tracing::info!(tenant.id = %tenant, run.id = %run_id, seq, ?change, actor = &*actor.0, "change asked");
     app.announce().await;
-    Ok(accepted(tenant, &Operated { run_id, seq, pending: false, delete_at: None }))
+    Ok(accepted(tenant, &VerbOutcome { run_id, seq, pending: false, delete_at: None }))
 }
 
 /// Why the tenant's deployment is still the right one in another tier. Fails where it is not: a tenant is not moved.

@@ -4,10 +4,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use engine::decide::verbs::{Request, Verb};
-use engine::store::{Asked, OperateError};
+use engine::store::{OperateError, VerbRequest};
 use model::TenantId;
 use model::platform::Seconds;
-use tenants::Operated;
+use tenants::VerbOutcome;
 
 use crate::extract::{Actor, JsonObject, TenantPath};
 use crate::fields::Fields;
@@ -39,7 +39,7 @@ pub async fn ask(
         return Err(Problem::invalid_fields(errors));
     }
     let request = Request { verb, actor: actor.0.to_string(), reason };
-    operate(&app, tenant, Asked { request, seq, force }, Seconds::default()).await
+    operate(&app, tenant, VerbRequest { request, seq, force }, Seconds::default()).await
 }
 
 /// `DELETE /api/v1/tenants/{id}`: takes the tenant out; one that was in use is suspended, and taken out when the platform's
@@ -61,14 +61,19 @@ pub async fn delete(
     let retention = if immediately { Seconds::default() } else { app.platform.lifecycle.retention };
     let reason = reason.filter(|reason| !reason.is_empty());
     let request = Request { verb: Verb::Delete, actor: actor.0.to_string(), reason };
-    operate(&app, tenant, Asked { request, seq, force: false }, retention).await
+    operate(&app, tenant, VerbRequest { request, seq, force: false }, retention).await
 }
 
-async fn operate(app: &App, tenant: TenantId, asked: Asked, retention: Seconds) -> Result<Response, Problem> {
+async fn operate(
+    app: &App,
+    tenant: TenantId,
+    asked: VerbRequest,
+    retention: Seconds,
+) -> Result<Response, Problem> {
     let verb = asked.request.verb;
     let done = app.store.operate(tenant, &asked, retention, &app.platform.engine).await;
     let operated = done.map_err(|error| refusal(error, tenant))?;
-    let Operated { run_id, seq, pending, .. } = operated;
+    let VerbOutcome { run_id, seq, pending, .. } = operated;
     tracing::info!(tenant.id = %tenant, run.id = %run_id, seq, %verb, pending, actor = asked.request.actor, "asked");
     app.announce().await;
     Ok(accepted(tenant, &operated))

@@ -18,7 +18,7 @@ use engine::phase::{
     Answer, CheckpointPart, Checkpoints, Clients, Error, Job, Phase, Progress, Result, Step, Trigger,
 };
 use engine::runtime::{Loaded, Runner};
-use engine::store::{Asked, Plain, Store, transaction};
+use engine::store::{Plain, Store, VerbRequest, transaction};
 use futures::FutureExt as _;
 use model::platform::{Engine, Platform, Seconds};
 use model::{PhaseName, RunId, Tenant, TenantId};
@@ -309,7 +309,7 @@ async fn a_phase_that_fails_is_tried_again_and_what_was_made_is_taken_out_in_rev
 
         // The tenant is taken out: a run backward over all that it has, which ends with an inventory.
         let request = Request { verb: Verb::Delete, actor: "me".into(), reason: None };
-        let asked = Asked { request, seq: None, force: false };
+        let asked = VerbRequest { request, seq: None, force: false };
         let out = example.store.operate(example.tenant, &asked, &example.engine).await.unwrap();
         assert_eq!(example.deliver(out.run_id, InsertRow::NAME, out.seq, |_| false).await, None);
         assert_eq!(schemas(&example.world, &schema).await, 0);

@@ -15,6 +15,6 @@ pub use regions::Regions;
 pub use serve::{runner, serve};
 pub use store::{
     Begun, ChangeError, Changing, ClaimError, CreateError, DeploymentRow, DomainRow, Duty, InvitationStored,
-    InviteError, LicenseStored, NewDeployment, NewTenant, NotChanged, Operated, Refreshing, RegionRow,
-    SealedRow, StatusRow, Store, StoredInvitation, StoredLicense, TenantFilter, TenantRow,
+    InviteError, LicenseStored, NewDeployment, NewTenant, NotChanged, RefreshSummary, RegionRow, SealedRow,
+    StatusRow, Store, StoredInvitation, StoredLicense, TenantFilter, TenantRow, VerbOutcome,
 };

@@ -4,7 +4,7 @@ use engine::decide::machine::Transition;
 use engine::decide::run::{RunKind, RunStatus};
 use engine::decide::verbs::{self, Situation};
 use engine::phase::ErrorRecord;
-use engine::store::{Cause, RunTransition, StoreError, StoreResult};
+use engine::store::{RunTransition, StoreError, StoreResult, TransitionContext};
 use model::{PhaseName, Tenant, TenantStatus};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -52,7 +52,7 @@ struct Events {
 }
 
 /// Who is told that a run has ended.
-fn events(cause: &Cause<'_>, to: &Transition) -> Events {
+fn events(cause: &TransitionContext<'_>, to: &Transition) -> Events {
     let (kind, sinks): (_, &[&str]) = match to.tenant {
         Some(TenantStatus::Suspended) => ("tenant.suspended", &["kafka"]),
         Some(TenantStatus::Active) if cause.kind == RunKind::Change => ("tenant.resumed", &["kafka"]),

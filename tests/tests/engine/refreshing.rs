@@ -9,7 +9,7 @@ use engine::phase::{Error, Progress};
 use model::{Change, DeploymentType, TenantId, TenantStatus};
 use queue::Dispatcher;
 use serde_json::{Value, json};
-use tenants::{ChangeError, Changing, Refreshing, StatusRow};
+use tenants::{ChangeError, Changing, RefreshSummary, StatusRow};
 use tests::World;
 use tokio::process::Command;
 
@@ -187,7 +187,7 @@ async fn the_command_refreshes_every_own_instance_and_counts_those_it_has_to_lea
         let row = world.until_row(tenants["asleep"], "its end", |row| row.run.finished_at.is_some()).await;
         assert_eq!(row.tenant.status, "SUSPENDED", "a refresh wakes nobody");
         let again = world.store.refresh_deployments(None, "tester").await.unwrap();
-        assert_eq!(again, Refreshing { begun: 4, under_way: 0 });
+        assert_eq!(again, RefreshSummary { begun: 4, under_way: 0 });
         dispatcher.stop().await.unwrap();
     })
     .await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use engine::decide::machine;
 use engine::phase::{Answer, Interrupt, Progress, Trigger};
 use engine::runtime::Runner;
-use engine::store::{Applied, Cause, Claim, Left};
+use engine::store::{Applied, Claim, StepOutput, TransitionContext};
 use model::platform::Seconds;
 use tenants::Store;
 use tests::{Line, World, eventually};
@@ -135,7 +135,7 @@ async fn no_write_with_a_lost_hold_changes_a_row() {
                 Err(Interrupt::Fenced)
             );
             assert_eq!(world.store.record(hold, None, None, &long).await.unwrap(), Err(Interrupt::Fenced));
-            let cause = Cause {
+            let cause = TransitionContext {
                 tenant: &lost.tenant,
                 kind: lost.run.kind,
                 direction: lost.run.direction,
@@ -144,8 +144,11 @@ async fn no_write_with_a_lost_hold_changes_a_row() {
             };
             for event in [machine::Event::Done, machine::Event::Requested] {
                 let to = machine::next(&lost.run, &event, &long, 0.5);
-                let written =
-                    world.store.complete(hold, &cause, &to, &Left::default(), &long, false).await.unwrap();
+                let written = world
+                    .store
+                    .complete(hold, &cause, &to, &StepOutput::default(), &long, false)
+                    .await
+                    .unwrap();
                 assert_eq!(written, Applied::Fenced);
             }
             world.store.release(hold).await.unwrap();
@@ -153,7 +156,7 @@ async fn no_write_with_a_lost_hold_changes_a_row() {
         };
         writes().await;
 
-        let cause = Cause {
+        let cause = TransitionContext {
             tenant: &held.tenant,
             kind: held.run.kind,
             direction: held.run.direction,
@@ -161,8 +164,11 @@ async fn no_write_with_a_lost_hold_changes_a_row() {
             actor: "tenantry",
         };
         let to = machine::next(&held.run, &machine::Event::Done, &long, 0.5);
-        let written =
-            world.store.complete(&held.hold, &cause, &to, &Left::default(), &long, false).await.unwrap();
+        let written = world
+            .store
+            .complete(&held.hold, &cause, &to, &StepOutput::default(), &long, false)
+            .await
+            .unwrap();
         assert_eq!(written, Applied::Written(job.seq + 1));
         writes().await;
     })

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use model::{RunId, TenantId};
 use serde::Serialize;
 use serde_json::Value;
-use tenants::{Operated, TenantRow};
+use tenants::{TenantRow, VerbOutcome};
 use uuid::Uuid;
 
 /// Where a tenant's resources are.
@@ -51,8 +51,8 @@ struct Accepted {
 }
 
 /// 202, with the run that does what was asked.
-pub fn accepted(tenant: TenantId, operated: &Operated) -> Response {
-    let Operated { run_id, seq, pending, delete_at } = *operated;
+pub fn accepted(tenant: TenantId, operated: &VerbOutcome) -> Response {
+    let VerbOutcome { run_id, seq, pending, delete_at } = *operated;
     let links = Links::of(tenant.0);
     let answer = Accepted { tenant_id: tenant, run_id, seq, pending, delete_at, links };
     (StatusCode::ACCEPTED, Json(answer)).into_response()

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::decide::machine::{self, Event};
-use engine::store::{Applied, Cause, Claim, Claimed, Left};
+use engine::store::{Applied, Claim, ClaimedStep, StepOutput, TransitionContext};
 use futures::FutureExt as _;
 use model::platform::{Platform, Seconds};
 use model::secret::SecretRef;
@@ -231,7 +231,7 @@ impl World {
     }
 
     /// Claims the step that the tenant's run is at, as a worker does.
-    pub async fn claim(&self, tenant: TenantId) -> Box<Claimed> {
+    pub async fn claim(&self, tenant: TenantId) -> Box<ClaimedStep> {
         let run = self.store.status(tenant).await.unwrap().unwrap().run;
         match self.store.claim(RunId(run.id), run.seq, &self.platform.engine).await.unwrap() {
             Claim::Won(claimed) => claimed,
@@ -240,10 +240,10 @@ impl World {
     }
 
     /// Ends a claimed step, as a worker does.
-    pub async fn end(&self, claimed: &Claimed, event: &Event) {
+    pub async fn end(&self, claimed: &ClaimedStep, event: &Event) {
         let engine = &self.platform.engine;
         let to = machine::next(&claimed.run, event, engine, 0.5);
-        let cause = Cause {
+        let cause = TransitionContext {
             tenant: &claimed.tenant,
             kind: claimed.run.kind,
             direction: claimed.run.direction,
@@ -251,7 +251,8 @@ impl World {
             actor: "worker",
         };
         let checkpoint = json!({});
-        let left = Left { plan: Some(json!({})), checkpoint: Some(&checkpoint), ..Left::default() };
+        let left =
+            StepOutput { plan: Some(json!({})), checkpoint: Some(&checkpoint), ..StepOutput::default() };
         let applied = self.store.complete(&claimed.hold, &cause, &to, &left, engine, false).await.unwrap();
         assert!(matches!(applied, Applied::Written(_)), "{applied:?}");
     }

@@ -22,7 +22,9 @@ use crate::phase::{
     Answer, Checkpoints, Error, Interrupt, Job, Kind, Operation, OperationHook, Owner, Progress, Scope, Step,
     StepParts, Trigger,
 };
-use crate::store::{Applied, Cause, Claim, Claimed, Disposition, Left, Store, StoreError};
+use crate::store::{
+    Applied, Claim, ClaimedStep, Disposition, StepOutput, Store, StoreError, TransitionContext,
+};
 
 /// Runs jobs of the phases it knows.
 pub struct Runner {
@@ -113,7 +115,7 @@ impl Runner {
     async fn step(
         &self,
         phase: &RegisteredPhase,
-        claimed: Claimed,
+        claimed: ClaimedStep,
         sent: Instant,
         trigger: Trigger,
     ) -> Result<Answer, StoreError> {
@@ -169,7 +171,7 @@ impl Runner {
         };
         let event = bounded_wait(event, claimed.waited, engine.wait_within.duration());
         let operations = step.operations().await;
-        let left = Left {
+        let left = StepOutput {
             operations: (!operations.is_empty()).then_some(operations.as_slice()),
             plan: lease.unstored_plan().await.filter(|_| checkpoint.is_some()),
             checkpoint: checkpoint.as_ref(),
@@ -185,7 +187,7 @@ impl Runner {
         phase: &RegisteredPhase,
         seen: &Arc<Platform>,
         plan: &Value,
-        claimed: &Claimed,
+        claimed: &ClaimedStep,
         step: &Step,
         lease: &Lease,
         cancel: &CancellationToken,
@@ -243,9 +245,9 @@ impl Runner {
 
     async fn write(
         &self,
-        claimed: Claimed,
+        claimed: ClaimedStep,
         event: &Event,
-        left: &Left<'_>,
+        left: &StepOutput<'_>,
         trigger: Trigger,
     ) -> Result<Answer, StoreError> {
         let engine = &self.platform.engine;
@@ -253,7 +255,7 @@ impl Runner {
         if matches!(event, Event::Requested) {
             run.request = self.store.request_of(claimed.hold.run_id).await?;
         }
-        let cause = Cause {
+        let cause = TransitionContext {
             tenant: &claimed.tenant,
             kind: run.kind,
             direction: run.direction,
@@ -323,7 +325,7 @@ fn answer_to(disposition: Disposition) -> Answer {
     }
 }
 
-fn answer(claimed: &Claimed, to: &Transition, seq: i64, hand_over: bool) -> Answer {
+fn answer(claimed: &ClaimedStep, to: &Transition, seq: i64, hand_over: bool) -> Answer {
     if to.finished() {
         return Answer::Finished;
     }
@@ -341,7 +343,7 @@ fn answer(claimed: &Claimed, to: &Transition, seq: i64, hand_over: bool) -> Answ
     }
 }
 
-fn leftovers<'a>(claimed: &Claimed, operations: &'a [Operation]) -> Option<&'a Value> {
+fn leftovers<'a>(claimed: &ClaimedStep, operations: &'a [Operation]) -> Option<&'a Value> {
     if claimed.run.cursor != INVENTORY {
         return None;
     }

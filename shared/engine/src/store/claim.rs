@@ -17,7 +17,7 @@ use crate::phase::{Interrupt, Operation};
 
 /// A claimed step.
 #[derive(Clone, Debug)]
-pub struct Claimed {
+pub struct ClaimedStep {
     /// The hold.
     pub hold: Hold,
     /// The tenant as it was at the claim.
@@ -52,7 +52,7 @@ pub struct Claimed {
 #[derive(Debug)]
 pub enum Claim {
     /// The step is ours.
-    Won(Box<Claimed>),
+    Won(Box<ClaimedStep>),
     /// It is not.
     Lost(Disposition),
 }
@@ -94,7 +94,7 @@ impl Store {
         run_id: RunId,
         seq: i64,
         engine: &Engine,
-    ) -> StoreResult<Option<Box<Claimed>>> {
+    ) -> StoreResult<Option<Box<ClaimedStep>>> {
         let claim = ClaimId::generate();
         let mut connection = self.pool.get().await?;
         let row = sqlx::query!(
@@ -153,7 +153,7 @@ impl Store {
             _ => BTreeMap::new(),
         };
         let change = row.change.map(|change| change.0).unwrap_or_default();
-        let mut claimed = Box::new(Claimed {
+        let mut claimed = Box::new(ClaimedStep {
             hold: Hold { run_id, seq, epoch: row.epoch, claim: Some(claim) },
             tenant: Tenant {
                 id: TenantId(row.tenant_id),

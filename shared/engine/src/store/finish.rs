@@ -7,7 +7,7 @@ use sqlx::{Connection as _, PgConnection};
 
 use super::runs::start_deprovisioning;
 use super::tenancy::Tenancy;
-use super::types::{Applied, Cause, Hold, Left, RunTransition};
+use super::types::{Applied, Hold, RunTransition, StepOutput, TransitionContext};
 use super::{Store, StoreResult, transition};
 use crate::decide::machine::Transition;
 use crate::decide::run::{Direction, PhaseState, RunKind, RunStatus};
@@ -17,9 +17,9 @@ impl Store {
     pub async fn complete(
         &self,
         hold: &Hold,
-        cause: &Cause<'_>,
+        cause: &TransitionContext<'_>,
         to: &Transition,
-        left: &Left<'_>,
+        left: &StepOutput<'_>,
         engine: &Engine,
         hand_over: bool,
     ) -> StoreResult<Applied> {
@@ -65,9 +65,9 @@ pub(super) async fn write_in(
     connection: &mut PgConnection,
     tenancy: &dyn Tenancy,
     hold: &Hold,
-    cause: &Cause<'_>,
+    cause: &TransitionContext<'_>,
     to: &Transition,
-    left: &Left<'_>,
+    left: &StepOutput<'_>,
     engine: &Engine,
     hand_over: bool,
 ) -> StoreResult<Option<i64>> {

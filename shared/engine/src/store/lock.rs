@@ -4,7 +4,7 @@ use model::platform::Engine;
 use model::{PhaseName, RunId, TenantId, TenantStatus};
 use sqlx::PgConnection;
 
-use super::operate::{Asked, OperateError};
+use super::operate::{OperateError, VerbRequest};
 use super::take_over::{RunView, load};
 use super::{StoreError, StoreResult};
 use crate::decide::run::RunKind;
@@ -45,7 +45,7 @@ pub async fn lock_run(
 pub async fn lock_idle(
     connection: &mut PgConnection,
     tenant: TenantId,
-    asked: &Asked,
+    asked: &VerbRequest,
 ) -> Result<Option<IdleTenant>, OperateError> {
     let status = sqlx::query_scalar!("SELECT status FROM tenants WHERE id = $1 FOR UPDATE", tenant.0)
         .fetch_optional(&mut *connection)

@@ -23,17 +23,17 @@ use std::sync::Arc;
 
 use sqlx::postgres::PgConnectOptions;
 
-pub use claim::{Claim, Claimed, Disposition};
+pub use claim::{Claim, ClaimedStep, Disposition};
 pub use connections::Connection;
 pub use idempotency::{KeyState, KeyUse, StoredResponse};
 pub use lock::IdleTenant;
-pub use operate::{Asked, OperateError, Operated};
+pub use operate::{OperateError, VerbOutcome, VerbRequest};
 pub use outbox::{Backlog, GivenBack, Outgoing, Patience, SetAside, Sink, Undelivered};
 pub use read::{AuditRow, PhaseRow, RunRow, Typical};
 pub use sweep::Swept;
 pub use take_over::RunView;
 pub use tenancy::{PhaseTraits, Plain, Tenancy};
-pub use types::{Applied, Cause, Hold, Left, RunTransition};
+pub use types::{Applied, Hold, RunTransition, StepOutput, TransitionContext};
 
 /// Parts for a transaction of the caller's own, in which something else is written with them: all of it or nothing.
 pub mod transaction {

@@ -17,7 +17,7 @@ use crate::decide::verbs::{self, Effect, Request, Situation, Verb};
 
 /// What a verb led to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Operated {
+pub struct VerbOutcome {
     /// The run concerned; a new one for `retry` of a failed tenant and for `DELETE`.
     pub run_id: RunId,
     /// Its sequence number now.
@@ -74,7 +74,7 @@ impl From<sqlx::Error> for OperateError {
 
 /// A verb as it was sent.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct VerbRequest {
     /// Which, by whom, why.
     pub request: Request,
     /// The sequence number it was decided on; a `DELETE` may come without.
@@ -89,9 +89,9 @@ impl Store {
     pub async fn operate(
         &self,
         tenant: TenantId,
-        asked: &Asked,
+        asked: &VerbRequest,
         engine: &Engine,
-    ) -> Result<Operated, OperateError> {
+    ) -> Result<VerbOutcome, OperateError> {
         loop {
             let mut connection = self.pool.get().await?;
             let mut transaction = connection.begin().await?;
@@ -116,9 +116,9 @@ impl Store {
         &self,
         connection: &mut PgConnection,
         view: RunView,
-        asked: &Asked,
+        asked: &VerbRequest,
         engine: &Engine,
-    ) -> Result<Operated, OperateError> {
+    ) -> Result<VerbOutcome, OperateError> {
         on_run(connection, &*self.tenancy, view, asked, engine).await
     }
 
@@ -127,8 +127,8 @@ impl Store {
         &self,
         connection: &mut PgConnection,
         idle: &IdleTenant,
-        asked: &Asked,
-    ) -> Result<Operated, OperateError> {
+        asked: &VerbRequest,
+    ) -> Result<VerbOutcome, OperateError> {
         on_idle(connection, &*self.tenancy, idle, asked).await
     }
 }
@@ -138,9 +138,9 @@ async fn on_run(
     connection: &mut PgConnection,
     tenancy: &dyn Tenancy,
     view: RunView,
-    asked: &Asked,
+    asked: &VerbRequest,
     engine: &Engine,
-) -> Result<Operated, OperateError> {
+) -> Result<VerbOutcome, OperateError> {
     let verb = asked.request.verb;
     let run = &view.run;
     let situation = Situation::of(view.tenant_status, Some((run.kind, run.direction, run.status)));
@@ -188,8 +188,8 @@ async fn on_run(
     Ok(at(&view, seq, false))
 }
 
-fn at(view: &RunView, seq: i64, pending: bool) -> Operated {
-    Operated { run_id: view.hold.run_id, seq, pending }
+fn at(view: &RunView, seq: i64, pending: bool) -> VerbOutcome {
+    VerbOutcome { run_id: view.hold.run_id, seq, pending }
 }
 
 fn may_skip(tenancy: &dyn Tenancy, view: &RunView, force: bool) -> Result<(), OperateError> {
@@ -213,8 +213,8 @@ async fn on_idle(
     connection: &mut PgConnection,
     tenancy: &dyn Tenancy,
     idle: &IdleTenant,
-    asked: &Asked,
-) -> Result<Operated, OperateError> {
+    asked: &VerbRequest,
+) -> Result<VerbOutcome, OperateError> {
     let IdleTenant { tenant, situation, .. } = *idle;
     let (verb, actor) = (asked.request.verb, &asked.request.actor);
     let run_id = match verbs::effect(verb, situation) {
@@ -237,5 +237,5 @@ async fn on_idle(
         Some(Effect::NewDeprovisioning) => start_deprovisioning(connection, tenant, actor).await?,
         _ => return Err(OperateError::Invalid { verb, situation }),
     };
-    Ok(Operated { run_id, seq: 1, pending: false })
+    Ok(VerbOutcome { run_id, seq: 1, pending: false })
 }

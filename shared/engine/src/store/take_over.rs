@@ -8,7 +8,7 @@ use sqlx::{Connection as _, PgConnection};
 use super::audit::audit;
 use super::finish::write_in;
 use super::tenancy::Tenancy;
-use super::types::{Cause, Hold, Left, alerting, seconds};
+use super::types::{Hold, StepOutput, TransitionContext, alerting, seconds};
 use super::{Store, StoreError, StoreResult};
 use crate::decide::machine::{self, Event};
 use crate::decide::verbs::Request;
@@ -122,7 +122,7 @@ pub(super) async fn transition(
     engine: &Engine,
 ) -> StoreResult<i64> {
     let to = machine::next(&view.run, event, engine, rand::random());
-    let cause = Cause {
+    let cause = TransitionContext {
         tenant: &view.tenant,
         kind: view.run.kind,
         direction: view.run.direction,
@@ -130,7 +130,7 @@ pub(super) async fn transition(
         actor,
     };
     let written =
-        write_in(connection, tenancy, &view.hold, &cause, &to, &Left::default(), engine, true).await?;
+        write_in(connection, tenancy, &view.hold, &cause, &to, &StepOutput::default(), engine, true).await?;
     written.ok_or_else(|| StoreError::unreadable("a locked run that changed"))
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
-use super::types::{Cause, Hold, Left, RunTransition};
+use super::types::{Hold, RunTransition, StepOutput, TransitionContext};
 use crate::decide::machine::Transition;
 use crate::decide::run::{Direction, PhaseState, RunKind};
 
@@ -14,9 +14,9 @@ use crate::decide::run::{Direction, PhaseState, RunKind};
 pub(super) async fn write<'a>(
     connection: &mut PgConnection,
     hold: &Hold,
-    cause: &'a Cause<'a>,
+    cause: &'a TransitionContext<'a>,
     to: &'a Transition,
-    left: &Left<'_>,
+    left: &StepOutput<'_>,
     engine: &Engine,
     hand_over: bool,
 ) -> sqlx::Result<Option<RunTransition<'a>>> {

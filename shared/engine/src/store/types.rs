@@ -36,7 +36,7 @@ pub enum Applied {
 
 /// What a step leaves with its transition.
 #[derive(Debug, Default)]
-pub struct Left<'a> {
+pub struct StepOutput<'a> {
     /// The operations of this attempt; none leaves what is stored.
     pub operations: Option<&'a [Operation]>,
     /// The plan, if no operation has stored it yet.
@@ -49,7 +49,7 @@ pub struct Left<'a> {
 
 /// Who causes a transition and for which tenant.
 #[derive(Debug)]
-pub struct Cause<'a> {
+pub struct TransitionContext<'a> {
     /// The tenant.
     pub tenant: &'a Tenant,
     /// What kind of run.
@@ -70,7 +70,7 @@ pub struct RunTransition<'a> {
     /// Its new sequence number.
     pub seq: i64,
     /// Who caused it.
-    pub cause: &'a Cause<'a>,
+    pub cause: &'a TransitionContext<'a>,
     /// The transition.
     pub to: &'a Transition,
 }

@@ -67,7 +67,7 @@ impl Store {
 
 /// What became of refreshing many tenants' own instances.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Refreshing {
+pub struct RefreshSummary {
     /// Tenants for whom it was begun.
     pub begun: u64,
     /// Tenants that have a run under way: it may have been planned by what was before, so that they are to be asked again.
@@ -77,7 +77,11 @@ pub struct Refreshing {
 impl Store {
     /// Begins for every tenant with an instance of its own (of a region, or of all) to have it made again as the platform and
     /// its region are now. One with a run under way is left to that, and counted. A second call begins it again.
-    pub async fn refresh_deployments(&self, region: Option<&str>, actor: &str) -> StoreResult<Refreshing> {
+    pub async fn refresh_deployments(
+        &self,
+        region: Option<&str>,
+        actor: &str,
+    ) -> StoreResult<RefreshSummary> {
         let tenants = sqlx::query_scalar!(
             "SELECT t.id FROM tenants t JOIN tenant_deployments d ON d.tenant_id = t.id
              WHERE t.status IN ('ACTIVE', 'SUSPENDED') AND ($1::text IS NULL OR t.region = $1) ORDER BY t.id",
@@ -86,7 +90,7 @@ impl Store {
         .fetch_all(&mut *self.connection().await?)
         .await?;
         let refresh = Change { refreshes_deployment: true, ..Change::default() };
-        let mut done = Refreshing::default();
+        let mut done = RefreshSummary::default();
         for tenant in tenants.into_iter().map(TenantId) {
             let mut connection = self.connection().await?;
             let mut transaction = connection.begin().await?;

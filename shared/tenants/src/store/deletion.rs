@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use engine::decide::run::RunKind;
 use engine::decide::verbs::{Request, Situation, Verb};
 use engine::store::transaction::{lock_idle, lock_run};
-use engine::store::{Asked, IdleTenant, OperateError, StoreError, StoreResult, transaction};
+use engine::store::{IdleTenant, OperateError, StoreError, StoreResult, VerbRequest, transaction};
 use model::platform::{Engine, Seconds};
 use model::{Change, RunId, TenantId, TenantStatus};
 use serde_json::json;
@@ -15,7 +15,7 @@ use super::change::{self, ChangeError, Changing};
 
 /// What a verb led to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Operated {
+pub struct VerbOutcome {
     /// The run concerned; a new one for `retry` of a failed tenant and for `DELETE`.
     pub run_id: RunId,
     /// Its sequence number now.
@@ -26,8 +26,8 @@ pub struct Operated {
     pub delete_at: Option<DateTime<Utc>>,
 }
 
-impl From<engine::store::Operated> for Operated {
-    fn from(of_run: engine::store::Operated) -> Self {
+impl From<engine::store::VerbOutcome> for VerbOutcome {
+    fn from(of_run: engine::store::VerbOutcome) -> Self {
         Self { run_id: of_run.run_id, seq: of_run.seq, pending: of_run.pending, delete_at: None }
     }
 }
@@ -38,10 +38,10 @@ impl Store {
     pub async fn operate(
         &self,
         tenant: TenantId,
-        asked: &Asked,
+        asked: &VerbRequest,
         retention: Seconds,
         engine: &Engine,
-    ) -> Result<Operated, OperateError> {
+    ) -> Result<VerbOutcome, OperateError> {
         if asked.request.verb != Verb::Delete || retention.0 <= 0.0 {
             return Ok(self.runs().operate(tenant, asked, engine).await?.into());
         }
@@ -53,7 +53,7 @@ impl Store {
                 Some(view) if view.run.kind == RunKind::Change => {
                     let (run_id, seq, request) = (view.hold.run_id, view.hold.seq, &asked.request);
                     let at = schedule(&mut transaction, tenant, Some(run_id), retention, request).await?;
-                    Some(Operated { run_id, seq, pending: true, delete_at: Some(at) })
+                    Some(VerbOutcome { run_id, seq, pending: true, delete_at: Some(at) })
                 }
                 Some(view) => Some(self.operate_run(&mut transaction, view, asked, engine).await?.into()),
                 None => match lock_idle(&mut transaction, tenant, asked).await? {
@@ -80,7 +80,7 @@ async fn suspend(
     idle: &IdleTenant,
     retention: Seconds,
     request: &Request,
-) -> Result<Option<Operated>, OperateError> {
+) -> Result<Option<VerbOutcome>, OperateError> {
     let delete_at = schedule(connection, idle.tenant, None, retention, request).await?;
     let suspended = Change { status: Some(TenantStatus::Suspended), ..Change::default() };
     let (run_id, seq) = match change::begin(connection, idle.tenant, &suspended, &request.actor).await {
@@ -93,7 +93,7 @@ async fn suspend(
         Err(ChangeError::Store(error)) => return Err(error.into()),
         Err(ChangeError::Unknown | ChangeError::NotNow(_)) => return Ok(None),
     };
-    Ok(Some(Operated { run_id, seq, pending: false, delete_at: Some(delete_at) }))
+    Ok(Some(VerbOutcome { run_id, seq, pending: false, delete_at: Some(delete_at) }))
 }
 
 /// When the tenant is to be deleted. Its row is locked.

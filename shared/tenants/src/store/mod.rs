@@ -16,9 +16,9 @@ use std::sync::Arc;
 
 use engine::store::{Store as RunStore, StoreResult};
 
-pub use change::{ChangeError, Changing, Refreshing};
+pub use change::{ChangeError, Changing, RefreshSummary};
 pub use create::{CreateError, NewTenant};
-pub use deletion::Operated;
+pub use deletion::VerbOutcome;
 pub use deployments::{DeploymentRow, NewDeployment};
 pub use domains::{ClaimError, DomainRow};
 pub use invitation::{InvitationStored, InviteError, SealedRow, StoredInvitation};
