@@ -1,8 +1,9 @@
 """Every error code that the source can give: of phases and the engine, and of the two HTTP programs.
 
-A code is where an error is made (`Error::retryable("code", message).next("…")`, `Problem::new(status, "code", title, …)`). A code
-that comes from a variable is followed to where the variable gets its value: a `let` of the same function, or the function's
-callers. The program stops at one that it cannot follow: a code that is missing from the page would be worse.
+The code of a phase is where an error is made (`Error::retryable("code", message).next("…")`). One that comes from a variable is
+followed to where the variable gets its value: a `let` of the same function, or the function's callers. The program stops at one
+that it cannot follow: a code that is missing from the page would be worse. The codes of an HTTP program are the rows of its
+table, `problem_types!`.
 """
 
 import re
@@ -78,9 +79,6 @@ class Crate:
                 continue
             if str(file.tokens[function.begin]) == "let":
                 if other is file and before not in (".", "::"):
-                    yield other, at
-            elif file.path.name == "problem.rs":
-                if before == "::" and str(other.tokens[at - 2]) in ("Problem", "Self"):
                     yield other, at
             elif other is file or file.path.parent in other.path.parents:
                 yield other, at
@@ -244,31 +242,22 @@ def dependency(file, argument):
 
 
 def of_http(folder):
-    """The problem codes of one HTTP program."""
-    crate, found = Crate(sources(folder)), {}
-    for file in crate.files:
-        for at in range(len(file.tokens) - 4):
-            said = [str(token) for token in file.tokens[at:at + 4]]
-            mine = said[0] == "Problem" or (said[0] == "Self" and file.path.name == "problem.rs")
-            if mine and said[1:] == ["::", "new", "("]:
-                status, code, title = source.arguments(file.tokens, at + 3)[:3]
-                for value, _, actions in crate.sites(file, at, at + 3, code, []):
-                    refusal = found.setdefault(value, Refusal(value))
-                    refusal.add("statuses", [number(file, status, at)])
-                    refusal.add("titles", crate.values(file, title, at))
-                    refusal.add("actions", actions)
-            elif said[:3] == [".", "code", "="] and file.tokens[at + 3].kind == "str":
-                # A problem that is made more exact after it was made.
-                base = next(each for each in found.values() if each.code == "database_error")
-                found.setdefault(said[3], Refusal(said[3], list(base.statuses), list(base.titles)))
+    """The problem codes of one HTTP program: the rows of its table `problem_types! { STATUS code [as name] "title" [=> "action"]; }`."""
+    found = {}
+    for file in sources(folder):
+        for at in range(len(file.tokens) - 2):
+            if [str(token) for token in file.tokens[at:at + 3]] != ["problem_types", "!", "{"]:
+                continue
+            for row in source.split(file.tokens[at + 3:source.closing(file.tokens, at + 2)], ";"):
+                status, code, *_ = (str(token) for token in row)
+                texts = [token.text for token in row if token.kind == "str"]
+                if not CODE.fullmatch(code) or not texts:
+                    raise Unreadable(f"{file.path}: a row of problem_types! is {' '.join(str(token) for token in row)}")
+                refusal = found.setdefault(code, Refusal(code))
+                refusal.add("statuses", [STATUS.get(status) or HTTPStatus[status].value])
+                refusal.add("titles", texts[:1])
+                refusal.add("actions", texts[1:])
     return found
-
-
-def number(file, argument, at):
-    words = [str(token) for token in argument]
-    if words[:2] != ["StatusCode", "::"]:
-        raise Unreadable(f"{file.where(at)}: the status is {' '.join(words)}")
-    return STATUS.get(words[2]) or HTTPStatus[words[2]].value
 
 
 def of_fields(folder):

@@ -3,7 +3,7 @@
 //! A token is looked for by its hash: what the time of an answer tells of a hash opens nothing. The costly part, the
 //! password's own hash, begins only for a token that holds, and only so many at once.
 
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 use crate::request;
 use crate::tables::{Acting, Tables};
 use crate::users::{commit, failed};
@@ -60,22 +60,22 @@ pub async fn accept(State(tables): State<Tables>, body: Result<Bytes, BytesRejec
                 problem.detail = problem.detail(),
                 "an invitation was not accepted"
             );
-            problem.for_the_public().into_response()
+            problem::for_the_public(problem).into_response()
         }
     }
 }
 
 async fn accepted(tables: &Tables, body: Result<Bytes, BytesRejection>) -> Result<(Token, Uuid), Problem> {
-    let body = body.map_err(|rejection| Problem::invalid("", rejection.body_text()))?;
+    let body = body.map_err(|rejection| problem::invalid("", rejection.body_text()))?;
     let mut asked: Accept = request::decode(&body)?;
     let token = Token::parse(&asked.token);
     asked.token.zeroize();
     let password = Secret::new(std::mem::take(&mut asked.password));
     if !PASSWORD.contains(&password.expose().chars().count()) {
-        return Err(Problem::password(PASSWORD));
+        return Err(problem::password(&PASSWORD));
     }
-    let token = token.ok_or_else(Problem::no_invitation)?;
-    let look = async || tables.act(token.tenant()).await?.ok_or_else(Problem::no_invitation);
+    let token = token.ok_or_else(problem::no_invitation)?;
+    let look = async || tables.act(token.tenant()).await?.ok_or_else(problem::no_invitation);
     // First without the hash of the password, and without a session while that is made.
     let user = state(&mut look().await?, &token, false).await?;
     let hash = hash(password).await?;
@@ -121,17 +121,15 @@ async fn state(acting: &mut Acting, token: &Token, lock: bool) -> Result<Uuid, P
         .await
         .map_err(failed("looking for the invitation"))?;
     match found {
-        None => Err(Problem::no_invitation()),
-        Some(found) if found.accepted => Err(Problem::invitation_gone(
-            "invitation_used",
-            "it was accepted before: sign in with the password",
-        )),
-        Some(found) if found.void => Err(Problem::invitation_gone(
-            "invitation_void",
-            "a later one has taken its place: use that, or ask for another one",
-        )),
+        None => Err(problem::no_invitation()),
+        Some(found) if found.accepted => {
+            Err(problem::invitation_used("it was accepted before: sign in with the password"))
+        }
+        Some(found) if found.void => {
+            Err(problem::invitation_void("a later one has taken its place: use that, or ask for another one"))
+        }
         Some(found) if found.expired => {
-            Err(Problem::invitation_gone("invitation_expired", "its time is over: ask for another one"))
+            Err(problem::invitation_expired("its time is over: ask for another one"))
         }
         Some(found) => Ok(found.user_id),
     }
@@ -139,7 +137,7 @@ async fn state(acting: &mut Acting, token: &Token, lock: bool) -> Result<Uuid, P
 
 /// Argon2id with a salt of 128 random bits, in the PHC string format.
 async fn hash(password: Secret) -> Result<String, Problem> {
-    let busy = |why: String| Problem::busy(&why);
+    let busy = |why: String| problem::busy(why);
     let _turn = HASHING.acquire().await.map_err(|error| busy(error.to_string()))?;
     let made = tokio::task::spawn_blocking(move || {
         let mut salt = [0; 16];

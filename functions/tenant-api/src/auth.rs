@@ -1,6 +1,6 @@
 //! Who may call: those who know an internal secret.
 
-use crate::problem::Problem;
+use crate::problem;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -92,7 +92,7 @@ pub async fn require(State(secrets): State<InternalSecrets>, request: Request, n
         Some(given) if secrets.accept(given.as_bytes()) => next.run(request).await,
         _ => {
             tracing::warn!(path = request.uri().path(), "refused: wrong or missing internal secret");
-            Problem::unauthorized().into_response()
+            problem::unauthorized("send the header x-internal-secret").into_response()
         }
     }
 }

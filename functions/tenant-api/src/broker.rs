@@ -3,7 +3,7 @@
 //! `{prefix}.in` is an exchange: the default one cannot be limited, so that no tenant's user may publish by it. Behind it are
 //! `{prefix}.jobs`, and `{prefix}.dead` for what is no job of this instance.
 
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 use lapin::message::Delivery;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, BasicRejectOptions,
@@ -67,8 +67,8 @@ impl From<lapin::Error> for BrokerError {
 impl From<BrokerError> for Problem {
     fn from(error: BrokerError) -> Self {
         match error {
-            BrokerError::Login(why) => Self::no_jobs(&why),
-            other => Self::jobs_unavailable(&other.to_string()),
+            BrokerError::Login(why) => problem::jobs_not_configured(why),
+            other => problem::jobs_unavailable(other.to_string()),
         }
     }
 }

@@ -7,7 +7,7 @@
 use crate::app::App;
 use crate::operation::Operation;
 use crate::ownership::{self, Role};
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 use crate::request::{Drop, Strategy};
 use crate::sql;
 use model::TenantId;
@@ -58,7 +58,7 @@ async fn forget(here: &App, tenant: TenantId) -> Result<(), Problem> {
     }
     let licenses = here.licenses.clone();
     let forgotten = tokio::task::spawn_blocking(move || licenses.forget(tenant)).await;
-    let unkept = |why: String| Problem::license_unkept(&why);
+    let unkept = |why: String| problem::unkept(why);
     forgotten.map_err(|error| unkept(error.to_string()))?.map_err(|error| unkept(error.to_string()))?;
     here.tables.forget(tenant)
 }
@@ -114,7 +114,7 @@ async fn lock_out(asked: &Drop, admin: &mut PgConnection, role: &Role) -> Result
     let statement = format!("ALTER ROLE {} NOLOGIN", asked.role.quoted());
     sql::run(admin, "locking the role out", statement).await?;
     ownership::join(admin, &asked.role).await?;
-    let failed = |error| Problem::from_sql("ending the role's sessions", &error);
+    let failed = |error| problem::from_sql("ending the role's sessions", &error);
     sqlx::query("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE usesysid = $1")
         .bind(role.oid)
         .execute(&mut *admin)
@@ -127,7 +127,7 @@ async fn lock_out(asked: &Drop, admin: &mut PgConnection, role: &Role) -> Result
         .await
         .map_err(failed)?;
     if alive > 0 {
-        return Err(Problem::unavailable("ending the role's sessions", "some did not end within 10 s"));
+        return Err(problem::unavailable("ending the role's sessions", "some did not end within 10 s"));
     }
     Ok(())
 }
@@ -141,7 +141,7 @@ async fn remains(asked: &Drop, admin: &mut PgConnection, role: &Role) -> Result<
     .bind(role.oid)
     .fetch_all(&mut *admin)
     .await
-    .map_err(|error| Problem::from_sql("looking for what the role still owns", &error))?;
+    .map_err(|error| problem::from_sql("looking for what the role still owns", &error))?;
     let statement = format!("DROP OWNED BY {} CASCADE", asked.role.quoted());
     for database in known.into_iter().collect::<BTreeSet<_>>() {
         let mut place = sql::connect_place(&asked.admin, &database, asked.tenant_id).await?;

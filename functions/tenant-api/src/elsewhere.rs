@@ -1,7 +1,7 @@
 //! Tenants with a Postgres server of their own, for whom this process stands in: where that server is, which no catalogue
 //! here says, and the login there. Nothing of this is used but where the tenants' own instances are only simulated.
 
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 use crate::request::Admin;
 use crate::sql;
 use hmac::{Hmac, Mac as _};
@@ -53,7 +53,7 @@ impl Elsewhere {
             let text = serde_json::to_string(&at).unwrap_or_default();
             let written = std::fs::create_dir_all(folder)
                 .and_then(|()| std::fs::write(folder.join(tenant.to_string()), text));
-            written.map_err(|error| Problem::login_unusable(&format!("STAND_IN_DIR: {error}")))?;
+            written.map_err(|error| problem::login_not_usable(format!("STAND_IN_DIR: {error}")))?;
         }
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant, at);
         Ok(())
@@ -66,7 +66,7 @@ impl Elsewhere {
         if let Some(Err(error)) = removed
             && error.kind() != std::io::ErrorKind::NotFound
         {
-            return Err(Problem::login_unusable(&format!("STAND_IN_DIR: {error}")));
+            return Err(problem::login_not_usable(format!("STAND_IN_DIR: {error}")));
         }
         self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&tenant);
         Ok(())
@@ -100,7 +100,7 @@ pub async fn join(
         .fetch_one(&mut *admin)
         .await
         .map_err(|error| {
-            Problem::from_sql(&format!("looking for this instance's login at {}", asked.host), &error)
+            problem::from_sql(&format!("looking for this instance's login at {}", asked.host), &error)
         })?;
     if there {
         return Ok(());

@@ -8,7 +8,7 @@ use crate::app::App;
 use crate::measure::Measures;
 use crate::operation::Operation;
 use crate::ownership::{self, Mark, Role};
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 use crate::request::{Admin, Identifier, Initialize, Strategy};
 use crate::schema::{self, Migration, Migrations, Seeded};
 use crate::sql;
@@ -88,7 +88,7 @@ async fn steps(
         }
         Strategy::Schema => {
             if ownership::database(admin, &asked.database).await?.is_none() {
-                return Err(Problem::invalid("database", "the database for the schema does not exist"));
+                return Err(problem::invalid("database", "the database for the schema does not exist"));
             }
             let mut place =
                 sql::connect_place(&asked.admin, asked.database.as_str(), asked.tenant_id).await?;
@@ -171,7 +171,7 @@ async fn role(
     );
     sql::run(admin, "creating the role", statement).await?;
     let made = ownership::role(admin, &asked.role, asked.tenant_id).await?;
-    made.map(|role| (role, true)).ok_or_else(|| Problem::unavailable("creating the role", "it is gone again"))
+    made.map(|role| (role, true)).ok_or_else(|| problem::unavailable("creating the role", "it is gone again"))
 }
 
 /// The tenant's own database; true when this call made it. From template0, which nobody can be connected to:
@@ -214,7 +214,7 @@ async fn share(asked: &Initialize, place: &mut PgConnection, role: &Role) -> Res
     .bind(role.oid)
     .fetch_one(&mut *place)
     .await
-    .map_err(|error| Problem::from_sql("reading the rights on the shared database", &error))?;
+    .map_err(|error| problem::from_sql("reading the rights on the shared database", &error))?;
     if public_open {
         let statement = "REVOKE ALL ON SCHEMA public FROM PUBLIC";
         sql::run_on_shared(place, "closing the public schema", statement).await?;
@@ -238,9 +238,9 @@ async fn admit(asked: &Initialize, place: &mut PgConnection, member: &str) -> Re
     .bind(member)
     .fetch_one(&mut *place)
     .await
-    .map_err(|error| Problem::from_sql("reading the rights of this instance's login", &error))?;
+    .map_err(|error| problem::from_sql("reading the rights of this instance's login", &error))?;
     if inherits {
-        return Err(Problem::login_inherits(member));
+        return Err(problem::inherits(member));
     }
     let member = format!("\"{}\"", member.replace('"', "\"\""));
     if !admitted {
@@ -282,7 +282,7 @@ async fn open_databases(admin: &mut PgConnection, only_changeable: bool) -> Resu
     .bind(only_changeable)
     .fetch_all(admin)
     .await
-    .map_err(|error| Problem::from_sql("looking for open databases", &error))
+    .map_err(|error| problem::from_sql("looking for open databases", &error))
 }
 
 /// A session that is the tenant's role from its login on.
@@ -294,7 +294,7 @@ async fn log_in(asked: &Initialize, admin: &mut PgConnection) -> Result<PgConnec
     let mut random = [0; 32];
     OsRng
         .try_fill_bytes(&mut random)
-        .map_err(|error| Problem::unavailable("making a password", &error.to_string()))?;
+        .map_err(|error| problem::unavailable("making a password", &error.to_string()))?;
     let once =
         Admin { user: asked.role.as_str().to_owned(), password: hex::encode(random), ..asked.admin.clone() };
     let (role, database) = (asked.role.quoted(), asked.database.quoted());

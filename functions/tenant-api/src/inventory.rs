@@ -8,7 +8,7 @@
 use crate::app::App;
 use crate::operation::Operation;
 use crate::ownership::Mark;
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 use crate::request::Inventory;
 use crate::sql;
 use model::TenantId;
@@ -61,7 +61,7 @@ async fn look(asked: &Inventory, admin: &mut PgConnection) -> Result<Answer, Pro
     .bind(asked.tenant_id.to_string())
     .fetch_all(&mut *admin)
     .await
-    .map_err(|error| Problem::from_sql("looking for roles", &error))?;
+    .map_err(|error| problem::from_sql("looking for roles", &error))?;
     let (roles, names): (Vec<Oid>, Vec<String>) = marked
         .into_iter()
         .filter(|(_, _, comment)| Mark::parse(comment).is_some_and(|mark| mark.tenant == asked.tenant_id))
@@ -74,7 +74,7 @@ async fn look(asked: &Inventory, admin: &mut PgConnection) -> Result<Answer, Pro
             .bind(&roles)
             .fetch_all(&mut *admin)
             .await
-            .map_err(|error| Problem::from_sql("looking for databases", &error))?;
+            .map_err(|error| problem::from_sql("looking for databases", &error))?;
     let shared = asked.database.as_ref().filter(|shared| !databases.iter().any(|own| own == shared.as_str()));
     items.extend(databases.iter().map(|name| Item { kind: "database", name: name.clone() }));
 
@@ -87,7 +87,7 @@ async fn look(asked: &Inventory, admin: &mut PgConnection) -> Result<Answer, Pro
                 .bind(&roles)
                 .fetch_all(&mut place)
                 .await
-                .map_err(|error| Problem::from_sql("looking for schemas", &error))?;
+                .map_err(|error| problem::from_sql("looking for schemas", &error))?;
         sql::close(place).await;
         items.extend(schemas.into_iter().map(|name| Item { kind: "schema", name }));
     }

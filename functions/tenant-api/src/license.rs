@@ -10,7 +10,7 @@
 
 use crate::measure::Measures;
 use crate::mounted::Mounted;
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 use crate::request;
 use axum::Json;
 use axum::body::Bytes;
@@ -117,7 +117,7 @@ impl Licenses {
             return Ok(known.clone());
         }
         // On disk before it counts: what was acknowledged is not told again.
-        self.write(tenant, license).map_err(|error| Problem::license_unkept(&error.to_string()))?;
+        self.write(tenant, license).map_err(|error| problem::unkept(error))?;
         held.insert(tenant, claims.clone());
         Ok(claims)
     }
@@ -125,22 +125,22 @@ impl Licenses {
     fn accepted(&self, tenant: TenantId, license: &str) -> Result<Claims, Problem> {
         self.serves(tenant)?;
         self.0.keys.verify(license, tenant, now()).map_err(|refused| {
-            let code = match refused {
-                Refused::Malformed => "license_malformed",
-                Refused::UnknownKey(_) => "license_key_unknown",
-                Refused::Altered => "license_altered",
-                Refused::Foreign(_) => "license_foreign",
-                Refused::Expired(_) => "license_expired",
-                Refused::NotYet(_) => "license_not_yet_valid",
+            let problem = match refused {
+                Refused::Malformed => problem::license_malformed,
+                Refused::UnknownKey(_) => problem::license_key_unknown,
+                Refused::Altered => problem::license_altered,
+                Refused::Foreign(_) => problem::license_foreign,
+                Refused::Expired(_) => problem::license_expired,
+                Refused::NotYet(_) => problem::license_not_yet_valid,
             };
-            Problem::license(code, refused.to_string())
+            problem(refused.to_string())
         })
     }
 
     /// Refuses another tenant than the one that is served.
     fn serves(&self, tenant: TenantId) -> Result<(), Problem> {
         match self.0.pinned {
-            Some(own) if own != tenant => Err(Problem::other_tenant(tenant)),
+            Some(own) if own != tenant => Err(problem::other_tenant(tenant)),
             _ => Ok(()),
         }
     }
@@ -154,8 +154,8 @@ impl Licenses {
     /// Refuses a tenant without a licence that holds, where licences are asked for at all: where there are public keys.
     pub fn require(&self, tenant: TenantId) -> Result<(), Problem> {
         match self.of(tenant) {
-            Some(claims) if claims.suspended => Err(Problem::license_suspended()),
-            None if !self.0.keys.is_empty() => Err(Problem::license_missing()),
+            Some(claims) if claims.suspended => Err(problem::suspended()),
+            None if !self.0.keys.is_empty() => Err(problem::no_license()),
             _ => Ok(()),
         }
     }
@@ -199,12 +199,12 @@ pub async fn refresh(
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let taken = async {
-        let body = body.map_err(|rejection| Problem::invalid("", rejection.body_text()))?;
+        let body = body.map_err(|rejection| problem::invalid("", rejection.body_text()))?;
         let asked: Refresh = request::decode(&body)?;
         let tenant = asked.tenant_id;
         let claims = tokio::task::spawn_blocking(move || licenses.take(tenant, &asked.license))
             .await
-            .map_err(|error| Problem::license_unkept(&error.to_string()))?;
+            .map_err(|error| problem::unkept(error))?;
         claims.inspect_err(|problem| {
             tracing::warn!(operation = "license", tenant.id = %tenant, problem.code = problem.code(),
                 problem.detail = problem.detail(), "refused");
@@ -224,15 +224,15 @@ pub async fn refresh(
 /// `GET /internal/license/{tenant}`.
 pub async fn read(State(licenses): State<Licenses>, Path(tenant): Path<String>) -> Response {
     let Ok(tenant) = tenant.parse() else {
-        return Problem::invalid("tenant", "must be a uuid").into_response();
+        return problem::invalid("tenant", "must be a uuid").into_response();
     };
     if let Err(problem) = licenses.serves(tenant) {
         return problem.into_response();
     }
     match licenses.of(tenant) {
-        Some(claims) if claims.suspended => Problem::license_suspended().into_response(),
+        Some(claims) if claims.suspended => problem::suspended().into_response(),
         Some(claims) => answer(claims),
-        None => Problem::license_missing().into_response(),
+        None => problem::no_license().into_response(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::measure::Measures;
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 use crate::request::{self, Asked};
 use axum::Json;
 use axum::body::Bytes;
@@ -33,7 +33,7 @@ pub(crate) async fn call<O: Operation>(
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let parsed = body
-        .map_err(|rejection| Problem::invalid("", rejection.body_text()))
+        .map_err(|rejection| problem::invalid("", rejection.body_text()))
         .and_then(|body| request::parse::<O>(&body));
     let asked = match parsed {
         Ok(asked) => asked,

@@ -1,7 +1,7 @@
 //! Who owns what. The mark is a comment on the tenant's role, made in one transaction with the role; everything else
 //! is owned through that role, since a database cannot be created and commented in one transaction.
 
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 use crate::request::{Identifier, Strategy};
 use crate::sql;
 use serde::{Deserialize, Serialize};
@@ -63,11 +63,11 @@ pub async fn role(conn: &mut PgConnection, name: &Identifier, tenant: Uuid) -> R
     .bind(name.as_str())
     .fetch_optional(conn)
     .await
-    .map_err(|error| Problem::from_sql("looking for the role", &error))?;
+    .map_err(|error| problem::from_sql("looking for the role", &error))?;
     let Some((oid, can_login, comment)) = found else { return Ok(None) };
     match comment.as_deref().and_then(Mark::parse) {
         Some(mark) if mark.tenant == tenant => Ok(Some(Role { oid, mark, can_login })),
-        _ => Err(Problem::foreign_role(name.as_str())),
+        _ => Err(problem::role_of_another(name.as_str())),
     }
 }
 
@@ -88,7 +88,7 @@ pub async fn database(conn: &mut PgConnection, name: &Identifier) -> Result<Opti
     .bind(name.as_str())
     .fetch_optional(conn)
     .await
-    .map_err(|error| Problem::from_sql("looking for the database", &error))
+    .map_err(|error| problem::from_sql("looking for the database", &error))
 }
 
 /// The tenant's database, none when there is none of that name, 409 when its owner is not the tenant's role.
@@ -99,7 +99,7 @@ pub async fn own_database(
 ) -> Result<Option<Database>, Problem> {
     match database(conn, name).await? {
         Some(found) if role.is_none_or(|role| role.oid != found.owner) => {
-            Err(Problem::foreign_database(name.as_str(), &found.owner_name))
+            Err(problem::database_of_another(name.as_str(), &found.owner_name))
         }
         found => Ok(found),
     }
@@ -119,12 +119,12 @@ pub async fn own_schema(
     .bind(name.as_str())
     .fetch_optional(place)
     .await
-    .map_err(|error| Problem::from_sql("looking for the schema", &error))?;
+    .map_err(|error| problem::from_sql("looking for the schema", &error))?;
     match found {
         None => Ok(false),
         Some((owner, _)) if role.is_some_and(|role| role.oid == owner) => Ok(true),
         Some((_, owner)) if strategy == Strategy::Database && owner == "pg_database_owner" => Ok(true),
-        Some((_, owner)) => Err(Problem::foreign_schema(name.as_str(), &owner)),
+        Some((_, owner)) => Err(problem::schema_of_another(name.as_str(), &owner)),
     }
 }
 
@@ -156,7 +156,7 @@ async fn is_superuser(conn: &mut PgConnection) -> Result<bool, Problem> {
     sqlx::query_scalar("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
         .fetch_one(conn)
         .await
-        .map_err(|error| Problem::from_sql("reading the administrator's rights", &error))
+        .map_err(|error| problem::from_sql("reading the administrator's rights", &error))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use model::secret::SecretRef;
 use sqlx::postgres::{PgConnectOptions, PgDatabaseError};
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use crate::problem::Problem;
+use crate::problem;
 
 /// The file with the address to log in with, among those of the Secret `tenant-database-credentials`.
 const ADDRESS: &str = "DATABASE_URL";
@@ -73,6 +73,6 @@ fn address(folder: &Path) -> Result<PgConnectOptions, &'static str> {
 pub async fn ready(State(readiness): State<Readiness>) -> Response {
     match readiness.check().await {
         Ok(()) => "ok".into_response(),
-        Err(why) => Problem::not_ready(why).into_response(),
+        Err(why) => problem::not_ready(why).into_response(),
     }
 }

@@ -1,6 +1,6 @@
 //! What a caller may send, parsed once and strictly: a value of these types is safe to put into a statement.
 
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize, de};
@@ -108,11 +108,11 @@ impl Admin {
             [("admin.host", &self.host), ("admin.user", &self.user), ("admin.database", &self.database)]
         {
             if value.is_empty() || value.contains('\0') {
-                return Err(Problem::invalid(field, "must not be empty"));
+                return Err(problem::invalid(field, "must not be empty"));
             }
         }
         if self.port == 0 {
-            return Err(Problem::invalid("admin.port", "must be 1 to 65535"));
+            return Err(problem::invalid("admin.port", "must be 1 to 65535"));
         }
         Ok(())
     }
@@ -203,10 +203,10 @@ impl Asked for Initialize {
     fn validate(&self) -> Result<(), Problem> {
         self.admin.validate()?;
         if self.connection_limit.is_some_and(|limit| limit < 1) {
-            return Err(Problem::invalid("connectionLimit", "must be at least 1, or null for no limit"));
+            return Err(problem::invalid("connectionLimit", "must be at least 1, or null for no limit"));
         }
         if self.verifier.is_none() && self.strategy == Strategy::Database {
-            return Err(Problem::invalid("verifier", "must not be null for a dedicated database"));
+            return Err(problem::invalid("verifier", "must not be null for a dedicated database"));
         }
         place(self.strategy, &self.database, &self.schema, &self.role, &self.admin)
     }
@@ -262,20 +262,20 @@ fn place(
     admin: &Admin,
 ) -> Result<(), Problem> {
     if role.as_str() == admin.user || role.as_str() == "public" || role.as_str() == "none" {
-        return Err(Problem::invalid("role", "must be the tenant's own role"));
+        return Err(problem::invalid("role", "must be the tenant's own role"));
     }
     match strategy {
         Strategy::Schema if matches!(schema.as_str(), "public" | "information_schema") => {
-            Err(Problem::invalid("schema", "must be the tenant's own schema"))
+            Err(problem::invalid("schema", "must be the tenant's own schema"))
         }
         Strategy::Database
             if database.as_str() == admin.database
                 || matches!(database.as_str(), "postgres" | "template0" | "template1") =>
         {
-            Err(Problem::invalid("database", "must be the tenant's own database"))
+            Err(problem::invalid("database", "must be the tenant's own database"))
         }
         Strategy::Database if schema.as_str() == "information_schema" => {
-            Err(Problem::invalid("schema", "must not be information_schema"))
+            Err(problem::invalid("schema", "must not be information_schema"))
         }
         _ => Ok(()),
     }
@@ -295,14 +295,14 @@ pub fn decode<T: de::DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         let path = error.path().to_string();
         explain(&path, &error.into_inner())
     })?;
-    reader.end().map_err(|_| Problem::invalid("", "there is more than one JSON value"))?;
+    reader.end().map_err(|_| problem::invalid("", "there is more than one JSON value"))?;
     Ok(asked)
 }
 
 fn explain(path: &str, error: &serde_json::Error) -> Problem {
     if !error.is_data() {
         let at = format!("not JSON at line {} column {}", error.line(), error.column());
-        return Problem::invalid("", at);
+        return problem::invalid("", at);
     }
     let text = error.to_string();
     let path = if path == "." { "" } else { path };
@@ -315,15 +315,15 @@ fn explain(path: &str, error: &serde_json::Error) -> Problem {
         }
     };
     if let Some(name) = named("missing field `") {
-        Problem::invalid(&below(name), "is missing")
+        problem::invalid(&below(name), "is missing")
     } else if let Some(name) = named("unknown field `") {
-        Problem::invalid(&below(name), "is not a field of this request")
+        problem::invalid(&below(name), "is not a field of this request")
     } else if let Some(name) = named("duplicate field `") {
-        Problem::invalid(&below(name), "is given twice")
+        problem::invalid(&below(name), "is given twice")
     } else if text.starts_with("must ") {
-        Problem::invalid(path, text.split(" at line ").next().unwrap_or_default())
+        problem::invalid(path, text.split(" at line ").next().unwrap_or_default())
     } else {
-        Problem::invalid(path, "has the wrong type or form")
+        problem::invalid(path, "has the wrong type or form")
     }
 }
 

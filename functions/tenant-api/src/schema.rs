@@ -1,6 +1,6 @@
 //! The tables of the data plane and the rows every tenant starts with.
 
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 use crate::request::Identifier;
 use crate::sql;
 use serde::Serialize;
@@ -74,8 +74,8 @@ impl Migrations {
     /// Runs those that have not run yet, each in one transaction with its row in the schema's own `_sqlx_migrations`. A call
     /// after one that died goes on where that one stopped.
     pub(crate) async fn run(&self, place: &mut PgConnection) -> Result<Vec<Migration>, Problem> {
-        let before = ran_before(place, &self.0).await.map_err(|error| Problem::from_migration(&error))?;
-        self.0.run_direct(None, place, false).await.map_err(|error| Problem::from_migration(&error))?;
+        let before = ran_before(place, &self.0).await.map_err(|error| problem::from_migration(&error))?;
+        self.0.run_direct(None, place, false).await.map_err(|error| problem::from_migration(&error))?;
         Ok(self.listed(|version| !before.contains(&version)))
     }
 }
@@ -107,7 +107,7 @@ async fn ran_before(
 
 /// Adds the starting rows that are missing, in one transaction. Rows that are there stay as they are.
 pub async fn seed(place: &mut PgConnection, tenant: Uuid) -> Result<Seeded, Problem> {
-    insert_all(place, tenant).await.map_err(|error| Problem::from_sql("adding the seed data", &error))
+    insert_all(place, tenant).await.map_err(|error| problem::from_sql("adding the seed data", &error))
 }
 
 async fn insert_all(place: &mut PgConnection, tenant: Uuid) -> Result<Seeded, sqlx::Error> {

@@ -5,7 +5,7 @@ use crate::auth::{self, InternalSecrets};
 use crate::exports::{self, ExportSettings, Exports, Storage, Worker};
 use crate::license::{self, Licenses};
 use crate::measure::{self, Measures};
-use crate::problem::Problem;
+use crate::problem;
 use crate::ready::{self, Readiness, in_folder};
 use crate::schema::Migrations;
 use crate::tables::Tables;
@@ -226,8 +226,10 @@ pub fn router(config: &Config) -> Router {
         .merge(Router::new().route("/readyz", get(ready::ready)).with_state(config.readiness.clone()))
         .merge(internal)
         .merge(public)
-        .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
-        .fallback(|uri: Uri| async move { Problem::not_found(uri.path()) })
+        .method_not_allowed_fallback(|| async {
+            problem::method_not_allowed("use POST for changes, GET for reads and health checks")
+        })
+        .fallback(|uri: Uri| async move { problem::not_found(uri.path()) })
         .layer(middleware::from_fn_with_state(config.measures.clone(), measure::around))
         .with_state(App {
             exports: Exports::new(config.exports.as_ref(), config.tables.clone(), config.licenses.clone()),

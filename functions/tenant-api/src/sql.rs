@@ -1,6 +1,6 @@
 //! Connections, locks and statements.
 
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 use crate::request::Admin;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
@@ -36,8 +36,8 @@ pub async fn connect(admin: &Admin, database: &str) -> Result<PgConnection, Prob
     let doing = format!("connecting to database {database} at {}:{}", admin.host, admin.port);
     match tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await {
         Ok(Ok(conn)) => Ok(conn),
-        Ok(Err(error)) => Err(Problem::from_sql(&doing, &error)),
-        Err(_) => Err(Problem::unavailable(&doing, "no answer within 10 s")),
+        Ok(Err(error)) => Err(problem::from_sql(&doing, &error)),
+        Err(_) => Err(problem::unavailable(&doing, "no answer within 10 s")),
     }
 }
 
@@ -67,7 +67,7 @@ async fn lock(conn: &mut PgConnection, name: &str) -> Result<(), Problem> {
         .bind(name)
         .execute(conn)
         .await
-        .map_err(|error| Problem::from_sql("waiting for the tenant's lock", &error))?;
+        .map_err(|error| problem::from_sql("waiting for the tenant's lock", &error))?;
     Ok(())
 }
 
@@ -83,7 +83,7 @@ pub async fn run(conn: &mut PgConnection, doing: &str, statement: String) -> Res
     sqlx::raw_sql(AssertSqlSafe(statement))
         .execute(conn)
         .await
-        .map_err(|error| Problem::from_sql(doing, &error))?;
+        .map_err(|error| problem::from_sql(doing, &error))?;
     Ok(())
 }
 
@@ -101,7 +101,7 @@ pub async fn run_on_shared(conn: &mut PgConnection, doing: &str, statement: &str
         let Err(error) = outcome else { return Ok(()) };
         run(conn, doing, "ROLLBACK".to_owned()).await?;
         if attempt == ACL_ATTEMPTS || !lost_a_race(&error) {
-            return Err(Problem::from_sql(doing, &error));
+            return Err(problem::from_sql(doing, &error));
         }
         tokio::time::sleep(Duration::from_millis(20 * attempt)).await;
         attempt += 1;

@@ -6,7 +6,7 @@
 
 use crate::elsewhere::{self, At, Elsewhere};
 use crate::ownership;
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 use crate::request::{Admin, Identifier};
 use model::TenantId;
 use model::secret::{Secret, SecretRef};
@@ -77,7 +77,7 @@ impl Tables {
     /// Refuses another tenant than the one that is served, whatever is asked for it.
     pub fn serves(&self, tenant: TenantId) -> Result<(), Problem> {
         match self.0.pinned {
-            Some(own) if own != tenant => Err(Problem::other_tenant(tenant)),
+            Some(own) if own != tenant => Err(problem::other_tenant(tenant)),
             _ => Ok(()),
         }
     }
@@ -89,14 +89,14 @@ impl Tables {
     }
 
     fn login(&self) -> Result<Arc<Login>, Problem> {
-        let setting = self.0.url.as_ref().ok_or_else(Problem::no_login)?;
-        let url = setting.read_local().map_err(|error| Problem::login_unusable(&error.to_string()))?;
+        let setting = self.0.url.as_ref().ok_or_else(problem::no_login)?;
+        let url = setting.read_local().map_err(|error| problem::login_not_usable(error.to_string()))?;
         let mut held = self.0.login.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(login) = held.as_ref().filter(|login| login.url.matches(url.expose())) {
             return Ok(Arc::clone(login));
         }
         let options = options(&url)
-            .ok_or_else(|| Problem::login_unusable(&format!("{setting} is not a Postgres URL")))?;
+            .ok_or_else(|| problem::login_not_usable(format!("{setting} is not a Postgres URL")))?;
         let sessions = pool(options.clone(), if self.0.pinned.is_some() { OWN_SESSIONS } else { SESSIONS });
         let password_elsewhere = elsewhere::password(&url);
         let login = Arc::new(Login { url, options, sessions, password_elsewhere });
@@ -143,7 +143,7 @@ impl Tables {
     /// Begins a transaction in the tenant's tables; none when there are none of this tenant here. What is not committed is
     /// rolled back.
     pub async fn act(&self, tenant: TenantId) -> Result<Option<Acting>, Problem> {
-        let failed = |error: sqlx::Error| Problem::from_sql("connecting as this instance", &error);
+        let failed = |error: sqlx::Error| problem::from_sql("connecting as this instance", &error);
         let login = self.login()?;
         let Login { options, sessions, .. } = &*login;
         if let Some(own) = self.0.pinned {
@@ -164,7 +164,7 @@ impl Tables {
     /// On the tenant's own server, in the only database that the login may enter there.
     async fn act_elsewhere(&self, tenant: TenantId) -> Result<Option<Acting>, Problem> {
         let Some(at) = self.0.elsewhere.of(tenant).filter(|_| self.0.stand_in) else { return Ok(None) };
-        let failed = |error: sqlx::Error| Problem::from_sql("connecting to the tenant's own server", &error);
+        let failed = |error: sqlx::Error| problem::from_sql("connecting to the tenant's own server", &error);
         let login = self.login()?;
         let options =
             login.options.clone().host(&at.host).port(at.port).database(&format!("tenant_{tenant}"));
@@ -207,7 +207,7 @@ fn pool(options: PgConnectOptions, sessions: u32) -> PgPool {
 /// Where the tenant's role owns what it owns; none when there is no such role with the tenant's mark, or it owns nothing.
 async fn place(session: &mut PgConnection, tenant: TenantId) -> Result<Option<Place>, Problem> {
     let name = format!("tenant_{tenant}");
-    let role = Identifier::try_from(name.clone()).map_err(|why| Problem::invalid("tenantId", why))?;
+    let role = Identifier::try_from(name.clone()).map_err(|why| problem::invalid("tenantId", why))?;
     let Some(found) = ownership::role(session, &role, tenant.0).await? else { return Ok(None) };
     Ok(database(session, found.oid, &name).await?.map(|database| {
         let schema = if database == name { "public".to_owned() } else { name };
@@ -226,5 +226,5 @@ async fn database(session: &mut PgConnection, role: Oid, own: &str) -> Result<Op
     .bind(own)
     .fetch_optional(session)
     .await
-    .map_err(|error| Problem::from_sql("looking for the tenant's tables", &error))
+    .map_err(|error| problem::from_sql("looking for the tenant's tables", &error))
 }

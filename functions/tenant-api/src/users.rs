@@ -7,7 +7,7 @@
 //! Of an address, what is before the `@` is kept as it is written and the rest made lower case; two that differ in case only
 //! are one person. No password comes this way, and no token.
 
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 use crate::request::{self, Bytes32};
 use crate::tables::{Acting, Tables};
 use axum::Json;
@@ -105,7 +105,7 @@ pub async fn bootstrap(State(tables): State<Tables>, body: Result<Bytes, BytesRe
         .fetch_optional(&mut *acting)
         .await
         .map_err(failed("reading the user"))?;
-        let user = user.ok_or_else(Problem::bootstrap_user_exists)?;
+        let user = user.ok_or_else(problem::other_bootstrap_user)?;
         commit(acting).await?;
         Ok(json!(user))
     })
@@ -126,7 +126,7 @@ pub async fn invite(State(tables): State<Tables>, body: Result<Bytes, BytesRejec
         .fetch_optional(&mut *acting)
         .await
         .map_err(failed("reading the user"))?;
-        let (user, accepted) = user.ok_or_else(Problem::no_user)?;
+        let (user, accepted) = user.ok_or_else(problem::no_user)?;
         if accepted {
             return Ok(json!({ "outcome": "accepted" }));
         }
@@ -180,7 +180,7 @@ pub async fn remove(State(tables): State<Tables>, body: Result<Bytes, BytesRejec
         let mut acting = match tables.act(asked.tenant_id).await {
             Ok(Some(acting)) => acting,
             Ok(None) => return Ok(json!({ "removed": false })),
-            Err(problem) if problem.is_forbidden() => return Ok(json!({ "removed": false })),
+            Err(problem) if problem::is_forbidden(&problem) => return Ok(json!({ "removed": false })),
             Err(problem) => return Err(problem),
         };
         // A run that came no further than the schema has made nobody either.
@@ -207,7 +207,7 @@ pub async fn remove(State(tables): State<Tables>, body: Result<Bytes, BytesRejec
 }
 
 async fn acting(tables: &Tables, tenant: TenantId) -> Result<Acting, Problem> {
-    tables.act(tenant).await?.ok_or_else(|| Problem::no_tables(tenant))
+    tables.act(tenant).await?.ok_or_else(|| problem::no_tables(tenant))
 }
 
 pub async fn commit(acting: Acting) -> Result<(), Problem> {
@@ -215,7 +215,7 @@ pub async fn commit(acting: Acting) -> Result<(), Problem> {
 }
 
 pub fn failed(doing: &'static str) -> impl Fn(sqlx::Error) -> Problem {
-    move |error| Problem::from_sql(doing, &error)
+    move |error| problem::from_sql(doing, &error)
 }
 
 trait OfTenant {
@@ -248,7 +248,7 @@ async fn answer<T: DeserializeOwned + OfTenant>(
     work: impl AsyncFnOnce(&T) -> Result<Value, Problem>,
 ) -> Response {
     let parsed = body
-        .map_err(|rejection| Problem::invalid("", rejection.body_text()))
+        .map_err(|rejection| problem::invalid("", rejection.body_text()))
         .and_then(|body| request::decode::<T>(&body));
     let asked = match parsed {
         Ok(asked) => asked,

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 use crate::extract::Actor;
-use crate::problem::Problem;
+use crate::problem;
 
 /// The tokens, as digests: comparing those tells nothing of a token's length either.
 #[derive(Clone)]
@@ -69,7 +69,7 @@ pub async fn require(State(tokens): State<Tokens>, mut request: Request, next: N
             request.extensions_mut().insert(actor.clone());
             next.run(request).await
         }
-        None => Problem::unauthorized().into_response(),
+        None => problem::no_token().into_response(),
     }
 }
 

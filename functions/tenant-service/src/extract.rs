@@ -13,7 +13,7 @@ use model::{Slug, TenantId};
 use serde_json::{Map, Value};
 use tenants::Store;
 
-use crate::problem::Problem;
+use crate::problem::{self, Failure};
 
 /// The tenant that a path's `{id}` means: a UUID, or a slug's newest tenant. 404 where there is none.
 #[derive(Clone, Copy, Debug)]
@@ -24,12 +24,12 @@ where
     S: Send + Sync,
     Store: FromRef<S>,
 {
-    type Rejection = Problem;
+    type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
         // What is no text cannot be there.
         let Ok(Path(id)) = Path::<String>::from_request_parts(parts, state).await else {
-            return Err(Problem::no_tenant(""));
+            return Err(problem::no_tenant("").into());
         };
         Self::find(&Store::from_ref(state), &id).await
     }
@@ -37,12 +37,12 @@ where
 
 impl TenantPath {
     /// The tenant with this id or slug.
-    pub async fn find(store: &Store, id: &str) -> Result<Self, Problem> {
+    pub async fn find(store: &Store, id: &str) -> Result<Self, Failure> {
         // What is neither a UUID nor a slug need not be asked for.
         if id.parse::<TenantId>().is_err() && id.parse::<Slug>().is_err() {
-            return Err(Problem::no_tenant(id));
+            return Err(problem::no_tenant(id).into());
         }
-        store.find_tenant(id).await?.map(Self).ok_or_else(|| Problem::no_tenant(id))
+        store.find_tenant(id).await?.map(Self).ok_or_else(|| problem::no_tenant(id).into())
     }
 }
 
@@ -51,11 +51,11 @@ impl TenantPath {
 pub struct Actor(pub Arc<str>);
 
 impl<S: Send + Sync> FromRequestParts<S> for Actor {
-    type Rejection = Problem;
+    type Rejection = Failure;
 
     /// Every route behind the token has it.
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        parts.extensions.get::<Self>().cloned().ok_or_else(Problem::internal)
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| problem::logged().into())
     }
 }
 
@@ -64,9 +64,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Actor {
 pub struct JsonBytes(pub Bytes);
 
 impl<S: Send + Sync> FromRequest<S> for JsonBytes {
-    type Rejection = Problem;
+    type Rejection = Failure;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
         let headers = request.headers().clone();
         json_bytes(&headers, Bytes::from_request(request, state).await).map(Self)
     }
@@ -77,9 +77,9 @@ impl<S: Send + Sync> FromRequest<S> for JsonBytes {
 pub struct JsonObject(pub Map<String, Value>);
 
 impl<S: Send + Sync> FromRequest<S> for JsonObject {
-    type Rejection = Problem;
+    type Rejection = Failure;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
         let JsonBytes(bytes) = JsonBytes::from_request(request, state).await?;
         object(&bytes).map(Self)
     }
@@ -89,33 +89,30 @@ impl<S: Send + Sync> FromRequest<S> for JsonObject {
 pub const LIMIT: usize = 64 * 1024;
 
 /// A body as it came: checked for its type and size only, so that its bytes can be compared with an earlier one's.
-pub fn json_bytes(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
+pub fn json_bytes(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<Bytes, Failure> {
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if kind != "application/json" && !(kind.starts_with("application/") && kind.ends_with("+json")) {
-        return Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "unsupported_media_type",
-            "Unsupported media type",
-            if kind.is_empty() {
-                "the header Content-Type is missing".to_owned()
-            } else {
-                "Content-Type must be application/json".to_owned()
-            },
-        )
-        .next("Send JSON with the header 'Content-Type: application/json'."));
+        return Err(problem::unsupported_media_type(if kind.is_empty() {
+            "the header Content-Type is missing"
+        } else {
+            "Content-Type must be application/json"
+        })
+        .into());
     }
-    body.map_err(|rejection| match rejection.into_response().status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(LIMIT),
-        _ => Problem::malformed("incomplete_body", "the body ended before all of it came"),
-    })
+    let refused = |rejection: BytesRejection| match rejection.into_response().status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            problem::body_too_large(format!("the body must not exceed {LIMIT} bytes"))
+        }
+        _ => problem::incomplete_body("the body ended before all of it came"),
+    };
+    body.map_err(|rejection| refused(rejection).into())
 }
 
 /// The object that a body holds.
-pub fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
-    let value: Value = serde_json::from_slice(body).map_err(|error| {
-        Problem::malformed("malformed_json", format!("the body is not valid JSON: {error}"))
-    })?;
+pub fn object(body: &[u8]) -> Result<Map<String, Value>, Failure> {
+    let value: Value = serde_json::from_slice(body)
+        .map_err(|error| problem::malformed_json(format!("the body is not valid JSON: {error}")))?;
     let kind = match value {
         Value::Object(map) => return Ok(map),
         Value::Array(_) => "an array",
@@ -124,5 +121,5 @@ pub fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
         Value::Bool(_) => "a boolean",
         Value::Null => "null",
     };
-    Err(Problem::malformed("not_an_object", format!("the body is {kind} and must be a JSON object")))
+    Err(problem::not_an_object(format!("the body is {kind} and must be a JSON object")).into())
 }

@@ -2,10 +2,9 @@
 
 use std::str::FromStr;
 
+use http_server::FieldError;
 use model::UnknownName;
 use serde_json::{Map, Value};
-
-use crate::problem::FieldError;
 
 /// What is still to be read of an object, and what was wrong so far.
 #[derive(Debug)]

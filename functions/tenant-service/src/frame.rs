@@ -9,10 +9,11 @@ use axum::http::{HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt as _;
+use http_server::ProblemCode;
 use tracing::Instrument as _;
 
 use crate::measure::Measures;
-use crate::problem::{Problem, ProblemCode};
+use crate::problem;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -41,21 +42,21 @@ pub async fn around(State(frame): State<Frame>, request: Request, next: Next) ->
             let why = panic.downcast_ref::<String>().map(String::as_str);
             let why = why.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
             tracing::error!(request.id = id, route, why, "a handler panicked");
-            Problem::internal().into_response()
+            problem::logged().into_response()
         }
-        Err(_) => Problem::timed_out(frame.timeout.as_secs()).into_response(),
+        Err(_) => problem::timed_out(frame.timeout.as_secs()).into_response(),
     };
 
     let took = begun.elapsed();
     let status = response.status().as_u16();
     frame.measures.answered(method, &route, status, took);
     let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    let problem = response.extensions().get::<ProblemCode>().map(|code| code.0);
+    let code = response.extensions().get::<ProblemCode>().map(|code| code.0);
     if matches!(route.as_str(), "/healthz" | "/readyz" | "/metrics") && status < 400 {
         // Asked for every few seconds for ever.
         tracing::debug!(method, route, status, ms, request.id = id, "request");
     } else {
-        tracing::info!(method, route, status, ms, request.id = id, problem.code = problem, "request");
+        tracing::info!(method, route, status, ms, request.id = id, problem.code = code, "request");
     }
     if let Ok(value) = HeaderValue::try_from(id) {
         response.headers_mut().insert(REQUEST_ID, value);

@@ -9,7 +9,7 @@ use axum::response::IntoResponse;
 use engine::store::StoreError;
 use serde_json::{Value, json};
 
-use crate::problem::Problem;
+use crate::problem::{self, Failure};
 use crate::state::App;
 
 /// The description of the API, OpenAPI 3.1.
@@ -19,7 +19,7 @@ pub const OPENAPI: &str = include_str!("../openapi.json");
 const READY_WITHIN: Duration = Duration::from_secs(3);
 
 /// `GET /readyz`: the database answers and is migrated, and how safe a commit is.
-pub async fn ready(State(app): State<App>) -> Result<Json<Value>, Problem> {
+pub async fn ready(State(app): State<App>) -> Result<Json<Value>, Failure> {
     let why = match tokio::time::timeout(READY_WITHIN, app.store.ready()).await {
         Ok(Ok(durability)) => return Ok(Json(json!({ "status": "ready", "durability": durability }))),
         Ok(Err(error)) => {
@@ -28,9 +28,10 @@ pub async fn ready(State(app): State<App>) -> Result<Json<Value>, Problem> {
         }
         Err(_) => format!("the database does not answer within {} s", READY_WITHIN.as_secs()),
     };
-    Err(Problem::database_unavailable()
+    Err(problem::no_database()
         .because(why)
-        .next("See that the control plane's Postgres runs and is migrated."))
+        .next("See that the control plane's Postgres runs and is migrated.")
+        .into())
 }
 
 /// `GET /metrics`. Without a database what is known by itself is still told.

@@ -4,24 +4,20 @@ use axum::http::header::{CONTENT_TYPE, HeaderName};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use engine::store::{KeyState, KeyUse, StoredResponse};
+use http_server::Problem;
 use sha2::{Digest, Sha256};
 
 use crate::extract::Actor;
-use crate::problem::Problem;
+use crate::problem;
 use crate::state::App;
 
 /// The request's key: 1 to 255 visible ASCII characters.
 pub fn key(headers: &HeaderMap) -> Result<&str, Problem> {
-    let refused = |code, detail: &str| {
-        Problem::new(StatusCode::BAD_REQUEST, code, "The Idempotency-Key is missing or unusable", detail).next(
-            "Send a header Idempotency-Key with a fresh UUID for each new request, and the same one when you send again.",
-        )
-    };
     let mut keys = headers.get_all("idempotency-key").iter();
     let key = keys
         .next()
-        .ok_or_else(|| refused("idempotency_key_required", "the header Idempotency-Key is missing"))?;
-    let unusable = || refused("invalid_idempotency_key", "give one key of 1 to 255 visible ASCII characters");
+        .ok_or_else(|| problem::idempotency_key_required("the header Idempotency-Key is missing"))?;
+    let unusable = || problem::invalid_idempotency_key("give one key of 1 to 255 visible ASCII characters");
     if keys.next().is_some() || !(1..=255).contains(&key.len()) {
         return Err(unusable());
     }
@@ -60,20 +56,8 @@ pub fn answer(stored: &StoredResponse, replayed: bool) -> Response {
 /// A key that is spoken for.
 pub fn refused(state: &KeyState) -> Problem {
     match state {
-        KeyState::OtherBody => Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "idempotency_key_reused",
-            "The Idempotency-Key belongs to another request",
-            "this key was used with another body",
-        )
-        .next("Send a fresh key with a new request, and the same body with the same key."),
-        _ => Problem::new(
-            StatusCode::CONFLICT,
-            "idempotency_key_in_flight",
-            "A request with this Idempotency-Key is being answered",
-            "the first request with this key has no answer yet",
-        )
-        .next("Send it again in a moment.")
-        .retry_after(1),
+        KeyState::OtherBody => problem::idempotency_key_reused("this key was used with another body"),
+        _ => problem::idempotency_key_in_flight("the first request with this key has no answer yet")
+            .retry_after(1),
     }
 }

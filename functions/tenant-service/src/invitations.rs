@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::extract::{self, Actor, TenantPath};
 use crate::idempotency;
-use crate::problem::Problem;
+use crate::problem::{self, Failure};
 use crate::state::App;
 use crate::tenants::view::location;
 
@@ -33,7 +33,7 @@ pub async fn renew(
     TenantPath(tenant): TenantPath,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Response, Problem> {
+) -> Result<Response, Failure> {
     let bytes = nothing_asked(&headers, body)?;
     let key = idempotency::key(&headers)?;
     let request = format!("POST {}/bootstrap-user/invitations", location(tenant.0));
@@ -56,48 +56,37 @@ pub async fn renew(
 }
 
 /// There is nothing to be said: no body, or an empty object.
-fn nothing_asked(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
+fn nothing_asked(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<Bytes, Failure> {
     if body.as_ref().is_ok_and(Bytes::is_empty) {
         return Ok(Bytes::new());
     }
     let bytes = extract::json_bytes(headers, body)?;
     let errors = crate::fields::Fields::new(extract::object(&bytes)?, "").finish();
-    if errors.is_empty() { Ok(bytes) } else { Err(Problem::invalid_fields(errors)) }
+    if errors.is_empty() { Ok(bytes) } else { Err(problem::wrong_fields(errors).into()) }
 }
 
 /// A new token, sealed: this process keeps nothing of it.
-async fn seal(app: &App, tenant: TenantId) -> Result<Sealed, Problem> {
+async fn seal(app: &App, tenant: TenantId) -> Result<Sealed, Failure> {
     let unusable = |why: String| {
         tracing::error!(error = why, "no invitation can be sealed");
-        Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "license_key",
-            "Invitations cannot be sealed now",
-            "the platform's key for that is missing or wrong; nothing was written",
-        )
-        .next(
-            "Correct [license] in the platform's configuration or the secret it names, and send this again.",
-        )
+        problem::license_key("the platform's key for that is missing or wrong; nothing was written")
     };
     let seals =
         read_seals(&app.platform.license, &Secrets).await.map_err(|error| unusable(error.to_string()))?;
     let token = Token::generate(tenant).map_err(|error| unusable(error.to_string()))?;
-    seals.seal(Purpose::Invitation, tenant, token.expose()).map_err(|error| unusable(error.to_string()))
+    Ok(seals
+        .seal(Purpose::Invitation, tenant, token.expose())
+        .map_err(|error| unusable(error.to_string()))?)
 }
 
-fn refusal(error: InviteError) -> Problem {
-    let conflict =
-        |code, detail: String| Problem::new(StatusCode::CONFLICT, code, "Nobody can be invited now", detail);
-    match error {
-        InviteError::NotActive(status) => conflict(
-            "tenant_not_active",
-            format!("the tenant is {status}; only an ACTIVE one's administrator is invited"),
-        )
-        .next("Wait until the tenant is ACTIVE; its first invitation is then sent automatically."),
-        InviteError::Nobody => {
-            conflict("no_bootstrap_user", "the tenant was made without an administrator".into())
-        }
+fn refusal(error: InviteError) -> Failure {
+    let problem = match error {
+        InviteError::NotActive(status) => problem::tenant_not_active(format!(
+            "the tenant is {status}; only an ACTIVE one's administrator is invited"
+        )),
+        InviteError::Nobody => problem::no_bootstrap_user("the tenant was made without an administrator"),
         InviteError::Key(state) => idempotency::refused(&state),
-        InviteError::Store(error) => error.into(),
-    }
+        InviteError::Store(error) => return error.into(),
+    };
+    problem.into()
 }

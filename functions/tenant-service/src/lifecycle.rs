@@ -2,7 +2,6 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use engine::store::StoreError;
 use model::platform::Platform;
@@ -12,7 +11,7 @@ use tenants::{ChangeError, Changing, TenantRow, VerbOutcome};
 
 use crate::extract::{Actor, JsonObject, TenantPath};
 use crate::fields::Fields;
-use crate::problem::Problem;
+use crate::problem::{self, Failure};
 use crate::state::App;
 use crate::tenants::view::{TenantView, accepted, location};
 
@@ -23,15 +22,15 @@ pub async fn change(
     actor: Actor,
     TenantPath(tenant): TenantPath,
     JsonObject(object): JsonObject,
-) -> Result<Response, Problem> {
+) -> Result<Response, Failure> {
     let mut fields = Fields::new(object, "");
     let tier = fields.one_of::<Tier>("tier");
     let tier = fields.required("tier", tier);
     let errors = fields.finish();
     let Some(tier) = tier.filter(|_| errors.is_empty()) else {
-        return Err(Problem::invalid_fields(errors));
+        return Err(problem::wrong_fields(errors).into());
     };
-    let row = app.store.tenant(tenant).await?.ok_or_else(|| Problem::no_tenant(&tenant.to_string()))?;
+    let row = app.store.tenant(tenant).await?.ok_or_else(|| problem::no_tenant(&tenant.to_string()))?;
     let reason = keeps_its_deployment(&row, tier, &*app.regions.knowing(&row.region).await?)?;
     begin(
         &app,
@@ -49,18 +48,18 @@ pub async fn become_so(
     State(app): State<App>,
     actor: Actor,
     TenantPath(tenant): TenantPath,
-) -> Result<Response, Problem> {
+) -> Result<Response, Failure> {
     begin(&app, tenant, Change { status: Some(status), ..Change::default() }, &actor).await
 }
 
 /// Begins a change and answers with its run, or with the tenant that is so already.
-pub async fn begin(app: &App, tenant: TenantId, change: Change, actor: &Actor) -> Result<Response, Problem> {
+pub async fn begin(app: &App, tenant: TenantId, change: Change, actor: &Actor) -> Result<Response, Failure> {
     let begun = app.store.change(tenant, &change, &actor.0).await;
     let (run_id, seq) = match begun.map_err(|error| refusal(error, tenant))? {
         Changing::Run { id, seq } => (id, seq),
         Changing::Already => {
             let row =
-                app.store.tenant(tenant).await?.ok_or_else(|| Problem::no_tenant(&tenant.to_string()))?;
+                app.store.tenant(tenant).await?.ok_or_else(|| problem::no_tenant(&tenant.to_string()))?;
             return Ok(Json(TenantView::from(&row)).into_response());
         }
     };
@@ -70,7 +69,7 @@ pub async fn begin(app: &App, tenant: TenantId, change: Change, actor: &Actor) -
 }
 
 /// Why the tenant's deployment is still the right one in another tier. Fails where it is not: a tenant is not moved.
-fn keeps_its_deployment(row: &TenantRow, tier: Tier, platform: &Platform) -> Result<String, Problem> {
+fn keeps_its_deployment(row: &TenantRow, tier: Tier, platform: &Platform) -> Result<String, Failure> {
     let unknown = |name: UnknownName| StoreError::Unreadable { what: name.to_string() };
     let current: DeploymentType = row.deployment_strategy.parse().map_err(unknown)?;
     let from: Tier = row.tier.parse().map_err(unknown)?;
@@ -78,13 +77,7 @@ fn keeps_its_deployment(row: &TenantRow, tier: Tier, platform: &Platform) -> Res
         return Ok(row.deployment_reason.clone());
     }
     let moves = |why: String| {
-        Problem::new(
-            StatusCode::CONFLICT,
-            "deployment_would_change",
-            "The tenant would have to move",
-            format!("from {from} to {tier}: {why}"),
-        )
-        .next("Make another tenant in that tier and move the data, or keep the tier.")
+        Failure::from(problem::deployment_would_change(format!("from {from} to {tier}: {why}")))
     };
     if Tier::Enterprise == tier || Tier::Enterprise == from {
         return Err(moves("an enterprise tenant's database is a dedicated instance".into()));
@@ -104,23 +97,13 @@ fn keeps_its_deployment(row: &TenantRow, tier: Tier, platform: &Platform) -> Res
         .map_err(|forbidden| moves(forbidden.to_string()))
 }
 
-fn refusal(error: ChangeError, tenant: TenantId) -> Problem {
-    match error {
-        ChangeError::Unknown => Problem::no_tenant(&tenant.to_string()),
-        ChangeError::NotNow(_) => Problem::new(
-            StatusCode::CONFLICT,
-            "invalid_transition",
-            "The tenant cannot be changed now",
-            error.to_string(),
-        )
-        .next(format!("GET {}/provisioning/status says what is under way.", location(tenant.0))),
-        ChangeError::Unmade => Problem::new(
-            StatusCode::CONFLICT,
-            "change_not_possible",
-            "The tenant has nothing that could be changed so",
-            error.to_string(),
-        )
-        .next("Look at the tenant's deploymentType."),
-        ChangeError::Store(error) => error.into(),
-    }
+fn refusal(error: ChangeError, tenant: TenantId) -> Failure {
+    let why = error.to_string();
+    let problem = match error {
+        ChangeError::Unknown => problem::no_tenant(&tenant.to_string()),
+        ChangeError::NotNow(_) => problem::invalid_change(why).naming("tenant", &location(tenant.0)),
+        ChangeError::Unmade => problem::change_not_possible(why),
+        ChangeError::Store(error) => return error.into(),
+    };
+    problem.into()
 }

@@ -4,8 +4,9 @@ use std::str::FromStr;
 
 use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
+use http_server::FieldError;
 
-use crate::problem::{FieldError, Problem};
+use crate::problem::{self, Failure};
 
 /// The query as it came.
 pub type RawQuery = Result<Query<Vec<(String, String)>>, QueryRejection>;
@@ -19,9 +20,9 @@ pub struct Params {
 
 impl Params {
     /// Takes the query.
-    pub fn new(query: RawQuery) -> Result<Self, Problem> {
+    pub fn new(query: RawQuery) -> Result<Self, Failure> {
         let Query(rest) = query.map_err(|_| {
-            Problem::invalid_parameters(vec![FieldError {
+            problem::wrong_parameters(vec![FieldError {
                 field: "query".into(),
                 code: "malformed",
                 message: "is not URL-encoded as name=value&…".into(),
@@ -79,11 +80,11 @@ impl Params {
     }
 
     /// Refuses what was wrong, and what nobody asked for.
-    pub fn finish(mut self) -> Result<(), Problem> {
+    pub fn finish(mut self) -> Result<(), Failure> {
         for (name, _) in std::mem::take(&mut self.rest) {
             let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
             self.error(&shown, "unknown_parameter", "is not a parameter of this request");
         }
-        if self.errors.is_empty() { Ok(()) } else { Err(Problem::invalid_parameters(self.errors)) }
+        if self.errors.is_empty() { Ok(()) } else { Err(problem::wrong_parameters(self.errors).into()) }
     }
 }

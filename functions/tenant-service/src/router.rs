@@ -8,7 +8,7 @@ use axum::{Router, middleware};
 use engine::decide::verbs::Verb;
 use model::TenantStatus;
 
-use crate::problem::Problem;
+use crate::problem;
 use crate::state::App;
 use crate::{
     auth, deployment, domains, extract, frame, health, invitations, lifecycle, regions, status, tenants,
@@ -83,8 +83,8 @@ pub fn router(app: App, timeout: Duration) -> Router {
     let frame = frame::Frame { measures: app.measures.clone(), timeout };
     routes(open())
         .merge(api)
-        .method_not_allowed_fallback(|| async { Problem::wrong_method() })
-        .fallback(|| async { Problem::no_path() })
+        .method_not_allowed_fallback(|| async { problem::method_not_allowed("see the header Allow") })
+        .fallback(|| async { problem::not_found("no route matches this path") })
         .layer(middleware::from_fn_with_state(frame, frame::around))
         .with_state(app)
 }

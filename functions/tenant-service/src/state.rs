@@ -13,7 +13,7 @@ use crate::challenge::ChallengeResolver;
 use crate::compute::Compute;
 use crate::history::History;
 use crate::measure::Measures;
-use crate::problem::Problem;
+use crate::problem::{self, Failure};
 
 /// What every request can reach. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -61,9 +61,13 @@ impl App {
     }
 
     /// The platform as it is seen in a region. Fails where nobody knows the region any more.
-    pub async fn place_of(&self, region: &str) -> Result<Platform, Problem> {
+    pub async fn place_of(&self, region: &str) -> Result<Platform, Failure> {
         let platform = self.regions.knowing(region).await?;
-        platform.seen_in(region).ok_or_else(|| Problem::region_unknown(region))
+        platform.seen_in(region).ok_or_else(|| {
+            let why =
+                format!("region '{region}' is neither in the platform file nor was it created by the API");
+            problem::region_unknown(why).into()
+        })
     }
 
     /// Tells the dispatchers that something is due. Only a hint: without it their sweeper finds it a moment later, so its

@@ -1,7 +1,6 @@
 //! The operators' verbs, and `DELETE`.
 
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::Response;
 use engine::decide::verbs::{Request, Verb};
 use engine::store::{OperateError, VerbRequest};
@@ -12,7 +11,7 @@ use tenants::VerbOutcome;
 use crate::extract::{Actor, JsonObject, TenantPath};
 use crate::fields::Fields;
 use crate::params::{Params, RawQuery};
-use crate::problem::Problem;
+use crate::problem::{self, Failure};
 use crate::state::App;
 use crate::tenants::view::{accepted, location};
 
@@ -27,7 +26,7 @@ pub async fn ask(
     actor: Actor,
     TenantPath(tenant): TenantPath,
     JsonObject(object): JsonObject,
-) -> Result<Response, Problem> {
+) -> Result<Response, Failure> {
     let mut fields = Fields::new(object, "");
     let seq = fields.integer("seq");
     let seq = fields.required("seq", seq);
@@ -36,7 +35,7 @@ pub async fn ask(
     let force = fields.boolean("force").unwrap_or(false);
     let errors = fields.finish();
     if !errors.is_empty() {
-        return Err(Problem::invalid_fields(errors));
+        return Err(problem::wrong_fields(errors).into());
     }
     let request = Request { verb, actor: actor.0.to_string(), reason };
     operate(&app, tenant, VerbRequest { request, seq, force }, Seconds::default()).await
@@ -49,7 +48,7 @@ pub async fn delete(
     actor: Actor,
     TenantPath(tenant): TenantPath,
     query: RawQuery,
-) -> Result<Response, Problem> {
+) -> Result<Response, Failure> {
     let mut params = Params::new(query)?;
     let seq = params.parsed("seq", "a whole number");
     let reason = params.text("reason").map(|reason| reason.trim().to_owned());
@@ -69,7 +68,7 @@ async fn operate(
     tenant: TenantId,
     asked: VerbRequest,
     retention: Seconds,
-) -> Result<Response, Problem> {
+) -> Result<Response, Failure> {
     let verb = asked.request.verb;
     let done = app.store.operate(tenant, &asked, retention, &app.platform.engine).await;
     let operated = done.map_err(|error| refusal(error, tenant))?;
@@ -79,25 +78,18 @@ async fn operate(
     Ok(accepted(tenant, &operated))
 }
 
-fn refusal(error: OperateError, tenant: TenantId) -> Problem {
-    let conflict =
-        |code| Problem::new(StatusCode::CONFLICT, code, "The run does not allow this", error.to_string());
-    let look = format!("GET {}/provisioning/status says what is possible now.", location(tenant.0));
-    match error {
-        OperateError::Unknown => Problem::no_tenant(&tenant.to_string()),
-        OperateError::Invalid { .. } => conflict("invalid_transition").next(look),
-        OperateError::Stale { current, .. } => conflict("stale_seq")
-            .with("currentSeq", current)
-            .next("Look at the status, and decide again with the seq that stands there."),
-        OperateError::Pending(pending) => conflict("request_pending")
-            .with("pending", pending.as_str())
-            .next("Wait until it has taken effect; that is at the latest when its worker's lease ends."),
-        OperateError::NotSkippable(_) => {
-            conflict("not_skippable").next("Retry it, or roll the run back, or abandon it.")
+fn refusal(error: OperateError, tenant: TenantId) -> Failure {
+    let why = error.to_string();
+    let problem = match error {
+        OperateError::Unknown => problem::no_tenant(&tenant.to_string()),
+        OperateError::Invalid { .. } => {
+            problem::invalid_transition(why).naming("tenant", &location(tenant.0))
         }
-        OperateError::NeedsForce(_) => {
-            conflict("needs_force").next("If you have undone it by hand, send \"force\": true.")
-        }
-        OperateError::Store(error) => error.into(),
-    }
+        OperateError::Stale { current, .. } => problem::stale_seq(why).with("currentSeq", current),
+        OperateError::Pending(pending) => problem::request_pending(why).with("pending", pending.as_str()),
+        OperateError::NotSkippable(_) => problem::not_skippable(why),
+        OperateError::NeedsForce(_) => problem::needs_force(why),
+        OperateError::Store(error) => return error.into(),
+    };
+    problem.into()
 }

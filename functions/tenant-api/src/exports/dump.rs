@@ -3,7 +3,7 @@
 use super::Job;
 use super::row::Written;
 use super::storage::{Draft, Storage};
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 use crate::tables::Acting;
 use futures::TryStreamExt as _;
 use sha2::{Digest as _, Sha256};
@@ -56,7 +56,7 @@ pub(super) async fn write(acting: &mut Acting, storage: &Storage, job: Job) -> R
 }
 
 async fn rows(acting: &mut Acting, draft: &mut Draft, job: Job) -> Result<Written, Problem> {
-    let failed = |error: sqlx::Error| Problem::from_sql("reading the tenant's rows", &error);
+    let failed = |error: sqlx::Error| problem::from_sql("reading the tenant's rows", &error);
     sqlx::query(WITHIN).execute(&mut **acting).await.map_err(failed)?;
     let query = sqlx::query_scalar::<_, String>(AssertSqlSafe(statement())).bind(job.tenant_id.0);
     let mut lines = query.fetch(&mut **acting);

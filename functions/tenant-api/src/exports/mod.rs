@@ -14,7 +14,7 @@ mod worker;
 
 use crate::broker::Jobs;
 use crate::license::Licenses;
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 use crate::request;
 use crate::tables::Tables;
 use axum::Json;
@@ -89,7 +89,9 @@ impl Exports {
 
     fn on(&self) -> Result<&On, Problem> {
         self.on.as_ref().ok_or_else(|| {
-            Problem::no_jobs("set QUEUE_PREFIX, STORAGE_DIR, and JOBS_AMQP_URL or JOBS_CREDENTIALS_DIR")
+            problem::jobs_not_configured(
+                "set QUEUE_PREFIX, STORAGE_DIR, and JOBS_AMQP_URL or JOBS_CREDENTIALS_DIR",
+            )
         })
     }
 }
@@ -104,8 +106,7 @@ struct Job {
 
 impl Job {
     async fn publish(self, jobs: &Jobs) -> Result<(), Problem> {
-        let body =
-            serde_json::to_vec(&self).map_err(|error| Problem::jobs_unavailable(&error.to_string()))?;
+        let body = serde_json::to_vec(&self).map_err(|error| problem::jobs_unavailable(error.to_string()))?;
         Ok(jobs.publish(&self.export_id.to_string(), &body).await?)
     }
 }
@@ -122,7 +123,7 @@ pub struct Ask {
 /// `POST /internal/exports`. The row is there before its job is: a job that finds none is nobody's.
 pub async fn ask(State(exports): State<Exports>, body: Result<Bytes, BytesRejection>) -> Response {
     let asked = async {
-        let body = body.map_err(|rejection| Problem::invalid("", rejection.body_text()))?;
+        let body = body.map_err(|rejection| problem::invalid("", rejection.body_text()))?;
         let asked: Ask = request::decode(&body)?;
         let job = Job { tenant_id: asked.tenant_id, export_id: asked.id.unwrap_or_else(Uuid::new_v4) };
         exports.tables.serves(job.tenant_id)?;
@@ -132,9 +133,10 @@ pub async fn ask(State(exports): State<Exports>, body: Result<Bytes, BytesReject
         let (row, overdue) = row::make(&exports.tables, job, *again_after).await?;
         if row.is_queued() || overdue {
             // What comes too often is done once.
-            job.publish(jobs)
-                .await
-                .map_err(|problem| problem.with(&format!("ask again for {}", job.export_id)))?;
+            job.publish(jobs).await.map_err(|problem| {
+                let why = format!("{}; ask again for {}", problem.detail(), job.export_id);
+                problem.because(why)
+            })?;
         }
         if overdue {
             // Only now: until the broker has it, asking again is to try again.
@@ -168,7 +170,7 @@ pub async fn content(State(exports): State<Exports>, Path(path): Path<(String, S
         let On { storage, .. } = exports.on()?;
         let row = row::find(&exports.tables, job).await?;
         if !row.is_done() {
-            return Err(Problem::export_not_done(row.state()));
+            return Err(problem::export_not_done(format!("it is {}", row.state())));
         }
         storage.open(job.tenant_id, job.export_id).await
     };
@@ -182,8 +184,8 @@ pub async fn content(State(exports): State<Exports>, Path(path): Path<(String, S
 }
 
 fn named(exports: &Exports, (tenant, id): &(String, String)) -> Result<Job, Problem> {
-    let tenant_id = tenant.parse().map_err(|_| Problem::invalid("tenant", "must be a uuid"))?;
-    let export_id = id.parse().map_err(|_| Problem::invalid("id", "must be a uuid"))?;
+    let tenant_id = tenant.parse().map_err(|_| problem::invalid("tenant", "must be a uuid"))?;
+    let export_id = id.parse().map_err(|_| problem::invalid("id", "must be a uuid"))?;
     exports.tables.serves(tenant_id)?;
     Ok(Job { tenant_id, export_id })
 }

@@ -1,7 +1,7 @@
 //! The state of an export: a row of the tenant's own.
 
 use super::{Job, Storage};
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 use crate::tables::{Acting, Tables};
 use crate::users::commit;
 use chrono::{DateTime, Utc};
@@ -136,7 +136,7 @@ async fn select(acting: &mut Acting, job: Job) -> Result<Record, Problem> {
     .fetch_optional(&mut **acting)
     .await
     .map_err(failed("reading the export's row"))?;
-    found.ok_or_else(|| Problem::no_export(job.export_id))
+    found.ok_or_else(|| problem::no_export(job.export_id))
 }
 
 /// Counts an attempt and says that it is under way, if there is anything to do. By a session of its own, so that it is seen.
@@ -210,15 +210,13 @@ pub(super) async fn overdue(tables: &Tables, tenant: TenantId, after: Duration) 
 }
 
 async fn acting(tables: &Tables, tenant: TenantId) -> Result<Acting, Problem> {
-    tables.act(tenant).await?.ok_or_else(|| Problem::no_tables(tenant))
+    tables.act(tenant).await?.ok_or_else(|| problem::no_tables(tenant))
 }
 
 fn failed(doing: &'static str) -> impl Fn(sqlx::Error) -> Problem {
     move |error| match &error {
         // undefined_table: the tenant's tables are those of a version before.
-        sqlx::Error::Database(answer) if answer.code().as_deref() == Some("42P01") => {
-            Problem::tables_outdated()
-        }
-        other => Problem::from_sql(doing, other),
+        sqlx::Error::Database(answer) if answer.code().as_deref() == Some("42P01") => problem::outdated(),
+        other => problem::from_sql(doing, other),
     }
 }

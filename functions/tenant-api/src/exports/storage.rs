@@ -1,6 +1,6 @@
 //! Where exports are kept: a folder, in it each tenant's own. A file has its name only when it is whole.
 
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 use model::TenantId;
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -105,7 +105,7 @@ impl Storage {
     /// An export that is done.
     pub(super) async fn open(&self, tenant: TenantId, export: Uuid) -> Result<File, Problem> {
         match File::open(self.folder.join(self.name(tenant, export))).await {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Problem::export_gone()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(problem::content_gone()),
             other => other.map_err(|error| failed("opening the file", &error)),
         }
     }
@@ -153,7 +153,7 @@ async fn thin(folder: &Path) -> io::Result<()> {
 }
 
 fn failed(doing: &str, error: &io::Error) -> Problem {
-    Problem::storage(&format!("{doing}: {error}"))
+    problem::storage_failed(format!("{doing}: {error}"))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::row::{self, Begun, Written};
 use super::{ExportSettings, Job, Storage, dump};
 use crate::broker::{self, BrokerError, Jobs};
 use crate::measure::Measures;
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 use crate::tables::Tables;
 use futures::{FutureExt as _, StreamExt as _};
 use lapin::message::Delivery;
@@ -180,7 +180,7 @@ impl Worker {
         let mut acting = match self.tables.act(job.tenant_id).await {
             Ok(Some(acting)) => acting,
             Ok(None) => return Ok(Outcome::Unknown),
-            Err(problem) if problem.may_pass() => return Err(problem),
+            Err(problem) if problem::may_pass(&problem) => return Err(problem),
             Err(problem) => {
                 tracing::error!(tenant.id = %job.tenant_id, problem.code = problem.code(),
                     problem.detail = problem.detail(), "this instance cannot act for the tenant");
@@ -192,9 +192,9 @@ impl Worker {
             .bind(format!("tenantry export {}", job.export_id))
             .fetch_one(&mut *acting)
             .await
-            .map_err(|error| Problem::from_sql("locking the export", &error))?;
+            .map_err(|error| problem::from_sql("locking the export", &error))?;
         if !mine {
-            return Err(Problem::busy("another instance works on this export"));
+            return Err(problem::busy("another instance works on this export"));
         }
         let attempt = match row::begin(&self.tables, job).await? {
             Begun::Attempt(attempt) => attempt,
@@ -202,7 +202,7 @@ impl Worker {
             Begun::Unknown => return Ok(Outcome::Unknown),
         };
         let end = if attempt > ATTEMPTS {
-            Err(Problem::given_up(ATTEMPTS))
+            Err(problem::too_often(ATTEMPTS))
         } else {
             dump::write(&mut acting, &self.storage, job).await
         };
@@ -211,7 +211,7 @@ impl Worker {
 
     async fn end(&self, job: Job, attempt: i32, end: Result<Written, Problem>) -> Result<Outcome, Problem> {
         match end {
-            Err(problem) if problem.may_pass() && attempt < ATTEMPTS => Err(problem),
+            Err(problem) if problem::may_pass(&problem) && attempt < ATTEMPTS => Err(problem),
             end => {
                 row::finish(&self.tables, job, &end).await?;
                 if let Err(problem) = &end {

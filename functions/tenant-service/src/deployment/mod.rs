@@ -5,8 +5,8 @@ mod view;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use http_server::Problem;
 use model::platform::Platform;
 use model::{Change, Container, DeploymentType, TenantId};
 use serde_json::Value;
@@ -15,12 +15,12 @@ use tenants::{DeploymentRow, TenantRow};
 use crate::extract::{Actor, JsonObject, TenantPath};
 use crate::fields::Fields;
 use crate::lifecycle;
-use crate::problem::Problem;
+use crate::problem::{self, Failure};
 use crate::state::App;
 
 /// `GET /api/v1/tenants/{id}/deployment`. While the cluster does not answer, what is recorded is answered all the same.
-pub async fn show(State(app): State<App>, TenantPath(tenant): TenantPath) -> Result<Response, Problem> {
-    let owner = app.store.tenant(tenant).await?.ok_or_else(|| Problem::no_tenant(&tenant.to_string()))?;
+pub async fn show(State(app): State<App>, TenantPath(tenant): TenantPath) -> Result<Response, Failure> {
+    let owner = app.store.tenant(tenant).await?.ok_or_else(|| problem::no_tenant(&tenant.to_string()))?;
     let row = app.store.deployment(tenant).await?.ok_or_else(|| none(&owner))?;
     let place = app.place_of(&owner.region).await?;
     let seen = app.compute.look(&place, &row.namespace, &row.name).await;
@@ -35,7 +35,7 @@ pub async fn change(
     actor: Actor,
     TenantPath(tenant): TenantPath,
     JsonObject(object): JsonObject,
-) -> Result<Response, Problem> {
+) -> Result<Response, Failure> {
     let taken_away = ["image", "size"].map(|field| object.get(field).is_some_and(Value::is_null));
     let mut fields = Fields::new(object, "");
     let image = fields.parsed("image", "invalid_image", image::parse);
@@ -46,7 +46,7 @@ pub async fn change(
     }
     let errors = fields.finish();
     if !errors.is_empty() {
-        return Err(Problem::invalid_fields(errors));
+        return Err(problem::wrong_fields(errors).into());
     }
     let chosen = own(&app, tenant).await?.chosen.0;
     let [no_image, no_size] = taken_away;
@@ -63,24 +63,19 @@ pub async fn refresh(
     State(app): State<App>,
     actor: Actor,
     TenantPath(tenant): TenantPath,
-) -> Result<Response, Problem> {
+) -> Result<Response, Failure> {
     own(&app, tenant).await?;
     let change = Change { refreshes_deployment: true, ..Change::default() };
     lifecycle::begin(&app, tenant, change, &actor).await
 }
 
 /// The tenant's own instance, as something that is to be changed.
-async fn own(app: &App, tenant: TenantId) -> Result<DeploymentRow, Problem> {
-    let owner = app.store.tenant(tenant).await?.ok_or_else(|| Problem::no_tenant(&tenant.to_string()))?;
+async fn own(app: &App, tenant: TenantId) -> Result<DeploymentRow, Failure> {
+    let owner = app.store.tenant(tenant).await?.ok_or_else(|| problem::no_tenant(&tenant.to_string()))?;
     if is_shared(&owner) {
-        return Err(Problem::new(
-            StatusCode::CONFLICT,
-            "deployment_shared",
-            "The tenant has no dedicated deployment",
-            format!("'{}' is served by the pooled tenant-api of region {}", owner.slug, owner.region),
-        ));
+        return Err(problem::deployment_shared(pooled(&owner)).into());
     }
-    app.store.deployment(tenant).await?.ok_or_else(|| none(&owner))
+    Ok(app.store.deployment(tenant).await?.ok_or_else(|| none(&owner))?)
 }
 
 fn size(text: &str, platform: &Platform) -> Result<String, String> {
@@ -96,20 +91,16 @@ fn is_shared(owner: &TenantRow) -> bool {
     owner.deployment_strategy == DeploymentType::Shared.as_str()
 }
 
+fn pooled(owner: &TenantRow) -> String {
+    format!("'{}' is served by the pooled tenant-api of region {}", owner.slug, owner.region)
+}
+
 fn none(owner: &TenantRow) -> Problem {
     if is_shared(owner) {
-        return Problem::new(
-            StatusCode::NOT_FOUND,
-            "deployment_shared",
-            "The tenant has no dedicated deployment",
-            format!("'{}' is served by the pooled tenant-api of region {}", owner.slug, owner.region),
-        );
+        return problem::no_own_deployment(pooled(owner));
     }
-    Problem::new(
-        StatusCode::NOT_FOUND,
-        "deployment_not_found",
-        "The tenant has no deployment",
-        format!("'{}' is {}; its deployment is not made yet, or no longer there", owner.slug, owner.status),
-    )
-    .next("See the tenant's provisioning status.")
+    problem::deployment_not_found(format!(
+        "'{}' is {}; its deployment is not made yet, or no longer there",
+        owner.slug, owner.status
+    ))
 }

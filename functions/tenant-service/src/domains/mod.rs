@@ -7,6 +7,7 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use cluster::certificate::Issuance;
 use futures::future::join_all;
+use http_server::Problem;
 use model::platform::Platform;
 use model::{DeploymentType, Slug, TenantId};
 use serde::Serialize;
@@ -17,7 +18,7 @@ use crate::challenge::{self, Seen};
 use crate::extract::{Actor, JsonObject, TenantPath};
 use crate::fields::Fields;
 use crate::names;
-use crate::problem::Problem;
+use crate::problem::{self, Failure};
 use crate::state::App;
 
 /// A domain, and what its owner has to do.
@@ -63,7 +64,7 @@ struct All {
 }
 
 /// `GET /api/v1/tenants/{id}/domains`: the primary one first, each with how far its certificate is.
-pub async fn list(State(app): State<App>, TenantPath(tenant): TenantPath) -> Result<Response, Problem> {
+pub async fn list(State(app): State<App>, TenantPath(tenant): TenantPath) -> Result<Response, Failure> {
     let (owner, place) = known(&app, tenant).await?;
     let rows = app.store.domains(tenant).await?;
     let domains = join_all(rows.iter().map(async |row| {
@@ -80,13 +81,13 @@ pub async fn add(
     actor: Actor,
     TenantPath(tenant): TenantPath,
     JsonObject(object): JsonObject,
-) -> Result<Response, Problem> {
+) -> Result<Response, Failure> {
     let mut fields = Fields::new(object, "");
     let domain = names::own_domain(&mut fields, &*app.regions.all().await?);
     let domain = fields.required("domain", domain);
     let errors = fields.finish();
     let Some(domain) = domain.filter(|_| errors.is_empty()) else {
-        return Err(Problem::invalid_fields(errors));
+        return Err(problem::wrong_fields(errors).into());
     };
     let claimed = app.store.claim_domain(tenant, &domain, &app.platform.domains, &actor.0).await;
     let row = claimed.map_err(refusal)?;
@@ -95,8 +96,8 @@ pub async fn add(
 }
 
 /// The tenant, and the platform as it is seen in their region.
-async fn known(app: &App, tenant: TenantId) -> Result<(TenantRow, Platform), Problem> {
-    let owner = app.store.tenant(tenant).await?.ok_or_else(|| Problem::no_tenant(&tenant.to_string()))?;
+async fn known(app: &App, tenant: TenantId) -> Result<(TenantRow, Platform), Failure> {
+    let owner = app.store.tenant(tenant).await?.ok_or_else(|| problem::no_tenant(&tenant.to_string()))?;
     let platform = app.regions.knowing(&owner.region).await?;
     let place = platform.seen_in(&owner.region).unwrap_or_else(|| Platform::clone(&platform));
     Ok((owner, place))
@@ -108,12 +109,12 @@ pub async fn verify(
     State(app): State<App>,
     actor: Actor,
     Claimed { tenant, row }: Claimed,
-) -> Result<Response, Problem> {
+) -> Result<Response, Failure> {
     if row.verified_at.is_none() {
         match app.challenges.look(&app.platform.domains, &row).await {
             Seen::Shown => {}
-            Seen::Missing(found) => return Err(not_shown(&app, &row, &found)),
-            Seen::NoAnswer(why) => return Err(no_answer(&row, &why)),
+            Seen::Missing(found) => return Err(not_shown(&app, &row, &found).into()),
+            Seen::NoAnswer(why) => return Err(no_answer(&row, &why).into()),
         }
     }
     let verified = app.store.domain_verified(tenant, &row.domain, &actor.0).await?;
@@ -129,11 +130,11 @@ pub async fn remove(
     State(app): State<App>,
     actor: Actor,
     Claimed { tenant, row }: Claimed,
-) -> Result<Response, Problem> {
+) -> Result<Response, Failure> {
     if app.store.give_up_domain(tenant, &row.domain, &actor.0).await? {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    Err(no_domain(&row.domain))
+    Err(no_domain(&row.domain).into())
 }
 
 /// The domain that a path means, and the tenant who has claimed it. 404 where there is none.
@@ -144,11 +145,11 @@ pub struct Claimed {
 }
 
 impl FromRequestParts<App> for Claimed {
-    type Rejection = Problem;
+    type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
         let Ok(Path((id, domain))) = Path::<(String, String)>::from_request_parts(parts, app).await else {
-            return Err(Problem::no_tenant(""));
+            return Err(problem::no_tenant("").into());
         };
         let TenantPath(tenant) = TenantPath::find(&app.store, &id).await?;
         let wanted = names::domain(&domain).map_err(|_| no_domain(&domain))?;
@@ -159,61 +160,31 @@ impl FromRequestParts<App> for Claimed {
 
 /// A domain that another tenant has.
 pub fn taken(domain: &str) -> Problem {
-    Problem::new(
-        StatusCode::CONFLICT,
-        "domain_taken",
-        "The domain is taken",
-        format!("'{domain}' belongs to another tenant"),
-    )
-    .next("Choose another domain, or have the tenant that has it give it up.")
+    problem::domain_taken(format!("'{domain}' belongs to another tenant"))
 }
 
-fn refusal(error: ClaimError) -> Problem {
-    match error {
+fn refusal(error: ClaimError) -> Failure {
+    let problem = match error {
         ClaimError::Taken(domain) => taken(&domain),
-        ClaimError::TooMany(most) => Problem::new(
-            StatusCode::CONFLICT,
-            "too_many_domains",
-            "The tenant has too many domains",
-            format!("a tenant may have at most {most} custom domains"),
-        )
-        .next("Give one up, or raise domains.per_tenant of the platform."),
-        ClaimError::Leaving(status) => Problem::new(
-            StatusCode::CONFLICT,
-            "tenant_leaving",
-            "The tenant is being taken out",
-            format!("the tenant is {status}"),
-        ),
-        ClaimError::Store(error) => error.into(),
-    }
+        ClaimError::TooMany(most) => {
+            problem::too_many_domains(format!("a tenant may have at most {most} custom domains"))
+        }
+        ClaimError::Leaving(status) => problem::tenant_leaving(format!("the tenant is {status}")),
+        ClaimError::Store(error) => return error.into(),
+    };
+    problem.into()
 }
 
 fn no_domain(domain: &str) -> Problem {
-    // What was asked for may be anything; what is shown of it is bounded.
-    let shown: String = domain.chars().filter(|c| !c.is_control()).take(64).collect();
-    Problem::new(
-        StatusCode::NOT_FOUND,
-        "domain_not_found",
-        "The tenant has no such domain",
-        format!("the tenant has not claimed '{shown}'"),
-    )
-    .next("POST it to the tenant's domains first.")
+    problem::domain_not_found(format!("the tenant has not claimed '{}'", problem::shown(domain)))
 }
 
 fn not_shown(app: &App, row: &DomainRow, found: &[String]) -> Problem {
     let record = challenge::record(&app.platform.domains, row);
     let detail = format!("no TXT record at {} holds {}", record.name, record.value);
-    Problem::new(StatusCode::CONFLICT, "domain_not_verified", "The domain is not shown to be yours", detail)
-        .next(
-            "Add the TXT record at the domain's DNS provider, wait until it is served, and send this again.",
-        )
-        .with("challenge", json!(record))
-        .with("found", json!(found))
+    problem::domain_not_verified(detail).with("challenge", json!(record)).with("found", json!(found))
 }
 
 fn no_answer(row: &DomainRow, why: &str) -> Problem {
-    let detail = format!("the DNS does not answer for {}: {why}", row.domain);
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "dns_unavailable", "The DNS cannot be asked now", detail)
-        .next("Check that the domain's name servers answer, and send this again.")
-        .retry_after(30)
+    problem::dns_unavailable(format!("the DNS does not answer for {}: {why}", row.domain)).retry_after(30)
 }

@@ -1,12 +1,14 @@
 //! A region's domain is nobody's name. The zones of the region's tenants would be delegated from that tenant's zone and be
 //! covered by its certificate.
 
+use http_server::FieldError;
+
 use crate::names::within;
-use crate::problem::{FieldError, Problem};
+use crate::problem::{self, Failure};
 use crate::state::App;
 
 /// Fails where a region's domain is a living tenant's name or a claimed domain, or within one.
-pub async fn expect_free(app: &App, domain: &str) -> Result<(), Problem> {
+pub async fn expect_free(app: &App, domain: &str) -> Result<(), Failure> {
     let above = names_above(domain);
     let slugs: Vec<&str> = above.iter().filter_map(|name| Some(name.split_once('.')?.0)).collect();
     let platform = app.regions.now().await?;
@@ -21,8 +23,8 @@ pub async fn expect_free(app: &App, domain: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-fn taken(message: String) -> Problem {
-    Problem::invalid_fields(vec![FieldError { field: "domain".into(), code: "domain_taken", message }])
+fn taken(message: String) -> Failure {
+    problem::wrong_fields(vec![FieldError { field: "domain".into(), code: "domain_taken", message }]).into()
 }
 
 /// A domain and all that it is within, but for the last label, which is nobody's.

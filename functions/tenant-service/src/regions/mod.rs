@@ -16,7 +16,7 @@ use serde_json::Value;
 use tenants::NotChanged;
 
 use crate::extract::{Actor, JsonObject};
-use crate::problem::Problem;
+use crate::problem::{self, Failure};
 use crate::state::App;
 use references::Guard;
 use view::RegionView;
@@ -30,12 +30,12 @@ struct All {
 }
 
 /// `GET /api/v1/regions`: all of them, by key.
-pub async fn list(State(app): State<App>) -> Result<Response, Problem> {
+pub async fn list(State(app): State<App>) -> Result<Response, Failure> {
     Ok(Json(All { regions: view::all(&app).await? }).into_response())
 }
 
 /// `GET /api/v1/regions/{key}`.
-pub async fn show(State(app): State<App>, Key(key): Key) -> Result<Response, Problem> {
+pub async fn show(State(app): State<App>, Key(key): Key) -> Result<Response, Failure> {
     Ok(Json(known(&app, &key).await?).into_response())
 }
 
@@ -44,13 +44,13 @@ pub async fn create(
     State(app): State<App>,
     actor: Actor,
     JsonObject(object): JsonObject,
-) -> Result<Response, Problem> {
+) -> Result<Response, Failure> {
     let there = match object.get("key").and_then(Value::as_str) {
         Some(key) if request::key(key).is_ok() => app.store.region(key).await?,
         _ => None,
     };
     let now = there.as_ref().map(|there| &there.region.0);
-    let (key, region) = request::new(object, &app.platform, now).map_err(Problem::invalid_fields)?;
+    let (key, region) = request::new(object, &app.platform, now).map_err(problem::wrong_fields)?;
     match there {
         Some(there) if there.region.0 == region => {}
         Some(_) => return Err(exists(&key)),
@@ -78,7 +78,7 @@ pub async fn change(
     actor: Actor,
     Key(key): Key,
     JsonObject(patch): JsonObject,
-) -> Result<Response, Problem> {
+) -> Result<Response, Failure> {
     for _ in 0..ROUNDS {
         let Some(there) = app.store.region(&key).await? else {
             let in_the_file = app.platform.regions.contains_key(&key);
@@ -86,7 +86,7 @@ pub async fn change(
         };
         let patched = request::patched(&there.region, patch.clone());
         let guard = Guard::of(&app.platform, &key, Some(&there.region));
-        let region = request::parse(patched, &guard).map_err(Problem::invalid_fields)?;
+        let region = request::parse(patched, &guard).map_err(problem::wrong_fields)?;
         if let Some(domain) = region.domain.as_deref().filter(|_| region.domain != there.region.domain) {
             domain::expect_free(&app, domain).await?;
         }
@@ -103,14 +103,8 @@ pub async fn change(
             Err(NotChanged::Store(error)) => return Err(error.into()),
         }
     }
-    Err(Problem::new(
-        StatusCode::CONFLICT,
-        "region_changing",
-        "The region is being changed by others",
-        format!("'{key}' was changed concurrently at each attempt"),
-    )
-    .next("Send it again.")
-    .retry_after(1))
+    let why = format!("'{key}' was changed concurrently at each attempt");
+    Err(problem::region_changing(why).retry_after(1).into())
 }
 
 /// The region that a path means, as a text that can be one.
@@ -118,9 +112,9 @@ pub async fn change(
 pub struct Key(String);
 
 impl FromRequestParts<App> for Key {
-    type Rejection = Problem;
+    type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
         match Path::<String>::from_request_parts(parts, app).await {
             // What the database would refuse (a NUL) is no region's.
             Ok(Path(key)) if request::key(&key).is_ok() => Ok(Self(key)),
@@ -130,52 +124,29 @@ impl FromRequestParts<App> for Key {
     }
 }
 
-async fn known(app: &App, key: &str) -> Result<RegionView, Problem> {
+async fn known(app: &App, key: &str) -> Result<RegionView, Failure> {
     view::one(app, key).await?.ok_or_else(|| none(key))
 }
 
-fn none(key: &str) -> Problem {
-    // What was asked for may be anything; what is shown of it is bounded.
-    let shown: String = key.chars().filter(|c| !c.is_control()).take(64).collect();
-    Problem::new(
-        StatusCode::NOT_FOUND,
-        "region_not_found",
-        "Region not found",
-        format!("no region has the key '{shown}'"),
-    )
-    .next("GET /api/v1/regions lists the regions.")
+fn none(key: &str) -> Failure {
+    problem::region_not_found(format!("no region has the key '{}'", problem::shown(key))).into()
 }
 
-fn exists(key: &str) -> Problem {
-    Problem::new(
-        StatusCode::CONFLICT,
-        "region_exists",
-        "There is such a region already",
-        format!("'{key}' is there and is not what was asked for"),
-    )
-    .next(format!("PATCH {} changes it.", view::location(key)))
+fn exists(key: &str) -> Failure {
+    problem::region_exists(format!("'{key}' is there and is not what was asked for"))
+        .naming("region", &view::location(key))
+        .into()
 }
 
-fn in_file(key: &str) -> Problem {
-    Problem::new(
-        StatusCode::CONFLICT,
-        "region_in_platform_file",
-        "The region is one of the platform file",
-        format!("'{key}' is made and changed in the platform's configuration file"),
-    )
-    .next("Choose another key, or have the platform's operator change the file.")
+fn in_file(key: &str) -> Failure {
+    let why = format!("'{key}' is made and changed in the platform's configuration file");
+    problem::region_in_platform_file(why).into()
 }
 
-fn has_tenants(key: &str, tenants: i64) -> Problem {
-    Problem::new(
-        StatusCode::CONFLICT,
-        "region_has_tenants",
-        "Tenants live in the region",
-        format!(
-            "cluster, domain, database.host, .port and .sharedDatabase, and jobs.host, .port and .vhost of '{key}' stay \
-             as they are while tenants live there ({tenants} do)"
-        ),
-    )
-    .next("Make another region for new tenants, and close this one with acceptsTenants: false.")
-    .with("tenants", tenants)
+fn has_tenants(key: &str, tenants: i64) -> Failure {
+    let why = format!(
+        "cluster, domain, database.host, .port and .sharedDatabase, and jobs.host, .port and .vhost of '{key}' stay as they \
+         are while tenants live there ({tenants} do)"
+    );
+    problem::region_has_tenants(why).with("tenants", tenants).into()
 }

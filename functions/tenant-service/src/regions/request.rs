@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use axum::http::Uri;
+use http_server::FieldError;
 use model::platform::{Isolation, JobBroker, Platform, Region, RegionDatabase};
 use model::secret::SecretRef;
 use serde_json::{Map, Value, json};
@@ -11,7 +12,6 @@ use super::references::{self, Guard};
 use super::view;
 use crate::fields::Fields;
 use crate::names;
-use crate::problem::FieldError;
 
 /// The longest of Postgres's names, and of host names.
 const NAME: usize = 63;

@@ -11,12 +11,12 @@ use view::{AuditView, StatusView};
 
 use crate::extract::TenantPath;
 use crate::params::{Params, RawQuery};
-use crate::problem::Problem;
+use crate::problem::{self, Failure};
 use crate::state::App;
 
 /// `GET /api/v1/tenants/{id}/provisioning/status`: the newest run of the tenant.
-pub async fn status(State(app): State<App>, TenantPath(id): TenantPath) -> Result<Response, Problem> {
-    let row = app.store.status(id).await?.ok_or_else(|| Problem::no_tenant(&id.to_string()))?;
+pub async fn status(State(app): State<App>, TenantPath(id): TenantPath) -> Result<Response, Failure> {
+    let row = app.store.status(id).await?.ok_or_else(|| problem::no_tenant(&id.to_string()))?;
     let typical = app.history.typical(&app.store).await?;
     Ok(Json(StatusView::of(&row, &typical)?).into_response())
 }
@@ -33,7 +33,7 @@ pub async fn audit(
     State(app): State<App>,
     TenantPath(id): TenantPath,
     query: RawQuery,
-) -> Result<Response, Problem> {
+) -> Result<Response, Failure> {
     let mut params = Params::new(query)?;
     let after = params.number("after", 0, i64::MAX, 0);
     let limit = params.number("limit", 1, 500, 100);

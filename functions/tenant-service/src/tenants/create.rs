@@ -11,7 +11,7 @@ use super::request;
 use super::view::{TenantView, location};
 use crate::extract::{self, Actor, JsonBytes};
 use crate::idempotency;
-use crate::problem::Problem;
+use crate::problem::{self, Failure};
 use crate::state::App;
 
 /// Seconds until the first look at the status is worth it.
@@ -24,7 +24,7 @@ pub async fn create(
     actor: Actor,
     headers: HeaderMap,
     JsonBytes(bytes): JsonBytes,
-) -> Result<Response, Problem> {
+) -> Result<Response, Failure> {
     let key = idempotency::key(&headers)?;
     let object = extract::object(&bytes)?;
     let platform = app.regions.now().await?;
@@ -35,9 +35,9 @@ pub async fn create(
         // What was taken once stays taken, whatever the platform has changed since.
         Err(errors) => {
             return match app.store.key_state(&key).await? {
-                KeyState::Free => Err(Problem::invalid_fields(errors)),
+                KeyState::Free => Err(problem::wrong_fields(errors).into()),
                 KeyState::Answered(first) => Ok(idempotency::answer(&first, true)),
-                state => Err(idempotency::refused(&state)),
+                state => Err(idempotency::refused(&state).into()),
             };
         }
     };
@@ -61,33 +61,23 @@ fn accepted(row: &TenantRow) -> StoredResponse {
     }
 }
 
-fn refusal(error: CreateError) -> Problem {
-    const TAKEN: &str = "The slug is taken";
-    match error {
-        CreateError::SlugTaken(slug) => Problem::new(
-            StatusCode::CONFLICT,
-            "slug_taken",
-            TAKEN,
-            format!("'{slug}' belongs to another tenant"),
-        )
-        .next("Choose another slug, or look at the tenant that has it.")
-        .with("tenant", format!("/api/v1/tenants/{slug}")),
+fn refusal(error: CreateError) -> Failure {
+    let problem = match error {
+        CreateError::SlugTaken(slug) => problem::slug_taken(format!("'{slug}' belongs to another tenant"))
+            .with("tenant", format!("/api/v1/tenants/{slug}")),
         CreateError::SlugResting { slug, free_at } => {
             let wait = (free_at - chrono::Utc::now()).num_seconds().max(0) + 1;
-            Problem::new(
-                StatusCode::CONFLICT,
-                "slug_taken",
-                TAKEN,
-                format!("'{slug}' was given up lately and its DNS names may still be cached; it is free at {free_at}"),
-            )
-            .next("Choose another slug, or send the request again after freeAt.")
+            problem::slug_resting(format!(
+                "'{slug}' was given up lately and its DNS names may still be cached; it is free at {free_at}"
+            ))
             .with("freeAt", json!(free_at))
             .retry_after(u64::try_from(wait).unwrap_or(1))
         }
         // It was closed while the request was read.
-        CreateError::RegionClosed(region) => Problem::invalid_fields(vec![request::closed(&region)]),
+        CreateError::RegionClosed(region) => problem::wrong_fields(vec![request::closed(&region)]),
         CreateError::DomainTaken(domain) => crate::domains::taken(&domain),
         CreateError::Key(state) => idempotency::refused(&state),
-        CreateError::Store(error) => error.into(),
-    }
+        CreateError::Store(error) => return error.into(),
+    };
+    problem.into()
 }

@@ -17,7 +17,7 @@ use view::TenantView;
 
 use crate::extract::TenantPath;
 use crate::params::{Params, RawQuery};
-use crate::problem::Problem;
+use crate::problem::{self, Failure};
 use crate::state::App;
 
 #[derive(Serialize)]
@@ -28,7 +28,7 @@ struct Page<'a> {
 }
 
 /// `GET /api/v1/tenants`: newest first, a page at a time; `nextCursor` is null on the last one.
-pub async fn list(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
+pub async fn list(State(app): State<App>, query: RawQuery) -> Result<Response, Failure> {
     let mut params = Params::new(query)?;
     let statuses = format!("one of {}", TenantStatus::NAMES.join(", "));
     let status: Option<TenantStatus> = params.parsed("status", &statuses);
@@ -47,7 +47,7 @@ pub async fn list(State(app): State<App>, query: RawQuery) -> Result<Response, P
 }
 
 /// `GET /api/v1/tenants/{id}`.
-pub async fn show(State(app): State<App>, TenantPath(id): TenantPath) -> Result<Response, Problem> {
-    let row = app.store.tenant(id).await?.ok_or_else(|| Problem::no_tenant(&id.to_string()))?;
+pub async fn show(State(app): State<App>, TenantPath(id): TenantPath) -> Result<Response, Failure> {
+    let row = app.store.tenant(id).await?.ok_or_else(|| problem::no_tenant(&id.to_string()))?;
     Ok(Json(TenantView::from(&row)).into_response())
 }

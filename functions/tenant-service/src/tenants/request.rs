@@ -1,5 +1,6 @@
 //! What a request for a tenant says, checked as a whole. Pure.
 
+use http_server::FieldError;
 use model::platform::Platform;
 use model::secret::SecretRef;
 use model::{Alerting, DeploymentType, OnFailure, Slug, Tier};
@@ -11,7 +12,6 @@ use tenants::phases;
 use crate::extract::Actor;
 use crate::fields::Fields;
 use crate::names;
-use crate::problem::FieldError;
 
 /// The longest name, in characters.
 const NAME: usize = 100;
