@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
-use http_server::Bounds;
+use http_server::{Bounds, Metrics};
+use metrics::{counter, gauge};
 use queue::Health;
 use tokio::net::TcpListener;
 
@@ -20,11 +20,7 @@ pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 
 /// Serves `/healthz`, `/readyz` and `/metrics` until the process ends.
 pub(crate) async fn serve(listener: TcpListener, health: Health) {
-    let router = Router::new()
-        .route("/healthz", get(http_server::alive))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
-        .with_state(health);
+    let router = http_server::health(get(ready), get(metrics)).with_state(health);
     http_server::serve(listener, router, Bounds::default(), std::future::pending()).await;
 }
 
@@ -35,11 +31,12 @@ async fn ready(State(health): State<Health>) -> (StatusCode, String) {
     }
 }
 
-async fn metrics(State(health): State<Health>) -> String {
-    format!(
-        "# TYPE tenantry_dispatcher_consumers gauge\ntenantry_dispatcher_consumers {}\n\
-         # TYPE tenantry_dispatcher_published_total counter\ntenantry_dispatcher_published_total {}\n",
-        health.consumers(),
-        health.published()
-    )
+async fn metrics(State(health): State<Health>) -> Metrics {
+    let metrics = Metrics::default();
+    metrics.record(|| {
+        #[expect(clippy::cast_precision_loss, reason = "a count of tenants stays far under 2^52")]
+        gauge!("tenantry_dispatcher_consumers").set(health.consumers() as f64);
+        counter!("tenantry_dispatcher_published_total").absolute(health.published());
+    });
+    metrics
 }

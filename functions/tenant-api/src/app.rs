@@ -3,6 +3,7 @@
 use crate::exports::Exports;
 use crate::license::Licenses;
 use crate::measure::Measures;
+use crate::ready::Readiness;
 use crate::schema::Migrations;
 use crate::tables::Tables;
 use axum::extract::FromRef;
@@ -15,6 +16,7 @@ pub(crate) struct App {
     pub(crate) migrations: Migrations,
     pub(crate) exports: Exports,
     pub(crate) measures: Measures,
+    pub(crate) readiness: Readiness,
 }
 
 impl FromRef<App> for Exports {
@@ -26,6 +28,12 @@ impl FromRef<App> for Exports {
 impl FromRef<App> for Measures {
     fn from_ref(app: &App) -> Self {
         app.measures.clone()
+    }
+}
+
+impl FromRef<App> for Readiness {
+    fn from_ref(app: &App) -> Self {
+        app.readiness.clone()
     }
 }
 

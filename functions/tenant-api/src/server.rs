@@ -15,7 +15,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::Uri;
 use axum::routing::{get, post};
 use axum::{Router, middleware};
-use http_server::{Bounds, stop_signal};
+use http_server::{Bounds, Metrics, stop_signal};
 use model::TenantId;
 use model::secret::SecretRef;
 use std::future::Future;
@@ -221,21 +221,20 @@ pub fn router(config: &Config) -> Router {
         .route("/api/v1/invitations/accept", post(accept::accept))
         .layer(DefaultBodyLimit::max(PUBLIC_BODY_LIMIT));
     Router::new()
-        .route("/healthz", get(http_server::alive))
-        .route("/metrics", get(measure::metrics))
-        .merge(Router::new().route("/readyz", get(ready::ready)).with_state(config.readiness.clone()))
+        .merge(http_server::health(get(ready::ready), get(measure::metrics)))
         .merge(internal)
         .merge(public)
         .method_not_allowed_fallback(|| async {
             problem::method_not_allowed("use POST for changes, GET for reads and health checks")
         })
         .fallback(|uri: Uri| async move { problem::not_found(uri.path()) })
-        .layer(middleware::from_fn_with_state(config.measures.clone(), measure::around))
+        .layer(middleware::from_fn_with_state(config.measures.0.clone(), Metrics::count))
         .with_state(App {
             exports: Exports::new(config.exports.as_ref(), config.tables.clone(), config.licenses.clone()),
             licenses: config.licenses.clone(),
             tables: config.tables.clone(),
             migrations: config.migrations.clone(),
             measures: config.measures.clone(),
+            readiness: config.readiness.clone(),
         })
 }

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use engine::store::StoreError;
+use http_server::Metrics;
 use serde_json::{Value, json};
 
 use crate::problem::{self, Failure};
@@ -35,7 +36,7 @@ pub async fn ready(State(app): State<App>) -> Result<Json<Value>, Failure> {
 }
 
 /// `GET /metrics`. Without a database what is known by itself is still told.
-pub async fn metrics(State(app): State<App>) -> impl IntoResponse {
+pub async fn metrics(State(app): State<App>) -> Metrics {
     let counted = async {
         app.measures.tenants(&app.store.tenant_counts().await?);
         app.measures.outbox(&app.store.outbox_backlog().await?);
@@ -46,7 +47,7 @@ pub async fn metrics(State(app): State<App>) -> impl IntoResponse {
         Ok(Err(error)) => tracing::warn!(%error, "tenants and events cannot be counted"),
         Err(_) => tracing::warn!("tenants and events cannot be counted: the database does not answer"),
     }
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.measures.render())
+    app.measures.0
 }
 
 /// `GET /openapi.json`.

@@ -8,7 +8,6 @@ mod deployment;
 mod domains;
 mod extract;
 mod fields;
-mod frame;
 mod health;
 mod history;
 mod idempotency;

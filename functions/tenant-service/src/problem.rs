@@ -1,5 +1,7 @@
 //! Errors as the caller sees them: the table of this service's problems, and those that say more than their type.
 
+use std::time::Duration;
+
 use axum::http::HeaderValue;
 use axum::http::header::WWW_AUTHENTICATE;
 use axum::response::{IntoResponse, Response};
@@ -114,9 +116,9 @@ pub fn no_database() -> Problem {
     database_unavailable("the request was not carried out, or its outcome is unknown").retry_after(5)
 }
 
-/// 503: given up after `seconds`.
-pub fn timed_out(seconds: u64) -> Problem {
-    timeout(format!("no answer within {seconds} s; the outcome is unknown")).retry_after(5)
+/// 503: given up after `limit`.
+pub fn timed_out(limit: Duration) -> Problem {
+    timeout(format!("no answer within {} s; the outcome is unknown", limit.as_secs())).retry_after(5)
 }
 
 /// 500. The cause is in the log, under the request's id.

@@ -6,13 +6,13 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{MethodRouter, delete, get, patch, post};
 use axum::{Router, middleware};
 use engine::decide::verbs::Verb;
+use http_server::Frame;
 use model::TenantStatus;
 
 use crate::problem;
 use crate::state::App;
 use crate::{
-    auth, deployment, domains, extract, frame, health, invitations, lifecycle, regions, status, tenants,
-    verbs,
+    auth, deployment, domains, extract, health, invitations, lifecycle, regions, status, tenants, verbs,
 };
 
 /// Methods and paths of the API, behind the token. `openapi.json` lists the same.
@@ -80,13 +80,18 @@ pub fn router(app: App, timeout: Duration) -> Router {
     let api = routes(api())
         .layer(DefaultBodyLimit::max(extract::LIMIT))
         .route_layer(middleware::from_fn_with_state(app.tokens.clone(), auth::require));
-    let frame = frame::Frame { measures: app.measures.clone(), timeout };
-    routes(open())
+    let frame = Frame {
+        metrics: app.measures.0.clone(),
+        timeout,
+        timed_out: problem::timed_out,
+        panicked: problem::logged,
+    };
+    let all = routes(open())
         .merge(api)
         .method_not_allowed_fallback(|| async { problem::method_not_allowed("see the header Allow") })
         .fallback(|| async { problem::not_found("no route matches this path") })
-        .layer(middleware::from_fn_with_state(frame, frame::around))
-        .with_state(app)
+        .with_state(app);
+    frame.around(all)
 }
 
 #[cfg(test)]

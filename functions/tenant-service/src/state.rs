@@ -47,7 +47,7 @@ impl App {
             store,
             platform,
             history: History::default(),
-            measures: Measures::new()?,
+            measures: Measures::default(),
             compute: Compute::default(),
             challenges,
             tokens,
