@@ -117,7 +117,7 @@ impl Licenses {
             return Ok(known.clone());
         }
         // On disk before it counts: what was acknowledged is not told again.
-        self.write(tenant, license).map_err(|error| problem::unkept(error))?;
+        self.write(tenant, license).map_err(problem::unkept)?;
         held.insert(tenant, claims.clone());
         Ok(claims)
     }
@@ -204,7 +204,7 @@ pub async fn refresh(
         let tenant = asked.tenant_id;
         let claims = tokio::task::spawn_blocking(move || licenses.take(tenant, &asked.license))
             .await
-            .map_err(|error| problem::unkept(error))?;
+            .map_err(problem::unkept)?;
         claims.inspect_err(|problem| {
             tracing::warn!(operation = "license", tenant.id = %tenant, problem.code = problem.code(),
                 problem.detail = problem.detail(), "refused");

@@ -46,6 +46,11 @@ impl Measures {
         self.0.record(|| counter!(LICENSES, "outcome" => outcome).increment(1));
     }
 
+    /// In the text format that Prometheus reads.
+    pub fn render(&self) -> String {
+        self.0.render()
+    }
+
     /// A job is over.
     pub(crate) fn job(&self, job: &'static str, outcome: &'static str) {
         self.0.record(|| {

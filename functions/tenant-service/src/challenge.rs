@@ -10,6 +10,9 @@ use hickory_resolver::proto::rr::RData;
 use model::platform::Domains;
 use serde::Serialize;
 use tenants::DomainRow;
+use utoipa::ToSchema;
+
+use crate::openapi;
 
 /// For one question and its answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
@@ -17,9 +20,11 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 const SHOWN: usize = 5;
 
 /// What has to stand in the DNS.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = DomainChallenge)]
 pub struct Record {
     #[serde(rename = "type")]
+    #[schema(value_type = openapi::Txt, inline)]
     kind: &'static str,
     /// Its full name.
     pub name: String,

@@ -13,6 +13,7 @@ use model::{Slug, TenantId};
 use serde_json::{Map, Value};
 use tenants::Store;
 
+use crate::fields::Fields;
 use crate::problem::{self, Failure};
 
 /// The tenant that a path's `{id}` means: a UUID, or a slug's newest tenant. 404 where there is none.
@@ -59,7 +60,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Actor {
     }
 }
 
-/// A JSON body as its bytes; see [`json_bytes`].
+/// A JSON body as its bytes, checked for its type and size only.
 #[derive(Clone, Debug)]
 pub struct JsonBytes(pub Bytes);
 
@@ -85,11 +86,49 @@ impl<S: Send + Sync> FromRequest<S> for JsonObject {
     }
 }
 
+/// What a body says, taken out of its fields.
+pub trait FromFields: Sized {
+    /// Reads all of its fields and says there everything that is wrong with them; none where something is.
+    fn from_fields(fields: &mut Fields) -> Option<Self>;
+}
+
+/// A JSON body, read as a whole: everything wrong with its fields is answered at once.
+#[derive(Clone, Debug)]
+pub struct Body<T>(pub T);
+
+impl<S: Send + Sync, T: FromFields> FromRequest<S> for Body<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        let JsonObject(object) = JsonObject::from_request(request, state).await?;
+        Ok(Self(Fields::read(object, T::from_fields).map_err(problem::wrong_fields)?))
+    }
+}
+
+/// No body, or an empty object: there is nothing to be said. The bytes, so that they can be compared with an earlier request's.
+#[derive(Clone, Debug)]
+pub struct NoBody(pub Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for NoBody {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        let headers = request.headers().clone();
+        let body = Bytes::from_request(request, state).await;
+        if body.as_ref().is_ok_and(Bytes::is_empty) {
+            return Ok(Self(Bytes::new()));
+        }
+        let bytes = json_bytes(&headers, body)?;
+        Fields::read(object(&bytes)?, |_| Some(())).map_err(problem::wrong_fields)?;
+        Ok(Self(bytes))
+    }
+}
+
 /// Largest body accepted, in bytes; a real one is under 2 KB.
 pub const LIMIT: usize = 64 * 1024;
 
 /// A body as it came: checked for its type and size only, so that its bytes can be compared with an earlier one's.
-pub fn json_bytes(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<Bytes, Failure> {
+fn json_bytes(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<Bytes, Failure> {
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if kind != "application/json" && !(kind.starts_with("application/") && kind.ends_with("+json")) {

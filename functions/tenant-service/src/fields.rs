@@ -15,8 +15,20 @@ pub struct Fields {
 }
 
 impl Fields {
+    /// What `read` takes out of an object as a whole, or everything that is wrong with it: of the fields that it reads, and
+    /// those that nobody asks for. Where `read` gives none it has said what is wrong.
+    pub fn read<T>(
+        object: Map<String, Value>,
+        read: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Result<T, Vec<FieldError>> {
+        let mut fields = Self::new(object, "");
+        let read = read(&mut fields);
+        let errors = fields.finish();
+        read.filter(|_| errors.is_empty()).ok_or(errors)
+    }
+
     /// The fields of `object`; their names are shown behind `prefix`.
-    pub fn new(object: Map<String, Value>, prefix: &'static str) -> Self {
+    fn new(object: Map<String, Value>, prefix: &'static str) -> Self {
         Self { rest: object, prefix, errors: Vec::new() }
     }
 
@@ -208,7 +220,7 @@ impl Fields {
     }
 
     /// Everything that was wrong, with what nobody asked for.
-    pub fn finish(mut self) -> Vec<FieldError> {
+    fn finish(mut self) -> Vec<FieldError> {
         for name in std::mem::take(&mut self.rest).into_iter().map(|(name, _)| name) {
             // The name is the caller's own; what is shown of it is bounded.
             let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();

@@ -5,9 +5,7 @@
 //! again: it makes the new token the one that holds, which voids the one before, and then sends the e-mail. Until the relay
 //! comes to that, the one before holds.
 
-use axum::body::Bytes;
 use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use cluster::Secrets;
@@ -16,25 +14,59 @@ use license::invitation::Token;
 use license::read_seals;
 use license::seal::Purpose;
 use model::TenantId;
+use serde::Serialize;
 use serde_json::json;
 use tenants::InviteError;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::extract::{self, Actor, TenantPath};
+use crate::extract::{Actor, NoBody, TenantPath};
 use crate::idempotency;
+use crate::openapi::{Authenticated, Conflicting, EmptyBody, IdempotencyKey, Missing, WithBody};
 use crate::problem::{self, Failure};
 use crate::state::App;
 use crate::tenants::view::location;
 
-/// Answers 202; the e-mail follows. A second call with the same key is answered as the first was, and sends nothing.
+/// That an invitation follows.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Invitation)]
+struct InvitationUnderWay {
+    #[schema(value_type = Uuid)]
+    tenant_id: TenantId,
+    /// Names it in the audit log and in the e-mail's Message-ID.
+    invitation_id: Uuid,
+    #[schema(inline)]
+    links: InvitationLinks,
+}
+
+#[derive(Serialize, ToSchema)]
+struct InvitationLinks {
+    tenant: String,
+}
+
+/// Invite the administrator again
+///
+/// Sends a new link to an ACTIVE tenant's administrator. The link before it is void as soon as the new one is sent. Nothing is sent
+/// when they have chosen a password already. The same key gets the first answer again, and sends nothing.
+#[utoipa::path(
+    post, path = "/api/v1/tenants/{id}/bootstrap-user/invitations", operation_id = "renewInvitation", tag = "tenants",
+    params(TenantPath, IdempotencyKey), request_body = Option<EmptyBody>,
+    responses(
+        (
+            status = 202, description = "The e-mail follows.", body = InvitationUnderWay,
+            headers(("Idempotency-Replayed" = String, description = "true, where this is the first answer again."))
+        ),
+        Authenticated, Missing, Conflicting, WithBody
+    ),
+)]
 pub async fn renew(
     State(app): State<App>,
     actor: Actor,
     TenantPath(tenant): TenantPath,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    NoBody(bytes): NoBody,
 ) -> Result<Response, Failure> {
-    let bytes = nothing_asked(&headers, body)?;
     let key = idempotency::key(&headers)?;
     let request = format!("POST {}/bootstrap-user/invitations", location(tenant.0));
     let hash = idempotency::hash(&request, &bytes);
@@ -42,7 +74,11 @@ pub async fn renew(
     let (id, sealed) = (Uuid::now_v7(), seal(&app, tenant).await?);
     let response = StoredResponse {
         status: StatusCode::ACCEPTED.as_u16(),
-        body: json!({ "tenantId": tenant, "invitationId": id, "links": { "tenant": location(tenant.0) } }),
+        body: json!(InvitationUnderWay {
+            tenant_id: tenant,
+            invitation_id: id,
+            links: InvitationLinks { tenant: location(tenant.0) },
+        }),
         headers: json!({}),
     };
     match app.store.invite_again(tenant, id, &sealed, &actor.0, &key, response).await {
@@ -53,16 +89,6 @@ pub async fn renew(
         Err(InviteError::Key(KeyState::Answered(first))) => Ok(idempotency::answer(&first, true)),
         Err(error) => Err(refusal(error)),
     }
-}
-
-/// There is nothing to be said: no body, or an empty object.
-fn nothing_asked(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<Bytes, Failure> {
-    if body.as_ref().is_ok_and(Bytes::is_empty) {
-        return Ok(Bytes::new());
-    }
-    let bytes = extract::json_bytes(headers, body)?;
-    let errors = crate::fields::Fields::new(extract::object(&bytes)?, "").finish();
-    if errors.is_empty() { Ok(bytes) } else { Err(problem::wrong_fields(errors).into()) }
 }
 
 /// A new token, sealed: this process keeps nothing of it.

@@ -15,6 +15,7 @@ mod invitations;
 mod lifecycle;
 mod measure;
 mod names;
+mod openapi;
 mod params;
 mod problem;
 mod regions;

@@ -6,50 +6,93 @@ use axum::response::{IntoResponse, Response};
 use engine::store::StoreError;
 use model::platform::Platform;
 use model::{Change, DeploymentType, TenantId, TenantStatus, Tier, UnknownName};
+use serde::Deserialize;
 use tenants::deployment::{Characteristics, determine_deployment_type};
 use tenants::{ChangeError, Changing, TenantRow, VerbOutcome};
+use utoipa::ToSchema;
 
-use crate::extract::{Actor, JsonObject, TenantPath};
+use crate::extract::{Actor, Body, FromFields, TenantPath};
 use crate::fields::Fields;
+use crate::openapi::{self, Authenticated, Conflicting, Missing, WithBody};
 use crate::problem::{self, Failure};
 use crate::state::App;
-use crate::tenants::view::{TenantView, accepted, location};
+use crate::tenants::view::{Accepted, TenantView, accepted, location};
 
-/// `PATCH /api/v1/tenants/{id}`: another tier. Answers with the run that makes it, a second call with the same run, and
-/// with the tenant once it is so.
+/// What is changed of a tenant
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TenantChange {
+    /// The tenant's new tier.
+    #[schema(value_type = openapi::Tier)]
+    tier: Tier,
+}
+
+impl FromFields for TenantChange {
+    fn from_fields(fields: &mut Fields) -> Option<Self> {
+        let tier = fields.one_of("tier");
+        Some(Self { tier: fields.required("tier", tier)? })
+    }
+}
+
+/// Give a tenant another tier
+///
+/// Only where the tenant need not move: free and professional. From the quota on for a larger tier, from the pods on for a smaller
+/// one; a change that fails is taken back, and the tenant stays ACTIVE. Data is not touched.
+#[utoipa::path(
+    patch, path = "/api/v1/tenants/{id}", operation_id = "changeTenant", tag = "tenants", params(TenantPath),
+    request_body = TenantChange,
+    responses(
+        (status = 200, description = "It is so already.", body = TenantView),
+        (status = 202, description = "The run that makes it; the same one when asked again meanwhile.", body = Accepted),
+        Authenticated, Missing, Conflicting, WithBody
+    ),
+)]
 pub async fn change(
     State(app): State<App>,
     actor: Actor,
     TenantPath(tenant): TenantPath,
-    JsonObject(object): JsonObject,
+    Body(TenantChange { tier }): Body<TenantChange>,
 ) -> Result<Response, Failure> {
-    let mut fields = Fields::new(object, "");
-    let tier = fields.one_of::<Tier>("tier");
-    let tier = fields.required("tier", tier);
-    let errors = fields.finish();
-    let Some(tier) = tier.filter(|_| errors.is_empty()) else {
-        return Err(problem::wrong_fields(errors).into());
-    };
     let row = app.store.tenant(tenant).await?.ok_or_else(|| problem::no_tenant(&tenant.to_string()))?;
     let reason = keeps_its_deployment(&row, tier, &*app.regions.knowing(&row.region).await?)?;
-    begin(
-        &app,
-        tenant,
-        Change { tier: Some(tier), deployment_reason: Some(reason), ..Change::default() },
-        &actor,
-    )
-    .await
+    let change = Change { tier: Some(tier), deployment_reason: Some(reason), ..Change::default() };
+    begin(&app, tenant, change, &actor).await
 }
 
-/// `POST /api/v1/tenants/{id}/suspend` and `…/resume`: nothing of it runs and its licence is refused, or the other way
-/// round. Repeated, answered as [`change`].
-pub async fn become_so(
-    status: TenantStatus,
+/// Let nothing of a tenant run and its licence be refused; data, names and addresses stay
+#[utoipa::path(
+    post, path = "/api/v1/tenants/{id}/suspend", operation_id = "suspendTenant", tag = "tenants", params(TenantPath),
+    responses(
+        (status = 200, description = "It is so already.", body = TenantView),
+        (status = 202, description = "The run that makes it; the same one when asked again meanwhile.", body = Accepted),
+        Authenticated, Missing, Conflicting
+    ),
+)]
+pub async fn suspend(
     State(app): State<App>,
     actor: Actor,
     TenantPath(tenant): TenantPath,
 ) -> Result<Response, Failure> {
-    begin(&app, tenant, Change { status: Some(status), ..Change::default() }, &actor).await
+    let change = Change { status: Some(TenantStatus::Suspended), ..Change::default() };
+    begin(&app, tenant, change, &actor).await
+}
+
+/// Let a suspended tenant run again
+#[utoipa::path(
+    post, path = "/api/v1/tenants/{id}/resume", operation_id = "resumeTenant", tag = "tenants", params(TenantPath),
+    responses(
+        (status = 200, description = "It is so already.", body = TenantView),
+        (status = 202, description = "The run that makes it; the same one when asked again meanwhile.", body = Accepted),
+        Authenticated, Missing, Conflicting
+    ),
+)]
+pub async fn resume(
+    State(app): State<App>,
+    actor: Actor,
+    TenantPath(tenant): TenantPath,
+) -> Result<Response, Failure> {
+    let change = Change { status: Some(TenantStatus::Active), ..Change::default() };
+    begin(&app, tenant, change, &actor).await
 }
 
 /// Begins a change and answers with its run, or with the tenant that is so already.

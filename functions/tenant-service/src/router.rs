@@ -5,17 +5,16 @@ use std::time::Duration;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{MethodRouter, delete, get, patch, post};
 use axum::{Router, middleware};
-use engine::decide::verbs::Verb;
 use http_server::Frame;
-use model::TenantStatus;
 
 use crate::problem;
 use crate::state::App;
 use crate::{
-    auth, deployment, domains, extract, health, invitations, lifecycle, regions, status, tenants, verbs,
+    auth, deployment, domains, extract, health, invitations, lifecycle, openapi, regions, status, tenants,
+    verbs,
 };
 
-/// Methods and paths of the API, behind the token. `openapi.json` lists the same.
+/// Methods and paths of the API, behind the token. The description of the API lists the same.
 fn api() -> Vec<(&'static str, &'static str, MethodRouter<App>)> {
     let mut routes = vec![
         ("post", "/api/v1/tenants", post(tenants::create)),
@@ -42,33 +41,26 @@ fn api() -> Vec<(&'static str, &'static str, MethodRouter<App>)> {
         ("post", "/api/v1/tenants/{id}/domains/{domain}/verify", post(domains::verify)),
         ("post", "/api/v1/tenants/{id}/bootstrap-user/invitations", post(invitations::renew)),
     ]);
-    for (status, path) in [
-        (TenantStatus::Suspended, "/api/v1/tenants/{id}/suspend"),
-        (TenantStatus::Active, "/api/v1/tenants/{id}/resume"),
-    ] {
-        routes.push(("post", path, post(move |app, actor, id| lifecycle::become_so(status, app, actor, id))));
-    }
-    let verbs = [
-        (Verb::Retry, "/api/v1/tenants/{id}/provisioning/retry"),
-        (Verb::Rollback, "/api/v1/tenants/{id}/provisioning/rollback"),
-        (Verb::Pause, "/api/v1/tenants/{id}/provisioning/pause"),
-        (Verb::Resume, "/api/v1/tenants/{id}/provisioning/resume"),
-        (Verb::Skip, "/api/v1/tenants/{id}/provisioning/skip"),
-        (Verb::Abandon, "/api/v1/tenants/{id}/provisioning/abandon"),
-    ];
-    for (verb, path) in verbs {
-        routes.push(("post", path, post(move |app, actor, id, body| verbs::ask(verb, app, actor, id, body))));
-    }
+    routes.extend([
+        ("post", "/api/v1/tenants/{id}/suspend", post(lifecycle::suspend)),
+        ("post", "/api/v1/tenants/{id}/resume", post(lifecycle::resume)),
+        ("post", "/api/v1/tenants/{id}/provisioning/retry", post(verbs::retry)),
+        ("post", "/api/v1/tenants/{id}/provisioning/rollback", post(verbs::rollback)),
+        ("post", "/api/v1/tenants/{id}/provisioning/pause", post(verbs::pause)),
+        ("post", "/api/v1/tenants/{id}/provisioning/resume", post(verbs::resume)),
+        ("post", "/api/v1/tenants/{id}/provisioning/skip", post(verbs::skip)),
+        ("post", "/api/v1/tenants/{id}/provisioning/abandon", post(verbs::abandon)),
+    ]);
     routes
 }
 
 /// Methods and paths that need no token.
 fn open() -> Vec<(&'static str, &'static str, MethodRouter<App>)> {
     vec![
-        ("get", "/healthz", get(http_server::alive)),
+        ("get", "/healthz", get(health::alive)),
         ("get", "/readyz", get(health::ready)),
         ("get", "/metrics", get(health::metrics)),
-        ("get", "/openapi.json", get(health::openapi)),
+        ("get", "/openapi.json", get(openapi::openapi)),
     ]
 }
 
@@ -97,15 +89,14 @@ pub fn router(app: App, timeout: Duration) -> Router {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::Value;
     use std::collections::BTreeSet;
 
     #[test]
-    fn the_openapi_file_and_the_router_list_the_same() {
-        let described: Value = serde_json::from_str(health::OPENAPI).unwrap();
+    fn the_description_and_the_router_list_the_same() {
+        let described = serde_json::to_value(openapi::document()).unwrap();
         let mut listed = BTreeSet::new();
         for (path, methods) in described["paths"].as_object().unwrap() {
-            for method in methods.as_object().unwrap().keys().filter(|key| *key != "parameters") {
+            for method in methods.as_object().unwrap().keys() {
                 listed.insert((method.clone(), path.clone()));
             }
         }

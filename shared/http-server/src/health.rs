@@ -12,7 +12,6 @@ pub fn health<S: Clone + Send + Sync + 'static>(
 }
 
 /// `GET /healthz`: the process answers.
-#[expect(clippy::unused_async, reason = "a handler is an async function")]
 pub async fn alive() -> &'static str {
     "ok"
 }

@@ -5,11 +5,14 @@ use cluster::{Happened, Replicas};
 use serde::Serialize;
 use serde_json::Value;
 use tenants::{DeploymentRow, TenantRow};
+use utoipa::ToSchema;
 
 use crate::compute::Seen;
+use crate::openapi;
 
 /// How the Deployment is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = DeploymentState)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// Every replica is up to date and ready.
@@ -23,38 +26,53 @@ pub enum State {
 }
 
 /// Where the instance's logs are.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Logs {
+    /// The command that prints them.
     kubectl: String,
     loki: Loki,
 }
 
 /// A question to Loki.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Loki {
     /// Value of the header `X-Scope-OrgID`.
     tenant: String,
+    /// LogQL.
     query: String,
 }
 
 /// A tenant's own instance.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Deployment)]
 pub struct DeploymentView {
     state: State,
+    /// Why it is not ready.
+    #[schema(required)]
     reason: Option<String>,
+    /// The Deployment's uid.
     container_id: String,
     namespace: String,
     name: String,
+    /// How the control plane reaches it.
     endpoint: String,
+    /// How the tenant reaches it.
     url: String,
     image: String,
     size: String,
+    /// The size's numbers, as Kubernetes quantities.
+    #[schema(value_type = Object)]
     resources: Value,
+    #[schema(required, value_type = Option<openapi::Replicas>)]
     replicas: Option<Replicas>,
+    /// What the cluster has noted of it, its ReplicaSets and its pods; the newest first.
+    #[schema(max_items = 20, value_type = Vec<openapi::Event>)]
     events: Vec<Happened>,
     logs: Logs,
+    #[schema(value_type = openapi::Reachability)]
     cluster: &'static str,
+    #[schema(required)]
     cluster_reason: Option<String>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,

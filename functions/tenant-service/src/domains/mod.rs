@@ -1,98 +1,76 @@
 //! Domains of a tenant's own: claimed, shown to be the tenant's by a record in the DNS, given up.
 
+mod view;
+
 use axum::Json;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use cluster::certificate::Issuance;
 use futures::future::join_all;
 use http_server::Problem;
+use model::TenantId;
 use model::platform::Platform;
-use model::{DeploymentType, Slug, TenantId};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tenants::{ClaimError, DomainRow, TenantRow};
+use utoipa::openapi::path::{Parameter, ParameterIn};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::challenge::{self, Seen};
 use crate::extract::{Actor, JsonObject, TenantPath};
 use crate::fields::Fields;
 use crate::names;
+use crate::openapi::{self, Authenticated, Conflicting, Missing, NewDomain, WithBody};
 use crate::problem::{self, Failure};
 use crate::state::App;
+use view::DomainView;
 
-/// A domain, and what its owner has to do.
-fn view(place: &Platform, owner: &TenantRow, row: &DomainRow) -> Value {
-    let served = owner.deployment_strategy == DeploymentType::ContainerPerTenant.as_str();
-    let delegated = place.delegated_challenge(&owner.slug, row.number).filter(|_| served).map(
-        |value| json!({ "type": "CNAME", "name": format!("_acme-challenge.{}", row.domain), "value": value }),
-    );
-    json!({
-        "domain": row.domain,
-        "primary": row.is_primary,
-        "verified": row.verified_at.is_some(),
-        "verifiedAt": row.verified_at,
-        "createdAt": row.created_at,
-        "challenge": challenge::record(&place.domains, row),
-        "certificateChallenge": delegated,
-        "target": served.then(|| format!("{}.{}", owner.slug, place.domain)),
-    })
-}
-
-/// How far a verified domain's certificate is. A shared tenant's domains have none.
-async fn certificate(app: &App, place: &Platform, owner: &TenantRow, row: &DomainRow) -> Value {
-    let served = owner.deployment_strategy == DeploymentType::ContainerPerTenant.as_str();
-    let Ok(slug) = owner.slug.parse::<Slug>() else { return Value::Null };
-    if !served || row.verified_at.is_none() || owner.deleted_at.is_some() {
-        return Value::Null;
-    }
-    let name = format!("{slug}-domain-{}", row.number);
-    let namespace = place.namespace(&slug);
-    let (state, reason, not_after) = match app.compute.certificate(place, namespace.as_str(), &name).await {
-        Ok(Some((Issuance::Ready { not_after }, _))) => ("ready", None, not_after),
-        Ok(Some((Issuance::Pending, why))) => ("pending", why, None),
-        Ok(Some((Issuance::Failed, why))) => ("failed", why, None),
-        Ok(None) => ("missing", Some("it is not asked for yet; see the tenant's runs".to_owned()), None),
-        Err(why) => ("unknown", Some(why), None),
-    };
-    json!({ "name": name, "state": state, "reason": reason, "notAfter": not_after })
-}
-
-#[derive(Serialize)]
+/// All domains of a tenant.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Domains)]
 struct All {
-    domains: Vec<Value>,
+    domains: Vec<DomainView>,
 }
 
-/// `GET /api/v1/tenants/{id}/domains`: the primary one first, each with how far its certificate is.
+/// The tenant's own domains
+#[utoipa::path(
+    get, path = "/api/v1/tenants/{id}/domains", operation_id = "listDomains", tag = "domains", params(TenantPath),
+    responses((status = 200, description = "All of them, the primary one first.", body = All), Authenticated, Missing),
+)]
 pub async fn list(State(app): State<App>, TenantPath(tenant): TenantPath) -> Result<Response, Failure> {
     let (owner, place) = known(&app, tenant).await?;
     let rows = app.store.domains(tenant).await?;
-    let domains = join_all(rows.iter().map(async |row| {
-        let mut domain = view(&place, &owner, row);
-        domain["certificate"] = certificate(&app, &place, &owner, row).await;
-        domain
-    }));
+    let domains = join_all(rows.iter().map(|row| view::with_certificate(&app, &place, &owner, row)));
     Ok(Json(All { domains: domains.await }).into_response())
 }
 
-/// `POST /api/v1/tenants/{id}/domains`: claims a domain. Claimed again, it is answered as it is.
+/// Claim a domain
+///
+/// Answers with the record that shows that it is the tenant's. Claimed again, it is answered as it is.
+#[utoipa::path(
+    post, path = "/api/v1/tenants/{id}/domains", operation_id = "claimDomain", tag = "domains", params(TenantPath),
+    request_body = NewDomain,
+    responses(
+        (status = 201, description = "Claimed.", body = DomainView), Authenticated, Missing, Conflicting, WithBody
+    ),
+)]
 pub async fn add(
     State(app): State<App>,
     actor: Actor,
     TenantPath(tenant): TenantPath,
     JsonObject(object): JsonObject,
 ) -> Result<Response, Failure> {
-    let mut fields = Fields::new(object, "");
-    let domain = names::own_domain(&mut fields, &*app.regions.all().await?);
-    let domain = fields.required("domain", domain);
-    let errors = fields.finish();
-    let Some(domain) = domain.filter(|_| errors.is_empty()) else {
-        return Err(problem::wrong_fields(errors).into());
-    };
+    let platform = app.regions.all().await?;
+    let domain = Fields::read(object, |fields| {
+        let domain = names::own_domain(fields, &platform);
+        fields.required("domain", domain)
+    })
+    .map_err(problem::wrong_fields)?;
     let claimed = app.store.claim_domain(tenant, &domain, &app.platform.domains, &actor.0).await;
     let row = claimed.map_err(refusal)?;
     let (owner, place) = known(&app, tenant).await?;
-    Ok((StatusCode::CREATED, Json(view(&place, &owner, &row))).into_response())
+    Ok((StatusCode::CREATED, Json(view::view(&place, &owner, &row))).into_response())
 }
 
 /// The tenant, and the platform as it is seen in their region.
@@ -103,8 +81,16 @@ async fn known(app: &App, tenant: TenantId) -> Result<(TenantRow, Platform), Fai
     Ok((owner, place))
 }
 
-/// `POST /api/v1/tenants/{id}/domains/{domain}/verify`: looks for the challenge in the DNS. Once seen, it is not looked for
-/// again; the domain is then served, or, asked again, its certificate tried again.
+/// Look for the challenge in the DNS
+///
+/// Once seen, it is not looked for again; the domain is then served, or, asked again, its certificate tried again.
+#[utoipa::path(
+    post, path = "/api/v1/tenants/{id}/domains/{domain}/verify", operation_id = "verifyDomain", tag = "domains",
+    params(Claimed),
+    responses(
+        (status = 200, description = "It is the tenant's.", body = DomainView), Authenticated, Missing, Conflicting
+    ),
+)]
 pub async fn verify(
     State(app): State<App>,
     actor: Actor,
@@ -122,10 +108,14 @@ pub async fn verify(
     let row = verified.ok_or_else(|| no_domain(&row.domain))?;
     app.announce().await;
     let (owner, place) = known(&app, tenant).await?;
-    Ok(Json(view(&place, &owner, &row)).into_response())
+    Ok(Json(view::view(&place, &owner, &row)).into_response())
 }
 
-/// `DELETE /api/v1/tenants/{id}/domains/{domain}`: gives it up.
+/// Give a domain up
+#[utoipa::path(
+    delete, path = "/api/v1/tenants/{id}/domains/{domain}", operation_id = "giveUpDomain", tag = "domains", params(Claimed),
+    responses((status = 204, description = "Given up."), Authenticated, Missing),
+)]
 pub async fn remove(
     State(app): State<App>,
     actor: Actor,
@@ -142,6 +132,14 @@ pub async fn remove(
 pub struct Claimed {
     tenant: TenantId,
     row: DomainRow,
+}
+
+impl IntoParams for Claimed {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let mut params = TenantPath::into_params(|| None);
+        params.push(openapi::in_path("domain", "A domain that the tenant has claimed."));
+        params
+    }
 }
 
 impl FromRequestParts<App> for Claimed {

@@ -14,8 +14,11 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::Value;
 use tenants::NotChanged;
+use utoipa::openapi::path::{Parameter, ParameterIn};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::extract::{Actor, JsonObject};
+use crate::openapi::{self, Authenticated, Conflicting, Missing, NewRegion, RegionChange, WithBody};
 use crate::problem::{self, Failure};
 use crate::state::App;
 use references::Guard;
@@ -24,22 +27,47 @@ use view::RegionView;
 /// How often a change is put onto what others have made of the region meanwhile.
 const ROUNDS: usize = 5;
 
-#[derive(Serialize)]
+/// All regions.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Regions)]
 struct All {
     regions: Vec<RegionView>,
 }
 
-/// `GET /api/v1/regions`: all of them, by key.
+/// The regions
+#[utoipa::path(
+    get, path = "/api/v1/regions", operation_id = "listRegions", tag = "regions",
+    responses((status = 200, description = "All of them, by key.", body = All), Authenticated),
+)]
 pub async fn list(State(app): State<App>) -> Result<Response, Failure> {
     Ok(Json(All { regions: view::all(&app).await? }).into_response())
 }
 
-/// `GET /api/v1/regions/{key}`.
+/// A region
+#[utoipa::path(
+    get, path = "/api/v1/regions/{key}", operation_id = "getRegion", tag = "regions", params(Key),
+    responses((status = 200, description = "As it is now.", body = RegionView), Authenticated, Missing),
+)]
 pub async fn show(State(app): State<App>, Key(key): Key) -> Result<Response, Failure> {
     Ok(Json(known(&app, &key).await?).into_response())
 }
 
-/// `POST /api/v1/regions`: makes a region. A second call with the same body is answered as the first was.
+/// Make a region
+///
+/// The same body again is answered as the first was. Secrets are given by reference: env:NAME, file:/PATH (absolute, without //, .
+/// and ..) or k8s:namespace/name#key; one that is the platform's own, a tenant's or another region's of the platform file is
+/// secret_reference_forbidden in errors. A domain that is within a living tenant's name or own domain is domain_taken in errors. A
+/// region of the platform file's key is 409 region_in_platform_file, one that is there and differs 409 region_exists.
+#[utoipa::path(
+    post, path = "/api/v1/regions", operation_id = "createRegion", tag = "regions", request_body = NewRegion,
+    responses(
+        (
+            status = 201, description = "Made, or there already as asked for.", body = RegionView,
+            headers(("Location" = String, description = "The region's path."))
+        ),
+        Authenticated, Conflicting, WithBody
+    ),
+)]
 pub async fn create(
     State(app): State<App>,
     actor: Actor,
@@ -71,8 +99,20 @@ pub async fn create(
     Ok((StatusCode::CREATED, headers, Json(known(&app, &key).await?)).into_response())
 }
 
-/// `PATCH /api/v1/regions/{key}`: a JSON merge patch (RFC 7396) of what POST takes; what comes of it must be what POST would
-/// take. A second call changes nothing.
+/// Change a region
+///
+/// A JSON merge patch (RFC 7396) of what POST takes: what is left out stays, null takes away; what comes of it must be what POST
+/// would take. While tenants live in the region, another cluster, domain, database.host, .port or .sharedDatabase, jobs.host, .port
+/// or .vhost, and jobs taken away, are 409 region_has_tenants; jobs may be added. One of the platform file is 409
+/// region_in_platform_file. A second call changes nothing.
+#[utoipa::path(
+    patch, path = "/api/v1/regions/{key}", operation_id = "changeRegion", tag = "regions", params(Key),
+    request_body = RegionChange,
+    responses(
+        (status = 200, description = "As it is now.", body = RegionView),
+        Authenticated, Missing, Conflicting, WithBody
+    ),
+)]
 pub async fn change(
     State(app): State<App>,
     actor: Actor,
@@ -110,6 +150,12 @@ pub async fn change(
 /// The region that a path means, as a text that can be one.
 #[derive(Clone, Debug)]
 pub struct Key(String);
+
+impl IntoParams for Key {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![openapi::in_path("key", "The region's key.")]
+    }
+}
 
 impl FromRequestParts<App> for Key {
     type Rejection = Failure;

@@ -24,14 +24,15 @@ pub fn new(
     there: Option<&Region>,
 ) -> Result<(String, Region), Vec<FieldError>> {
     let alone = body.remove("key").map(|key| ("key".to_owned(), key)).into_iter().collect();
-    let mut fields = Fields::new(alone, "");
-    let found = fields.parsed("key", "invalid_key", key);
-    let found = fields.required("key", found);
-    let mut errors = fields.finish();
-    let region = parse(body, &Guard::of(platform, found.as_deref().unwrap_or_default(), there));
-    match (found, region) {
-        (Some(key), Ok(region)) => Ok((key, region)),
-        (_, region) => {
+    let found = Fields::read(alone, |fields| {
+        let found = fields.parsed("key", "invalid_key", key);
+        fields.required("key", found)
+    });
+    let own = found.as_deref().unwrap_or_default();
+    match (parse(body, &Guard::of(platform, own, there)), found) {
+        (Ok(region), Ok(key)) => Ok((key, region)),
+        (region, key) => {
+            let mut errors = key.err().unwrap_or_default();
             errors.extend(region.err().unwrap_or_default());
             Err(errors)
         }
@@ -69,7 +70,10 @@ fn merge(target: &mut Value, patch: Value) {
 
 /// The region that `body` asks for, or everything that is wrong with it.
 pub fn parse(body: Map<String, Value>, guard: &Guard<'_>) -> Result<Region, Vec<FieldError>> {
-    let fields = &mut Fields::new(body, "");
+    Fields::read(body, |fields| read(fields, guard))
+}
+
+fn read(fields: &mut Fields, guard: &Guard<'_>) -> Option<Region> {
     let tenant_api_url = fields.parsed("tenantApiUrl", "invalid_url", url);
     let tenant_api_url = fields.required("tenantApiUrl", tenant_api_url);
     let internal_secret = secret(fields, "internalSecret", guard);
@@ -83,22 +87,17 @@ pub fn parse(body: Map<String, Value>, guard: &Guard<'_>) -> Result<Region, Vec<
     let isolation = fields.parsed("isolation", "unknown_value", isolation).unwrap_or_default();
     let accepts_tenants = fields.boolean("acceptsTenants").unwrap_or(true);
     let jobs = fields.object("jobs", "jobs.", |fields| jobs(fields, guard)).flatten();
-
-    let errors = std::mem::replace(fields, Fields::new(Map::new(), "")).finish();
-    match (tenant_api_url, internal_secret, database.flatten()) {
-        (Some(tenant_api_url), Some(internal_secret), Some(database)) if errors.is_empty() => Ok(Region {
-            tenant_api_url,
-            internal_secret,
-            database,
-            database_cidrs,
-            cluster,
-            domain,
-            isolation,
-            accepts_tenants,
-            jobs,
-        }),
-        _ => Err(errors),
-    }
+    Some(Region {
+        tenant_api_url: tenant_api_url?,
+        internal_secret: internal_secret?,
+        database: database.flatten()?,
+        database_cidrs,
+        cluster,
+        domain,
+        isolation,
+        accepts_tenants,
+        jobs,
+    })
 }
 
 fn database(fields: &mut Fields, guard: &Guard<'_>) -> Option<RegionDatabase> {

@@ -8,51 +8,87 @@ use model::platform::{Isolation, JobBroker, Region};
 use model::secret::SecretRef;
 use serde::Serialize;
 use tenants::RegionRow;
+use utoipa::ToSchema;
 
+use crate::openapi;
 use crate::state::App;
 
 /// A region.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Region)]
 pub struct RegionView {
+    #[schema(pattern = "^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$")]
     key: String,
+    /// file: of the platform file, and read only here.
+    #[schema(value_type = openapi::RegionSource)]
     source: &'static str,
     #[serde(flatten)]
     fields: RegionFields,
+    /// Living tenants.
     tenants: i64,
+    /// null of the platform file's, as are the times.
+    #[schema(required)]
     created_by: Option<String>,
+    #[schema(required)]
     created_at: Option<DateTime<Utc>>,
+    #[schema(required)]
     updated_at: Option<DateTime<Utc>>,
+    #[schema(inline)]
     links: Links,
 }
 
 /// What a request says of a region.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RegionFields {
+    /// The region's pooled tenant-api; http or https, without user, query and fragment.
     tenant_api_url: String,
+    /// A reference to the header secret of the tenant-api's internal interface.
+    #[schema(value_type = openapi::SecretReference)]
     internal_secret: SecretRef,
     database: Database,
+    /// Networks that the tenants' pods may reach their database at.
     database_cidrs: Vec<String>,
+    /// A reference to a kubeconfig of the region's cluster; none: the cluster of the processes themselves.
+    #[schema(required, value_type = Option<openapi::SecretReference>)]
     cluster: Option<SecretRef>,
+    /// Parent of its tenants' names, and the DNS zone that delegates to theirs; none: the platform's.
+    #[schema(required)]
     domain: Option<String>,
+    /// dedicated: every tenant has compute of its own.
+    #[schema(value_type = openapi::Isolation)]
     isolation: Isolation,
+    /// false: no new tenants; those that are there live on.
     accepts_tenants: bool,
+    /// Where its tenants' own instances have their background jobs; none: they have none.
+    #[schema(required, value_type = Option<openapi::RegionJobs>)]
     jobs: Option<JobBroker>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+/// The Postgres server of a region.
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = RegionDatabase)]
 #[expect(clippy::struct_field_names, reason = "as the API calls it")]
 struct Database {
     host: String,
+    #[schema(minimum = 1, maximum = 65535)]
     port: u16,
+    /// Holds the schemas of tenants without a database of their own.
+    #[schema(pattern = "^[A-Za-z_][A-Za-z0-9_-]{0,62}$")]
     shared_database: String,
+    /// A role that may create databases and roles.
+    #[schema(pattern = "^[A-Za-z_][A-Za-z0-9_-]{0,62}$")]
     admin_user: String,
+    /// A reference to its password.
+    #[schema(value_type = openapi::SecretReference)]
     admin_password: SecretRef,
 }
 
-#[derive(Clone, Debug, Serialize)]
+/// Where a region is.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = RegionLinks)]
 struct Links {
     #[serde(rename = "self")]
     region: String,

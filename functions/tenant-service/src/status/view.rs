@@ -8,77 +8,124 @@ use model::{PhaseName, TenantStatus, UnknownName};
 use serde::Serialize;
 use serde_json::Value;
 use tenants::StatusRow;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::progress::{self, Course, Pace};
+use crate::openapi;
 use crate::tenants::view::Links;
 
 /// Where a tenant's newest run is.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Status)]
 pub struct StatusView<'a> {
+    #[schema(inline)]
     tenant: Tenant<'a>,
     run: Run<'a>,
+    #[schema(value_type = i64, minimum = 0, maximum = 100)]
     percent: u8,
+    /// Null where it cannot be said: on a way back, while paused or stuck.
+    #[schema(required)]
     expected_remaining_seconds: Option<f64>,
+    /// The phase under way is past its longest typical duration.
     slow: bool,
+    /// What would be accepted now.
+    #[schema(value_type = Vec<openapi::Action>)]
     allowed_actions: Vec<Verb>,
+    /// In order; on a way back the inventory comes last.
     phases: Vec<Phase<'a>>,
     links: Links,
 }
 
-#[derive(Clone, Debug, Serialize)]
+/// The tenant of a run.
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = TenantOfRun)]
 struct Tenant<'a> {
     id: Uuid,
     slug: &'a str,
+    #[schema(value_type = openapi::TenantStatus)]
     status: &'a str,
+    #[schema(required, value_type = Option<openapi::Error>)]
     provisioning_error: Option<&'a Value>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+/// A run.
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Run<'a> {
     id: Uuid,
+    #[schema(value_type = openapi::RunKind)]
     kind: &'a str,
+    #[schema(value_type = openapi::RunStatus)]
     status: &'a str,
+    #[schema(value_type = openapi::Direction)]
     direction: &'a str,
     seq: i64,
+    /// A verb that has not taken effect yet.
+    #[schema(required, value_type = Option<Object>)]
     request: Option<&'a Value>,
+    #[schema(required, value_type = Option<openapi::Error>)]
     pause_reason: Option<&'a Value>,
+    /// What an inventory found last; null before there is any.
+    #[schema(required, value_type = Value)]
     leftovers: Option<&'a Value>,
+    /// What a change makes so.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<Object>)]
     change: Option<&'a Value>,
+    /// Why a change was taken back.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, value_type = openapi::Error)]
     error: Option<&'a Value>,
     started_at: DateTime<Utc>,
+    #[schema(required)]
     finished_at: Option<DateTime<Utc>>,
+    #[schema(required)]
     next_attempt_at: Option<DateTime<Utc>>,
     actor: &'a str,
 }
 
-#[derive(Clone, Debug, Serialize)]
+/// A phase of a run.
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Phase<'a> {
     name: &'a str,
+    #[schema(value_type = openapi::PhaseState)]
     state: &'a str,
+    #[schema(value_type = Vec<openapi::Operation>)]
     operations: &'a Value,
+    #[schema(inline)]
     attempts: Attempts,
+    #[schema(value_type = i64)]
     waits: i32,
+    #[schema(required)]
     waiting_on: Option<&'a str>,
+    #[schema(required, value_type = Option<openapi::Error>)]
     error: Option<&'a Value>,
+    #[schema(required)]
     started_at: Option<DateTime<Utc>>,
+    #[schema(required)]
     finished_at: Option<DateTime<Utc>>,
+    #[schema(required)]
     reverted_at: Option<DateTime<Utc>>,
+    #[schema(required)]
     expected_seconds: Option<f64>,
     slow: bool,
 }
 
-#[derive(Clone, Copy, Debug, Serialize)]
+/// What a phase's budgets were charged with.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Attempts {
+    /// In its present direction.
+    #[schema(value_type = i64)]
     failures: i32,
+    #[schema(value_type = i64)]
     total_failures: i32,
+    /// Deliveries lost before the worker could answer.
+    #[schema(value_type = i64)]
     lost: i32,
 }
 
@@ -184,15 +231,20 @@ fn tenths(seconds: f64) -> f64 {
 }
 
 /// One row of the audit log.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = AuditEntry)]
 pub struct AuditView<'a> {
     number: i64,
+    #[schema(required)]
     run_id: Option<Uuid>,
+    #[schema(required)]
     seq: Option<i64>,
     action: &'a str,
+    #[schema(required)]
     phase: Option<&'a str>,
     actor: &'a str,
+    #[schema(value_type = Object)]
     detail: &'a Value,
     at: DateTime<Utc>,
 }

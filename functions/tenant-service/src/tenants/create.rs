@@ -1,4 +1,4 @@
-//! `POST /api/v1/tenants`.
+//! `POST /api/v1/tenants`: the dispatcher does what is recorded here.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -11,14 +11,31 @@ use super::request;
 use super::view::{TenantView, location};
 use crate::extract::{self, Actor, JsonBytes};
 use crate::idempotency;
+use crate::openapi::{Authenticated, Conflicting, IdempotencyKey, NewTenant, WithBody};
 use crate::problem::{self, Failure};
 use crate::state::App;
 
 /// Seconds until the first look at the status is worth it.
 const LOOK_AFTER: u64 = 2;
 
-/// Records a tenant and its provisioning run and answers 202; the dispatcher does the rest. A second call with the same
-/// key and body is answered as the first was.
+/// Ask for a tenant
+///
+/// Records the tenant and its provisioning run; the same key and body get the first answer again.
+#[utoipa::path(
+    post, path = "/api/v1/tenants", operation_id = "createTenant", tag = "tenants", params(IdempotencyKey),
+    request_body = NewTenant,
+    responses(
+        (
+            status = 202, description = "Recorded.", body = TenantView,
+            headers(
+                ("Location" = String, description = "The tenant's path."),
+                ("Retry-After" = i64, description = "Seconds."),
+                ("Idempotency-Replayed" = String, description = "true, where this is the first answer again.")
+            )
+        ),
+        Authenticated, Conflicting, WithBody
+    ),
+)]
 pub async fn create(
     State(app): State<App>,
     actor: Actor,

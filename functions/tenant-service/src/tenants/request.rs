@@ -24,7 +24,10 @@ pub fn parse(
     platform: &Platform,
     actor: &Actor,
 ) -> Result<NewTenant, Vec<FieldError>> {
-    let fields = &mut Fields::new(body, "");
+    Fields::read(body, |fields| read(fields, platform, actor))
+}
+
+fn read(fields: &mut Fields, platform: &Platform, actor: &Actor) -> Option<NewTenant> {
     let slug = fields.parsed("slug", "invalid_slug", str::parse::<Slug>);
     let slug = fields.required("slug", slug);
     let name = fields.short_text("name", NAME);
@@ -89,34 +92,27 @@ pub fn parse(
         }
     }
 
-    let errors = std::mem::replace(fields, Fields::new(Map::new(), "")).finish();
-    match (slug, name, tier, region, admin_email, decision) {
-        (Some(slug), Some(name), Some(tier), Some(region), Some(admin_email), Some(decision))
-            if errors.is_empty() =>
-        {
-            let container = decision.deployment_type == DeploymentType::ContainerPerTenant;
-            Ok(NewTenant {
-                slug,
-                name,
-                tier,
-                region,
-                admin_email,
-                domain,
-                compliance_required,
-                member_count,
-                monthly_api_calls,
-                deployment_type: decision.deployment_type,
-                deployment_reason: decision.reason,
-                has_dedicated_database: container && dedicated.unwrap_or(true),
-                cost_center,
-                alerting,
-                on_failure,
-                actor: actor.0.to_string(),
-                phases: phases::plan(decision.deployment_type, tier),
-            })
-        }
-        _ => Err(errors),
-    }
+    let (tier, decision) = (tier?, decision?);
+    let container = decision.deployment_type == DeploymentType::ContainerPerTenant;
+    Some(NewTenant {
+        slug: slug?,
+        name: name?,
+        tier,
+        region: region?,
+        admin_email: admin_email?,
+        domain,
+        compliance_required,
+        member_count,
+        monthly_api_calls,
+        deployment_type: decision.deployment_type,
+        deployment_reason: decision.reason,
+        has_dedicated_database: container && dedicated.unwrap_or(true),
+        cost_center,
+        alerting,
+        on_failure,
+        actor: actor.0.to_string(),
+        phases: phases::plan(decision.deployment_type, tier),
+    })
 }
 
 /// `tier`, or its synonym `planType`; both only if they agree.

@@ -8,10 +8,13 @@ use model::{RunId, TenantId};
 use serde::Serialize;
 use serde_json::Value;
 use tenants::{TenantRow, VerbOutcome};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::openapi;
+
 /// Where a tenant's resources are.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Links {
     #[serde(rename = "self")]
     tenant: String,
@@ -38,14 +41,20 @@ pub fn location(id: Uuid) -> String {
     format!("/api/v1/tenants/{id}")
 }
 
-#[derive(Serialize)]
+/// The run that does what was asked.
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Accepted {
+pub struct Accepted {
+    #[schema(value_type = Uuid)]
     tenant_id: TenantId,
+    #[schema(value_type = Uuid)]
     run_id: RunId,
     seq: i64,
+    /// Recorded; takes effect when the worker that is at it is done, or its lease has ended.
     pending: bool,
+    /// When the tenant is taken out, where its deletion waits for that.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     delete_at: Option<DateTime<Utc>>,
     links: Links,
 }
@@ -59,33 +68,47 @@ pub fn accepted(tenant: TenantId, operated: &VerbOutcome) -> Response {
 }
 
 /// A tenant.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Tenant)]
 pub struct TenantView<'a> {
     id: Uuid,
     slug: &'a str,
     name: &'a str,
+    #[schema(value_type = openapi::Tier)]
     tier: &'a str,
     region: &'a str,
     admin_email: &'a str,
+    #[schema(required)]
     domain: Option<&'a str>,
+    #[schema(value_type = openapi::TenantStatus)]
     status: &'a str,
+    #[schema(value_type = openapi::DeploymentType)]
     deployment_type: &'a str,
     deployment_reason: &'a str,
     has_dedicated_database: bool,
     compliance_required: bool,
     member_count: i64,
     monthly_api_calls: i64,
+    #[schema(required)]
     cost_center: Option<&'a str>,
+    #[schema(required, value_type = Option<Object>)]
     alerting: Option<&'a Value>,
+    #[schema(value_type = openapi::OnFailure)]
     on_failure: &'a str,
+    #[schema(required, value_type = Option<openapi::Error>)]
     provisioning_error: Option<&'a Value>,
     created_by: &'a str,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+    #[schema(required)]
     provisioning_started_at: Option<DateTime<Utc>>,
+    #[schema(required)]
     provisioning_completed_at: Option<DateTime<Utc>>,
+    /// When it is to be taken out; resuming it takes that back.
+    #[schema(required)]
     delete_at: Option<DateTime<Utc>>,
+    #[schema(required)]
     deleted_at: Option<DateTime<Utc>>,
     links: Links,
 }
