@@ -5,8 +5,8 @@ use model::platform::Region;
 use model::{PhaseName, TenantId};
 use sqlx::PgConnection;
 
-use super::StoreResult;
 use super::types::RunTransition;
+use super::{StoreError, StoreResult};
 use crate::phase::ErrorRecord;
 
 /// What a phase allows, as far as the engine must know it without linking the phase.
@@ -32,9 +32,10 @@ pub trait Tenancy: Send + Sync + std::fmt::Debug {
     }
 
     /// The phases of a new provisioning run for a tenant that has none to repeat. The tenant's row is locked.
+    /// Without a list there is nothing to provision by: a run without phases would never end.
     async fn phases(&self, connection: &mut PgConnection, tenant: TenantId) -> StoreResult<Vec<PhaseName>> {
-        let _ = (connection, tenant);
-        Ok(Vec::new())
+        let _ = connection;
+        Err(StoreError::Setting(format!("no list of phases is known to provision tenant {tenant} by")))
     }
 
     /// The region of this key as it is now, with its version; none: only the platform file may know it.
