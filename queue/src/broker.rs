@@ -46,10 +46,10 @@ pub(crate) async fn bounded<T, E: Into<BrokerError>>(
 pub struct Broker {
     uri: AMQPUri,
     purpose: &'static str,
-    connections: Arc<Mutex<Vec<Held>>>,
+    connections: Arc<Mutex<Vec<PooledConnection>>>,
 }
 
-struct Held {
+struct PooledConnection {
     connection: Connection,
     channels: usize,
 }
@@ -102,7 +102,7 @@ impl Broker {
         let connection = bounded(Connection::connect_uri(self.uri.clone(), properties)).await?;
         let channel = bounded(connection.create_channel()).await?;
         bounded(super::topology::declare(&channel)).await?;
-        connections.push(Held { connection, channels: 1 });
+        connections.push(PooledConnection { connection, channels: 1 });
         Ok(channel)
     }
 

@@ -109,7 +109,7 @@ impl Drop for Elsewhere {
 
 /// Where a region's tenants are: its cluster, its Postgres and its names.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct RegionSite {
     /// Its kubeconfig.
     pub kubeconfig: String,
     /// Port of its Postgres, here.
@@ -122,9 +122,9 @@ pub struct Place {
 
 /// What a place held when it was looked at: each thing's kind and name, and all that is said of it.
 #[derive(Clone, Debug)]
-pub struct Held(Vec<(String, String)>);
+pub struct RegionContents(Vec<(String, String)>);
 
-impl Held {
+impl RegionContents {
     /// Everything that says one of `marks` anywhere, a line each.
     pub fn of(&self, marks: &[&str]) -> Vec<&str> {
         let marked = self.0.iter().filter(|(_, said)| marks.iter().any(|mark| said.contains(mark)));
@@ -132,17 +132,17 @@ impl Held {
     }
 }
 
-impl Place {
+impl RegionSite {
     /// Everything in the place: all objects of all kinds of the cluster, all databases, roles and schemas with their
     /// comments, all zones and records.
-    pub async fn look(&self) -> Held {
+    pub async fn look(&self) -> RegionContents {
         let (objects, databases, names) = tokio::join!(self.objects(), self.databases(), self.names());
         let objects = objects.into_iter().map(|object| {
             let title = format!("{} {}", object["kind"], object["metadata"]["name"]).replace('"', "");
             (title, object.to_string())
         });
         let others = databases.into_iter().chain(names).map(|text| (text.clone(), text));
-        Held(objects.chain(others).collect())
+        RegionContents(objects.chain(others).collect())
     }
 
     async fn objects(&self) -> Vec<Value> {

@@ -31,7 +31,7 @@ mod world;
 
 pub use broker::Management;
 pub use cluster::{api_server, calls_of, kubectl, kubectl_with, signal, state, stop_helm_midway};
-pub use elsewhere::{Elsewhere, Held, Place};
+pub use elsewhere::{Elsewhere, RegionContents, RegionSite};
 pub use environment::{Environment, required};
 pub use failpoint::FailpointFile;
 pub use failpoints::Failpoints;

@@ -12,7 +12,7 @@ use model::platform::{Platform, Seconds};
 use model::{Change, DeploymentType, OnFailure, PhaseName, TenantId, Tier};
 use queue::{Broker, Dispatcher, Embedded, Invoker};
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
-use tenants::{ChangeError, Changing, NewTenant, StatusRow, Store, VerbOutcome};
+use tenants::{ChangeError, ChangeOutcome, NewTenant, StatusRow, Store, VerbOutcome};
 
 use crate::broker::Management;
 use crate::environment::Environment;
@@ -185,7 +185,7 @@ impl World {
     }
 
     /// Begins a change of a tenant.
-    pub async fn change(&self, tenant: TenantId, change: &Change) -> Result<Changing, ChangeError> {
+    pub async fn change(&self, tenant: TenantId, change: &Change) -> Result<ChangeOutcome, ChangeError> {
         let begun = self.store.change(tenant, change, "tester").await?;
         self.store.notify().await.expect("notify");
         Ok(begun)

@@ -11,7 +11,7 @@ mod undo;
 use std::net::Ipv4Addr;
 
 use cluster::Cluster;
-use dns::{Dns, Made, Name, Owned, Place, Records, Server};
+use dns::{Dns, Made, Name, Owned, RecordZone, Records, Server};
 use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step};
 use model::platform::{Platform, Seconds};
 use model::{PhaseName, Tenant};
@@ -129,12 +129,12 @@ async fn ensure_addresses(dns: &Owned, plan: &Plan, hosts: &[&str]) -> Result<Ve
 }
 
 impl Plan {
-    fn above(&self) -> Place {
-        Place::Parent(self.parent.clone())
+    fn above(&self) -> RecordZone {
+        RecordZone::Parent(self.parent.clone())
     }
 
-    fn within(&self) -> Place {
-        Place::Own(self.zone.clone())
+    fn within(&self) -> RecordZone {
+        RecordZone::Own(self.zone.clone())
     }
 
     fn delegation(&self, to: &[Name]) -> Records {

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use dns::{Deletion, Name, Owned, Place};
+use dns::{Deletion, Name, Owned, RecordZone};
 use engine::phase::{Error, Progress, Result, Step};
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +36,7 @@ async fn withdraw(
     plan: &Plan,
     step: &Step,
     what: &str,
-    place: &Place,
+    place: &RecordZone,
     sets: &[(Name, &str)],
 ) -> Result<()> {
     let kept = format!("{what} served");

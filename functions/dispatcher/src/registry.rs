@@ -6,7 +6,7 @@ use engine::runtime::{PhaseEntry, Runner};
 use model::platform::Platform;
 use tenants::Store;
 
-static PHASES: [&PhaseEntry; 16] = [
+static PHASES: &[&PhaseEntry] = &[
     &provisioning_infrastructure::PHASE,
     &create_namespace::PHASE,
     &provision_deployment::PHASE,
@@ -27,7 +27,7 @@ static PHASES: [&PhaseEntry; 16] = [
 
 /// The phase that the function of this name runs.
 pub fn phase_of(function: &str) -> Option<&'static PhaseEntry> {
-    PHASES.into_iter().find(|phase| phase.name().function() == function)
+    PHASES.iter().copied().find(|phase| phase.name().function() == function)
 }
 
 /// A runner that knows every phase, each connected to what it needs.

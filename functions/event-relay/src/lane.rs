@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use engine::store::{GivenBack, Outgoing, Patience, Sink, StoreResult, Undelivered};
+use engine::store::{Nacked, Outgoing, Patience, Sink, StoreResult, Undelivered};
 use model::platform::{Delivery, Seconds};
 use tenants::Store;
 use tokio::task::JoinSet;
@@ -177,12 +177,12 @@ impl Lane {
         let after = backoff(&self.settings, row.attempts, rand::random());
         let why = Undelivered { error: &error, refused, after, patience };
         let given_back = self.store.outbox_undelivered(row, &why).await?;
-        if given_back == GivenBack::SetAside {
+        if given_back == Nacked::Quarantined {
             self.counts.set_aside.fetch_add(1, Ordering::Relaxed);
             tracing::error!(sink = %self.sink, event.id = %row.id, tenant.id = %row.tenant_id, error = error.as_str(),
                 "set aside: it was refused too often; `event-relay refused` lists and replays such rows");
         }
-        Ok(given_back != GivenBack::Lost)
+        Ok(given_back != Nacked::Lost)
     }
 }
 

@@ -27,7 +27,7 @@ use uuid::Uuid;
 use failures::{missing, of_store, overtaken, unreadable};
 use keys::Keys;
 
-pub use secret::{KEY, Place, SECRET};
+pub use secret::{KEY, SECRET, SecretTarget};
 
 /// The phase.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ pub struct Plan {
     /// One that ends within this many seconds is issued anew.
     pub renew_before: Seconds,
     /// Where the Secret goes; none without a Secret, for a tenant of the pooled tenant-api.
-    pub secret: Option<Place>,
+    pub secret: Option<SecretTarget>,
 }
 
 /// The licence that holds, without what it opens with.
@@ -102,7 +102,7 @@ impl Phase for IssueLicense {
             suspended: tenant.suspended,
             validity: platform.license.validity,
             renew_before: platform.license.renew_before,
-            secret: Place::of(tenant, platform),
+            secret: SecretTarget::of(tenant, platform),
         })
     }
 
@@ -167,7 +167,7 @@ impl IssueLicense {
     }
 
     /// Brings the Secret to the licence that is current now.
-    async fn publish(&self, place: &Place, step: &Step) -> Result<Option<Ensured>> {
+    async fn publish(&self, place: &SecretTarget, step: &Step) -> Result<Option<Ensured>> {
         let found = self.current(step).await?.ok_or_else(missing)?;
         let seals = license::read_seals(&self.settings, &Secrets).await.map_err(KeyError::into_failure)?;
         let text = seals.open(Purpose::License, found.tenant_id, &Sealed::from(&found));

@@ -19,14 +19,14 @@ pub const KEY: &str = "license";
 /// Where the Secret goes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Place {
+pub struct SecretTarget {
     /// The tenant's namespace.
     pub namespace: String,
     /// Before the `/` of the labels that ownership is read from.
     pub label_prefix: String,
 }
 
-impl Place {
+impl SecretTarget {
     /// None of a tenant of the pooled instance, of whom nothing is in the cluster.
     pub(crate) fn of(tenant: &Tenant, platform: &Platform) -> Option<Self> {
         (tenant.deployment_type == DeploymentType::ContainerPerTenant).then(|| Self {

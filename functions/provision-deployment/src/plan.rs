@@ -6,7 +6,7 @@ use engine::phase::{Checkpoints, Error, Result};
 use job_broker::prefix_of;
 use model::Tenant;
 use model::platform::{InstanceSize, Platform};
-use tenant_api_client::{Place, Server, Strategy};
+use tenant_api_client::{DatabaseTarget, Server, Strategy};
 use tenants::reads;
 
 use crate::Plan;
@@ -36,7 +36,7 @@ pub(crate) fn plan(tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) 
     let replicas = if tenant.suspended { 0 } else { size.replicas };
     let controller = platform.ingress.of(tenant, platform).map_err(|wrong| incomplete("ingress", wrong))?;
     let strategy = if own { Strategy::Database } else { Strategy::Schema };
-    let place = Place::of(tenant.id, strategy, &server.admin.database);
+    let place = DatabaseTarget::of(tenant.id, strategy, &server.admin.database);
     let environment = BTreeMap::from([
         ("TENANT_ID", tenant.id.to_string()),
         ("TENANT_DB_NAME", place.database),

@@ -19,7 +19,7 @@ use k8s_openapi::api::core::v1;
 use model::platform::Platform;
 use model::{DeploymentType, Namespace, PhaseName, RunId, Tenant, Tier};
 use serde::{Deserialize, Serialize};
-use tenant_api_client::{Created, Initialized, Migration, Place, Server, Strategy, TenantApi};
+use tenant_api_client::{Created, DatabaseTarget, Initialized, Migration, Server, Strategy, TenantApi};
 use tenants::reads;
 
 /// The Secret that the tenant's services read (provisioning reference, phase 2).
@@ -38,7 +38,7 @@ pub struct SetupDatabase {
 pub struct Plan {
     /// Names of role, database and schema, and how the tenant is kept apart.
     #[serde(flatten)]
-    pub place: Place,
+    pub place: DatabaseTarget,
     /// Connections that the role may hold at once; none means as many as the server has.
     pub connection_limit: Option<i32>,
     /// Where it is made, and who is asked to drop it: the region's pooled tenant-api, which is there when the tenant's own
@@ -65,7 +65,7 @@ pub struct Plan {
 pub struct Checkpoint {
     /// Names of role, database and schema.
     #[serde(flatten)]
-    pub place: Place,
+    pub place: DatabaseTarget,
     /// The credentials, where there are any.
     pub secret: Option<SecretMade>,
     /// What of role, database and schema the last initialisation made.
@@ -172,7 +172,7 @@ fn plan(tenant: &Tenant, platform: &Platform, earlier: &Checkpoints) -> Result<P
     let strategy = if own { Strategy::Database } else { Strategy::Schema };
     let charts = &platform.charts;
     Ok(Plan {
-        place: Place::of(tenant.id, strategy, &server.admin.database),
+        place: DatabaseTarget::of(tenant.id, strategy, &server.admin.database),
         // A connection pool of its own (provisioning reference, "Database Isolation Strategy").
         connection_limit: (tenant.tier == Tier::Professional && !pooled)
             .then_some(platform.professional_connection_limit),

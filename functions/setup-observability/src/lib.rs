@@ -14,7 +14,7 @@ mod try_out;
 use cluster::{Cluster, Deployments, Objects};
 use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step};
 use helm::Helm;
-use model::platform::{Backend, Chart, Kept, Platform, Seconds};
+use model::platform::{Backend, Chart, Platform, Retention, Seconds};
 use model::{Namespace, PhaseName, RunId, Slug, Tenant, TenantId, Tier};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -74,7 +74,7 @@ pub struct Checkpoint {
     /// The run that first installed it.
     pub created_by: Option<RunId>,
     /// What stays when the tenant goes, for as long as it is kept.
-    pub kept: Vec<Kept>,
+    pub kept: Vec<Retention>,
 }
 
 engine::runtime_phase!(SetupObservability);

@@ -2,7 +2,7 @@
 
 use engine::phase::{Error, Result};
 use model::Tenant;
-use model::platform::{Kept, Platform};
+use model::platform::{Platform, Retention};
 
 use crate::Plan;
 
@@ -37,14 +37,14 @@ pub(crate) fn plan(tenant: &Tenant, platform: &Platform) -> Result<Plan> {
 }
 
 /// What stays when the tenant goes, for as long as it is kept.
-pub(crate) fn kept(plan: &Plan) -> Vec<Kept> {
+pub(crate) fn kept(plan: &Plan) -> Vec<Retention> {
     vec![
-        Kept {
+        Retention {
             system: "Loki".into(),
             selector: format!("{{namespace=\"{}\"}} of tenant {}", plan.namespace, plan.tenant_id),
             hours: plan.logs_kept,
         },
-        Kept {
+        Retention {
             system: "Tempo".into(),
             selector: format!("tenant_id={} of tenant {}", plan.slug, plan.tenant_id),
             hours: plan.traces_kept,

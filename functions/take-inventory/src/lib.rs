@@ -12,7 +12,7 @@ use cluster::{Cluster, Leftover};
 use dns::{Name, Server as DnsServer};
 use engine::phase::{Checkpoints, Clients, Error, Phase, Progress, Result, Step};
 use job_broker::Site;
-use model::platform::{Kept, Platform};
+use model::platform::{Platform, Retention};
 use model::secret::SecretRef;
 use model::{PhaseName, Tenant, Tier};
 use serde::{Deserialize, Serialize};
@@ -40,9 +40,9 @@ pub struct Plan {
     /// The region's tenant-api, and the Postgres server that it looks into.
     pub server: Server,
     /// Who serves the tenants' names; none on a platform without.
-    pub dns: Option<Names>,
+    pub dns: Option<DnsSite>,
     /// What stays in Loki and Tempo.
-    pub kept: Vec<Kept>,
+    pub kept: Vec<Retention>,
     /// The broker of the tenants' jobs; none in a region without.
     pub jobs: Option<Site>,
     /// The database of Terraform's states; none of a tenant without infrastructure of its own.
@@ -51,7 +51,7 @@ pub struct Plan {
 
 /// Where the tenant's names would be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Names {
+pub struct DnsSite {
     /// The DNS servers.
     pub server: DnsServer,
     /// The zone that delegates to the tenants' zones.
@@ -63,7 +63,7 @@ pub struct Names {
 #[serde(rename_all = "camelCase")]
 struct Retained {
     #[serde(flatten)]
-    kept: Kept,
+    kept: Retention,
     retained_until: String,
 }
 
@@ -87,7 +87,7 @@ impl Phase for TakeInventory {
         let server = Server::of(platform, &tenant.region)?;
         let dns = match (&platform.dns.azure, &platform.dns.powerdns) {
             (None, None) => None,
-            _ => Some(Names {
+            _ => Some(DnsSite {
                 server: DnsServer::of(platform)?,
                 parent: platform.dns.parent(&platform.domain).into(),
             }),
@@ -129,7 +129,7 @@ impl TakeInventory {
 }
 
 /// The newest was written before now, so that nothing is kept longer than said.
-fn retained(kept: &[Kept], now: DateTime<Utc>) -> Vec<Retained> {
+fn retained(kept: &[Retention], now: DateTime<Utc>) -> Vec<Retained> {
     let until = |hours: u32| now + TimeDelta::hours(i64::from(hours));
     kept.iter()
         .map(|kept| Retained {

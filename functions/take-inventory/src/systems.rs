@@ -6,12 +6,12 @@ use engine::phase::{Error, Kind, Result, Step};
 use job_broker::JobBroker;
 use terraform::workspaces;
 
-use crate::{Names, Plan, TakeInventory};
+use crate::{DnsSite, Plan, TakeInventory};
 
 impl TakeInventory {
     /// Zones, and record sets in the parent zone.
     pub(crate) async fn names(&self, plan: &Plan, step: &Step) -> Result<Vec<Leftover>> {
-        let Some(Names { server, parent }) = &plan.dns else { return Ok(Vec::new()) };
+        let Some(DnsSite { server, parent }) = &plan.dns else { return Ok(Vec::new()) };
         let secret = match server.secret() {
             Some(reference) => Some(self.cluster.resolve(reference).await?),
             None => None,

@@ -2,7 +2,7 @@ use super::*;
 
 #[test]
 fn history_is_listed_with_its_end() {
-    let kept = Kept { system: "Loki".into(), selector: "{namespace=\"matih-acme\"}".into(), hours: 48 };
+    let kept = Retention { system: "Loki".into(), selector: "{namespace=\"matih-acme\"}".into(), hours: 48 };
     let listed = retained(&[kept], "2026-02-12T10:00:00Z".parse().unwrap());
     assert_eq!(
         serde_json::to_value(listed).unwrap(),

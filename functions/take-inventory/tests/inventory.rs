@@ -14,8 +14,8 @@ use model::platform::{Platform, PowerDnsSettings, Region, RegionCluster};
 use model::secret::{Secret, SecretRef};
 use model::{RunId, TenantId};
 use serde_json::{Value, json};
-use take_inventory::{Names, Plan, TakeInventory};
-use tenant_api_client::{Admin, Initialize, Place, Server, Strategy, TenantApi};
+use take_inventory::{DnsSite, Plan, TakeInventory};
+use tenant_api_client::{Admin, DatabaseTarget, Initialize, Server, Strategy, TenantApi};
 use testing::{ClaimedStep, LastRecord, required};
 use tokio::net::TcpListener;
 
@@ -58,7 +58,7 @@ async fn plan() -> Plan {
     Plan { label_prefix, server, dns: Some(names()), kept: Vec::new(), jobs: None, terraform: None }
 }
 
-fn names() -> Names {
+fn names() -> DnsSite {
     required("PDNS_API_KEY");
     let settings = PowerDnsSettings {
         url: required("PDNS_URL"),
@@ -68,7 +68,7 @@ fn names() -> Names {
         kind: "Native".into(),
     };
     let name_servers = vec![Name::new("ns1.matih.ai")];
-    Names { server: DnsServer::PowerDns { settings, name_servers }, parent: Name::new("matih.ai") }
+    DnsSite { server: DnsServer::PowerDns { settings, name_servers }, parent: Name::new("matih.ai") }
 }
 
 /// Leaves no file behind.
@@ -87,7 +87,7 @@ async fn a_database_that_is_left_is_named() {
     let api = TenantApi::connect().unwrap();
     for strategy in [Strategy::Database, Strategy::Schema] {
         let tenant = TenantId::generate();
-        let place = Place::of(tenant, strategy, &plan.server.admin.database);
+        let place = DatabaseTarget::of(tenant, strategy, &plan.server.admin.database);
         let password = Secret::new("of no use to anybody");
         let what = Initialize {
             tenant,
@@ -116,11 +116,11 @@ async fn a_zone_or_delegation_that_is_left_is_named_and_a_server_that_is_down_is
     let mut plan = plan().await;
     let tenant = TenantId::generate();
     let step = step(tenant, Arc::default());
-    let Names { server, parent } = plan.dns.clone().unwrap();
+    let DnsSite { server, parent } = plan.dns.clone().unwrap();
     let secret = server.secret().unwrap().read_local().unwrap();
     let names = Dns::connect(&server, Some(&secret), "matih.ai").unwrap().owned_by(step.owner());
     let zone = parent.below(&format!("inventory-{}", &tenant.to_string()[24..]));
-    let (own, above) = (dns::Place::Own(zone.clone()), dns::Place::Parent(parent.clone()));
+    let (own, above) = (dns::RecordZone::Own(zone.clone()), dns::RecordZone::Parent(parent.clone()));
     names.ensure_zone(&zone, 1).await.unwrap();
     let servers = vec!["ns1.matih.ai".to_owned()];
     let delegation = Records { name: zone.clone(), kind: "NS", ttl: 1, values: servers };
@@ -137,7 +137,7 @@ async fn a_zone_or_delegation_that_is_left_is_named_and_a_server_that_is_down_is
     assert_eq!(phase.revert(&plan, None, &step).await.unwrap(), Progress::Done(()));
 
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    if let Some(Names { server: DnsServer::PowerDns { settings, .. }, .. }) = &mut plan.dns {
+    if let Some(DnsSite { server: DnsServer::PowerDns { settings, .. }, .. }) = &mut plan.dns {
         settings.parent_url = Some(format!("http://{}", nobody.local_addr().unwrap()));
     }
     drop(nobody);

@@ -30,10 +30,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The newest licence of every tenant that is served here. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Licenses(Arc<Kept>);
+pub struct Licenses(Arc<LicenseStore>);
 
 #[derive(Debug, Default)]
-struct Kept {
+struct LicenseStore {
     keys: PublicKeys,
     pinned: Option<TenantId>,
     folder: Option<PathBuf>,
@@ -69,7 +69,7 @@ impl Licenses {
         mounted: Option<PathBuf>,
     ) -> io::Result<Self> {
         let mounted = mounted.map(|folder| Mounted::at(&folder));
-        let licenses = Self(Arc::new(Kept { keys, pinned, folder, mounted, held: Mutex::default() }));
+        let licenses = Self(Arc::new(LicenseStore { keys, pinned, folder, mounted, held: Mutex::default() }));
         if let Some(folder) = &licenses.0.folder {
             fs::create_dir_all(folder)?;
             for entry in fs::read_dir(folder)? {

@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::measure::Measures;
 use crate::problem::{self, Problem};
-use crate::request::{self, Asked};
+use crate::request::{self, RequestBody};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -16,7 +16,7 @@ use std::future::Future;
 use std::time::Instant;
 
 /// A call: what is asked for, and the doing of it.
-pub trait Operation: Asked + Send + Sync + 'static {
+pub trait Operation: RequestBody + Send + Sync + 'static {
     /// For the log.
     const NAME: &'static str;
     type Answer: Serialize + Send;

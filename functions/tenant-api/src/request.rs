@@ -181,7 +181,7 @@ pub struct Inventory {
 }
 
 /// A body that was understood.
-pub trait Asked: de::DeserializeOwned + fmt::Debug {
+pub trait RequestBody: de::DeserializeOwned + fmt::Debug {
     fn tenant(&self) -> Uuid;
     /// The run it is done for, where the caller says so.
     fn run(&self) -> Option<Uuid>;
@@ -191,7 +191,7 @@ pub trait Asked: de::DeserializeOwned + fmt::Debug {
     fn secrets(&self) -> Vec<&str>;
 }
 
-impl Asked for Initialize {
+impl RequestBody for Initialize {
     fn tenant(&self) -> Uuid {
         self.tenant_id
     }
@@ -217,7 +217,7 @@ impl Asked for Initialize {
     }
 }
 
-impl Asked for Drop {
+impl RequestBody for Drop {
     fn tenant(&self) -> Uuid {
         self.tenant_id
     }
@@ -236,7 +236,7 @@ impl Asked for Drop {
     }
 }
 
-impl Asked for Inventory {
+impl RequestBody for Inventory {
     fn tenant(&self) -> Uuid {
         self.tenant_id
     }
@@ -282,7 +282,7 @@ fn place(
 }
 
 /// Reads a body. The answer to a bad one names the field and repeats no value, which could be a secret.
-pub fn parse<T: Asked>(body: &[u8]) -> Result<T, Problem> {
+pub fn parse<T: RequestBody>(body: &[u8]) -> Result<T, Problem> {
     let asked: T = decode(body)?;
     asked.validate()?;
     Ok(asked)

@@ -55,7 +55,7 @@ struct Login {
 
 /// Where a tenant's tables are.
 #[derive(Debug)]
-struct Place {
+struct TableLocation {
     role: Identifier,
     database: String,
     schema: String,
@@ -176,7 +176,7 @@ impl Tables {
     }
 }
 
-async fn take_role(session: &mut PgConnection, place: &Place) -> Result<(), Problem> {
+async fn take_role(session: &mut PgConnection, place: &TableLocation) -> Result<(), Problem> {
     // For this transaction only: a session that is used again has no rights left from the one before.
     let statement =
         format!("SET LOCAL ROLE {}; SET LOCAL search_path TO \"{}\"", place.role.quoted(), place.schema);
@@ -205,13 +205,13 @@ fn pool(options: PgConnectOptions, sessions: u32) -> PgPool {
 }
 
 /// Where the tenant's role owns what it owns; none when there is no such role with the tenant's mark, or it owns nothing.
-async fn place(session: &mut PgConnection, tenant: TenantId) -> Result<Option<Place>, Problem> {
+async fn place(session: &mut PgConnection, tenant: TenantId) -> Result<Option<TableLocation>, Problem> {
     let name = format!("tenant_{tenant}");
     let role = Identifier::try_from(name.clone()).map_err(|why| problem::invalid("tenantId", why))?;
     let Some(found) = ownership::role(session, &role, tenant.0).await? else { return Ok(None) };
     Ok(database(session, found.oid, &name).await?.map(|database| {
         let schema = if database == name { "public".to_owned() } else { name };
-        Place { role, database, schema }
+        TableLocation { role, database, schema }
     }))
 }
 

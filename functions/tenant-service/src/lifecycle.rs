@@ -8,7 +8,7 @@ use model::platform::Platform;
 use model::{Change, DeploymentType, TenantId, TenantStatus, Tier, UnknownName};
 use serde::Deserialize;
 use tenants::deployment::{Characteristics, determine_deployment_type};
-use tenants::{ChangeError, Changing, TenantRow, VerbOutcome};
+use tenants::{ChangeError, ChangeOutcome, TenantRow, VerbOutcome};
 use utoipa::ToSchema;
 
 use crate::extract::{Actor, Body, FromFields, TenantPath};
@@ -99,8 +99,8 @@ pub async fn resume(
 pub async fn begin(app: &App, tenant: TenantId, change: Change, actor: &Actor) -> Result<Response, Failure> {
     let begun = app.store.change(tenant, &change, &actor.0).await;
     let (run_id, seq) = match begun.map_err(|error| refusal(error, tenant))? {
-        Changing::Run { id, seq } => (id, seq),
-        Changing::Already => {
+        ChangeOutcome::Run { id, seq } => (id, seq),
+        ChangeOutcome::Already => {
             let row =
                 app.store.tenant(tenant).await?.ok_or_else(|| problem::no_tenant(&tenant.to_string()))?;
             return Ok(Json(TenantView::from(&row)).into_response());

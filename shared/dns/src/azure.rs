@@ -18,7 +18,7 @@ use serde_json::Value;
 
 pub use token::TokenSource;
 
-use super::{Deletion, DnsProvider, Held, Mark, Name, RecordSet, Written, Zone, error};
+use super::{Deletion, DnsEntry, DnsProvider, Mark, Name, RecordSet, Written, Zone, error};
 
 const API_VERSION: &str = "2018-05-01";
 
@@ -271,16 +271,16 @@ impl DnsProvider for AzureDns {
         }
     }
 
-    async fn held_by(&self, tenant: TenantId, within: Option<&Name>) -> Result<Vec<Held>> {
+    async fn held_by(&self, tenant: TenantId, within: Option<&Name>) -> Result<Vec<DnsEntry>> {
         let ours = |mark: Option<Mark>| mark.is_some_and(|mark| mark.tenant_id == tenant);
         if let Some(parent) = within {
             let sets: Vec<wire::Set> = self.list(self.url(&[parent.as_str(), "recordsets"], &[])).await?;
             let sets = sets.into_iter().map(|set| self.read(parent, set));
             let sets = sets.filter(|set| ours(set.mark.clone()));
-            return Ok(sets.map(|set| Held { kind: set.kind, name: set.name }).collect());
+            return Ok(sets.map(|set| DnsEntry { kind: set.kind, name: set.name }).collect());
         }
         let zones: Vec<wire::Zone> = self.list(self.url(&[], &[])).await?;
         let zones = zones.into_iter().filter(|zone| ours(wire::mark(&zone.tags, &self.prefix)));
-        Ok(zones.map(|zone| Held { kind: "zone".into(), name: Name::new(&zone.name) }).collect())
+        Ok(zones.map(|zone| DnsEntry { kind: "zone".into(), name: Name::new(&zone.name) }).collect())
     }
 }

@@ -16,10 +16,10 @@ mod provider;
 mod server;
 
 pub use azure::{AzureDns, TokenSource};
-pub use inventory::Held;
+pub use inventory::DnsEntry;
 pub use mark::Mark;
 pub use name::Name;
-pub use owned::{Made, Owned, Place, Records};
+pub use owned::{Made, Owned, RecordZone, Records};
 pub use powerdns::PowerDns;
 pub use provider::{Deletion, DnsProvider, RecordSet, Written, Zone};
 pub use server::{Dns, Server};

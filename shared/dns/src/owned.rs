@@ -18,7 +18,7 @@ pub struct Owned {
 
 /// Where a record set is.
 #[derive(Clone, Debug)]
-pub enum Place {
+pub enum RecordZone {
     /// In the tenant's own zone.
     Own(Name),
     /// In the zone that delegates to it.
@@ -55,10 +55,10 @@ impl Owned {
         Self { dns, owner }
     }
 
-    fn at<'a>(&self, place: &'a Place) -> (&dyn DnsProvider, &'a Name) {
+    fn at<'a>(&self, place: &'a RecordZone) -> (&dyn DnsProvider, &'a Name) {
         match place {
-            Place::Own(zone) => (self.dns.child.as_ref(), zone),
-            Place::Parent(zone) => (self.dns.parent.as_ref(), zone),
+            RecordZone::Own(zone) => (self.dns.child.as_ref(), zone),
+            RecordZone::Parent(zone) => (self.dns.parent.as_ref(), zone),
         }
     }
 
@@ -117,7 +117,7 @@ impl Owned {
     /// Makes sure that the record set is there as it shall be. The tenant's own is changed if it is not, and then counts as
     /// made by this run: what it said before is not true any more, and a rollback must not bring it back. Somebody else's is
     /// fatal and left as it is. A delegation is not made over records that it would hide.
-    pub async fn ensure_records(&self, place: &Place, wanted: &Records) -> Result<Made> {
+    pub async fn ensure_records(&self, place: &RecordZone, wanted: &Records) -> Result<Made> {
         let (server, zone) = self.at(place);
         for _ in 0..LOOKS {
             let there = server.record_sets(zone, &wanted.name).await?;
@@ -148,23 +148,23 @@ impl Owned {
         Err(changing(&format!("DNS record {} {}", wanted.kind, wanted.name)))
     }
 
-    fn is_in_the_way(&self, place: &Place, wanted: &Records, set: &RecordSet) -> bool {
+    fn is_in_the_way(&self, place: &RecordZone, wanted: &Records, set: &RecordSet) -> bool {
         if self.is_ours(set.mark.as_ref()) {
             return false;
         }
         match place {
             // Whatever is at or below the name of a delegation would no longer be found.
-            Place::Parent(_) => true,
-            Place::Own(_) => set.name == wanted.name && (set.kind == wanted.kind || set.kind == "CNAME"),
+            RecordZone::Parent(_) => true,
+            RecordZone::Own(_) => set.name == wanted.name && (set.kind == wanted.kind || set.kind == "CNAME"),
         }
     }
 
     /// Those of these record sets that are there and that the step at hand may delete.
-    async fn deletable(&self, place: &Place, of: &[(Name, &str)]) -> Result<Vec<RecordSet>> {
+    async fn deletable(&self, place: &RecordZone, of: &[(Name, &str)]) -> Result<Vec<RecordSet>> {
         let (server, zone) = self.at(place);
         let mut found = Vec::new();
         let within = match (place, of) {
-            (Place::Parent(_), [(name, _)]) => name,
+            (RecordZone::Parent(_), [(name, _)]) => name,
             _ => zone,
         };
         for set in server.record_sets(zone, within).await? {
@@ -182,13 +182,13 @@ impl Owned {
 
     /// The longest TTL of those of these record sets that [`Owned::ensure_records_deleted`] would delete; none when there
     /// are none.
-    pub async fn longest_ttl(&self, place: &Place, of: &[(Name, &str)]) -> Result<Option<u32>> {
+    pub async fn longest_ttl(&self, place: &RecordZone, of: &[(Name, &str)]) -> Result<Option<u32>> {
         Ok(self.deletable(place, of).await?.iter().map(|set| set.ttl).max())
     }
 
     /// Makes sure that those of these record sets are gone that are the tenant's and that the step at hand may delete; any
     /// other is left as it is, and that is also done. Called again, it looks again.
-    pub async fn ensure_records_deleted(&self, place: &Place, of: &[(Name, &str)]) -> Result<()> {
+    pub async fn ensure_records_deleted(&self, place: &RecordZone, of: &[(Name, &str)]) -> Result<()> {
         let (server, zone) = self.at(place);
         for _ in 0..LOOKS {
             let mut otherwise = false;

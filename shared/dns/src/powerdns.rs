@@ -11,7 +11,7 @@ use reqwest::{Method, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{Deletion, DnsProvider, Held, Mark, Name, RecordSet, Written, Zone, error};
+use super::{Deletion, DnsEntry, DnsProvider, Mark, Name, RecordSet, Written, Zone, error};
 
 /// Hits that a search may have. A tenant has fewer record sets, and one is enough to be left over.
 const HITS: u32 = 1000;
@@ -204,7 +204,7 @@ impl DnsProvider for PowerDns {
         Ok(Written::Done)
     }
 
-    async fn held_by(&self, tenant: TenantId, within: Option<&Name>) -> Result<Vec<Held>> {
+    async fn held_by(&self, tenant: TenantId, within: Option<&Name>) -> Result<Vec<DnsEntry>> {
         let id = tenant.to_string();
         let mut held = Vec::new();
         for hit in self.find("comment", &format!("*{id}*")).await? {
@@ -217,13 +217,13 @@ impl DnsProvider for PowerDns {
             let found = self.get::<wire::Zone>(&path).await?;
             // A comment outlives its records when somebody takes those away by an update (RFC 2136).
             if found.is_some_and(|found| found.sets().any(|set| set.is(&name, &hit.kind))) {
-                held.push(Held { kind: hit.kind, name });
+                held.push(DnsEntry { kind: hit.kind, name });
             }
         }
         // Zones are owned by their account, whatever became of the comments in them.
         let zones: Vec<wire::Zone> = self.get("zones?dnssec=false").await?.unwrap_or_default();
         let zones = zones.into_iter().filter(|zone| zone.account == id);
-        held.extend(zones.map(|zone| Held { kind: "zone".into(), name: Name::new(&zone.name) }));
+        held.extend(zones.map(|zone| DnsEntry { kind: "zone".into(), name: Name::new(&zone.name) }));
         Ok(held)
     }
 }

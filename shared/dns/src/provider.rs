@@ -7,7 +7,7 @@ use engine::phase::Result;
 use model::TenantId;
 use serde::{Deserialize, Serialize};
 
-use super::{Held, Mark, Name};
+use super::{DnsEntry, Mark, Name};
 
 /// A zone as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,5 +95,5 @@ pub trait DnsProvider: Debug + Send + Sync {
     async fn delete(&self, zone: &Name, found: &RecordSet) -> Result<Written>;
 
     /// Zones of the tenant, and its record sets in the zone `within`.
-    async fn held_by(&self, tenant: TenantId, within: Option<&Name>) -> Result<Vec<Held>>;
+    async fn held_by(&self, tenant: TenantId, within: Option<&Name>) -> Result<Vec<DnsEntry>>;
 }

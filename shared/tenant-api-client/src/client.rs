@@ -11,7 +11,7 @@ use reqwest::{StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{Access, Dropped, Initialized, Item, Place, Server};
+use super::{Access, DatabaseTarget, Dropped, Initialized, Item, Server};
 
 /// The dependency's name in `Unavailable`.
 const DEPENDENCY: &str = "tenant-api";
@@ -44,7 +44,7 @@ pub struct Initialize<'a> {
     /// The run it is written down as made by.
     pub run: RunId,
     /// The names.
-    pub place: &'a Place,
+    pub place: &'a DatabaseTarget,
     /// The role's password. Only its SCRAM verifier is sent. None: the role cannot log in, and the pooled tenant-api works
     /// in its name.
     pub password: Option<&'a Secret>,
@@ -100,7 +100,7 @@ impl TenantApi {
         &self,
         at: &Access,
         tenant: TenantId,
-        place: &Place,
+        place: &DatabaseTarget,
         only_if_run: Option<RunId>,
     ) -> Result<Dropped> {
         let body = DropBody { tenant_id: tenant, place, only_if_run, admin: AdminBody::of(at) };
@@ -288,7 +288,7 @@ struct InitializeBody<'a> {
     tenant_id: TenantId,
     run_id: RunId,
     #[serde(flatten)]
-    place: &'a Place,
+    place: &'a DatabaseTarget,
     verifier: Option<&'a str>,
     connection_limit: Option<i32>,
     admin: AdminBody<'a>,
@@ -299,7 +299,7 @@ struct InitializeBody<'a> {
 struct DropBody<'a> {
     tenant_id: TenantId,
     #[serde(flatten)]
-    place: &'a Place,
+    place: &'a DatabaseTarget,
     only_if_run: Option<RunId>,
     admin: AdminBody<'a>,
 }

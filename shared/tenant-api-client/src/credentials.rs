@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use engine::phase::{Error, Result};
 use model::secret::Secret;
 
-use super::{Place, Strategy};
+use super::{DatabaseTarget, Strategy};
 
 const HOST: &str = "POSTGRES_HOST";
 const PORT: &str = "POSTGRES_PORT";
@@ -37,7 +37,7 @@ impl Credentials {
     pub const KEYS: [&str; 6] = [HOST, PORT, DATABASE, USER, PASSWORD, URL];
 
     /// The credentials of a tenant's role on a server.
-    pub fn new(place: &Place, host: &str, port: u16, password: Secret) -> Self {
+    pub fn new(place: &DatabaseTarget, host: &str, port: u16, password: Secret) -> Self {
         let [user, word, database] = [&place.role, password.expose(), &place.database].map(encoded);
         // An IPv6 address stands in brackets.
         let authority = if host.contains(':') { format!("[{host}]") } else { encoded(host) };
@@ -116,8 +116,8 @@ mod tests {
     use super::*;
     use engine::phase::Kind;
 
-    fn place(strategy: Strategy) -> Place {
-        Place::of("550e8400-e29b-41d4-a716-446655440000".parse().unwrap(), strategy, "shared db")
+    fn place(strategy: Strategy) -> DatabaseTarget {
+        DatabaseTarget::of("550e8400-e29b-41d4-a716-446655440000".parse().unwrap(), strategy, "shared db")
     }
 
     #[test]

@@ -15,6 +15,6 @@ pub use client::{Initialize, TenantApi};
 pub use credentials::Credentials;
 pub use login::{Checked, check, check_from_env};
 pub use own_secret::own_secret;
-pub use server::{Access, Admin, Place, Server, Strategy};
+pub use server::{Access, Admin, DatabaseTarget, Server, Strategy};
 pub use tenants::reads::OwnPostgres;
 pub use users::{BootstrapUser, Invitation, Invited};

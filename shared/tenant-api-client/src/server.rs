@@ -22,7 +22,7 @@ pub enum Strategy {
 /// The names of what a tenant has in Postgres. They follow from the tenant's id, so that every run finds the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Place {
+pub struct DatabaseTarget {
     /// How it is kept apart.
     pub strategy: Strategy,
     /// The database to log in to.
@@ -33,7 +33,7 @@ pub struct Place {
     pub role: String,
 }
 
-impl Place {
+impl DatabaseTarget {
     /// `tenant_<uuid>` for the role, and for the database or, in the shared one, for the schema.
     pub fn of(tenant: TenantId, strategy: Strategy, shared_database: &str) -> Self {
         let own = format!("tenant_{tenant}");
@@ -206,7 +206,7 @@ mod tests {
         let tenant: TenantId = "550e8400-e29b-41d4-a716-446655440000".parse().unwrap();
         let own = "tenant_550e8400-e29b-41d4-a716-446655440000";
         let names = |strategy| {
-            let place = Place::of(tenant, strategy, "region_eastus");
+            let place = DatabaseTarget::of(tenant, strategy, "region_eastus");
             (place.database, place.schema, place.role)
         };
         assert_eq!(names(Strategy::Database), (own.into(), "public".into(), own.into()));

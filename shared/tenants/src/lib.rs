@@ -14,7 +14,8 @@ mod tenancy;
 pub use regions::Regions;
 pub use serve::{runner, serve};
 pub use store::{
-    Begun, ChangeError, Changing, ClaimError, CreateError, DeploymentRow, DomainRow, Duty, InvitationStored,
-    InviteError, LicenseStored, NewDeployment, NewTenant, NotChanged, RefreshSummary, RegionRow, SealedRow,
-    StatusRow, Store, StoredInvitation, StoredLicense, TenantFilter, TenantRow, VerbOutcome,
+    ChangeError, ChangeOutcome, ClaimError, CreateError, DeploymentRow, DomainRow, Duty, InvitationStored,
+    InviteError, LicenseStored, NewDeployment, NewTenant, NotChanged, RefreshSummary, RegionRow,
+    ScheduledRun, SealedRow, StatusRow, Store, StoredInvitation, StoredLicense, TenantFilter, TenantRow,
+    VerbOutcome,
 };

@@ -50,7 +50,7 @@ const OBSERVABILITY: &[&str] = &["cluster", "chart-repository", "loki", "tempo"]
 const LICENSE: &[Reads] = &[Reads::Tier, Reads::Suspension, Reads::License];
 
 /// Every phase, in the order of an enterprise tenant's run.
-pub static PHASES: [PhaseFacts; 14] = [
+pub static PHASES: &[PhaseFacts] = &[
     // Everything of the tenant's data is on what it makes; its undo takes the administrator's password with it.
     PhaseFacts {
         name: PhaseName::new(INFRASTRUCTURE),
@@ -174,7 +174,7 @@ pub static PHASES: [PhaseFacts; 14] = [
 const INFRASTRUCTURE: &str = "PROVISIONING_INFRASTRUCTURE";
 
 /// Phases that only a change has: what they make follows from something that comes while the tenant lives.
-static LATER: [PhaseFacts; 1] = [
+static LATER: &[PhaseFacts] = &[
     // Its undo takes the challenges' records out of the zone.
     PhaseFacts {
         name: PhaseName::new("SERVE_DOMAINS"),
@@ -205,12 +205,12 @@ pub fn later(reads: Reads) -> impl Iterator<Item = PhaseName> {
 
 /// What is known of a phase; nothing for one that this version does not know (a run frozen by another version).
 pub fn facts(name: &PhaseName) -> Option<&'static PhaseFacts> {
-    PHASES.iter().chain(&LATER).find(|phase| &phase.name == name)
+    PHASES.iter().chain(LATER).find(|phase| &phase.name == name)
 }
 
 /// The names by which the platform file may limit steps.
 pub fn step_names() -> StepNames {
-    let phases = || PHASES.iter().chain(&LATER);
+    let phases = || PHASES.iter().chain(LATER);
     StepNames {
         phases: phases().map(|phase| phase.name.as_str()).chain(["TAKE_INVENTORY"]).collect(),
         dependencies: phases().flat_map(|phase| phase.depends).copied().collect(),

@@ -3,7 +3,7 @@
 //!
 //! A phase that writes such a checkpoint takes its name from here, and keeps the fields' names.
 
-use model::platform::Kept;
+use model::platform::Retention;
 use model::secret::SecretRef;
 use serde::Deserialize;
 
@@ -99,5 +99,5 @@ pub struct LoadBalancer {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct History {
     /// What stays when the tenant goes, and for how long.
-    pub kept: Vec<Kept>,
+    pub kept: Vec<Retention>,
 }

@@ -8,7 +8,7 @@ use engine::phase::{Error, Progress};
 use futures::future::join_all;
 use model::{Change, Container, TenantId, TenantStatus, Tier};
 use queue::Dispatcher;
-use tenants::{ChangeError, Changing, StatusRow};
+use tenants::{ChangeError, ChangeOutcome, StatusRow};
 use tests::World;
 
 const PHASES: [&str; 3] = ["CREATE_NAMESPACE", "DEPLOY_CORE_SERVICES", "DEPLOY_DATA_SERVICES"];
@@ -87,7 +87,7 @@ async fn a_larger_tier_is_made_from_the_quota_on_and_a_smaller_one_the_other_way
             row.tenant.provisioning_completed_at, first.tenant.provisioning_completed_at,
             "a change is no second birth"
         );
-        assert!(matches!(world.change(tenant, &to(Tier::Professional)).await, Ok(Changing::Already)));
+        assert!(matches!(world.change(tenant, &to(Tier::Professional)).await, Ok(ChangeOutcome::Already)));
         let kinds: Vec<String> = sqlx::query_scalar(
             "SELECT type FROM outbox WHERE tenant_id = $1 AND sink = 'kafka' ORDER BY number",
         )
@@ -226,11 +226,11 @@ async fn an_abandoned_change_can_be_made_or_taken_back_later() {
         assert_eq!(row.run.error.unwrap()["code"], "abandoned_by_operator");
         // What the tenant's row says need not be what its phases hold, so that it is made so once more.
         let again = world.change(tenant, &to(Tier::Professional)).await.unwrap();
-        assert!(matches!(again, Changing::Run { .. }), "{again:?}");
+        assert!(matches!(again, ChangeOutcome::Run { .. }), "{again:?}");
         let dispatcher = dispatch(&world, &failing);
         ended(&world, tenant, "succeeded").await;
         assert_eq!(made(&world, "halved").await.len(), 2 * PHASES.len());
-        assert_eq!(world.change(tenant, &to(Tier::Professional)).await.unwrap(), Changing::Already);
+        assert_eq!(world.change(tenant, &to(Tier::Professional)).await.unwrap(), ChangeOutcome::Already);
         // Nothing follows from it.
         let container = Container { image: Some("other".into()), size: None };
         let refused = world.change(tenant, &Change { container: Some(container), ..Change::default() }).await;

@@ -9,7 +9,7 @@ use engine::phase::{Error, Progress};
 use model::{Change, DeploymentType, TenantId, TenantStatus};
 use queue::Dispatcher;
 use serde_json::{Value, json};
-use tenants::{ChangeError, Changing, RefreshSummary, StatusRow};
+use tenants::{ChangeError, ChangeOutcome, RefreshSummary, StatusRow};
 use tests::World;
 use tokio::process::Command;
 
@@ -29,8 +29,8 @@ fn dispatch(world: &World, failing: &Arc<AtomicBool>) -> Dispatcher {
     world.dispatch(vec![world.phase("CREATE_NAMESPACE").arc(), own.arc(), world.phase("ISSUE_LICENSE").arc()])
 }
 
-async fn ended(world: &World, tenant: TenantId, run: Changing) -> StatusRow {
-    let Changing::Run { id, .. } = run else { panic!("no run: {run:?}") };
+async fn ended(world: &World, tenant: TenantId, run: ChangeOutcome) -> StatusRow {
+    let ChangeOutcome::Run { id, .. } = run else { panic!("no run: {run:?}") };
     world.until_row(tenant, "its end", |row| row.run.id == id.0 && row.run.finished_at.is_some()).await
 }
 

@@ -8,7 +8,7 @@ use futures::future::join_all;
 use model::platform::Seconds;
 use model::{Change, TenantId, TenantStatus, Tier};
 use queue::Dispatcher;
-use tenants::{Begun, Changing, Duty};
+use tenants::{ChangeOutcome, Duty, ScheduledRun};
 use tests::World;
 
 const PHASES: [&str; 3] = ["CREATE_NAMESPACE", "ISSUE_LICENSE", "DEPLOY_CORE_SERVICES"];
@@ -37,7 +37,7 @@ fn dispatch(world: &World, failing: &Arc<AtomicBool>) -> Dispatcher {
 async fn upkeep(world: &World) -> Vec<(TenantId, Duty)> {
     let begun = world.store.upkeep(&world.platform).await.unwrap();
     world.store.notify().await.unwrap();
-    begun.into_iter().map(|Begun { tenant, duty, .. }| (tenant, duty)).collect()
+    begun.into_iter().map(|ScheduledRun { tenant, duty, .. }| (tenant, duty)).collect()
 }
 
 /// The tenant's time has come.
@@ -117,7 +117,9 @@ async fn a_deletion_in_the_middle_of_a_change_lets_it_end_and_keeps_the_data() {
         world.until(tenant, "ACTIVE").await;
         dispatcher.stop().await.unwrap();
         let free = Change { tier: Some(Tier::Free), ..Change::default() };
-        let Changing::Run { id, .. } = world.change(tenant, &free).await.unwrap() else { panic!("a run") };
+        let ChangeOutcome::Run { id, .. } = world.change(tenant, &free).await.unwrap() else {
+            panic!("a run")
+        };
         let deletion = world.delete_after(tenant, WEEK).await;
         assert_eq!((deletion.run_id, deletion.pending), (id, true));
         assert_eq!(upkeep(&world).await, [], "one run at a time");
@@ -218,7 +220,7 @@ async fn domains_whose_serving_has_failed_are_served_anew_after_a_while() {
         let begin = async || {
             let begun = world.store.upkeep(&soon).await.unwrap();
             world.store.notify().await.unwrap();
-            begun.into_iter().map(|Begun { duty, .. }| duty).collect::<Vec<_>>()
+            begun.into_iter().map(|ScheduledRun { duty, .. }| duty).collect::<Vec<_>>()
         };
         // The first time, and when one is given up.
         for (given_up, left) in [(None, &["a.example", "b.example"][..]), (Some("a.example"), &["b.example"])]

@@ -9,14 +9,14 @@ use tenants::StatusRow;
 use tests::{Failpoints, RegionWorld, kubectl, kubectl_with, names, required, slug};
 
 /// A tenant whose run is held where the test puts something in its way.
-struct Held<'a> {
+struct HeldRun<'a> {
     world: &'a RegionWorld,
     failpoints: Failpoints,
     slug: String,
     tenant: TenantId,
 }
 
-impl<'a> Held<'a> {
+impl<'a> HeldRun<'a> {
     async fn at(world: &'a RegionWorld, phase: &str, operation: &str, dedicated: bool) -> Self {
         let failpoints = Failpoints::of_this_process();
         let slug = slug("foreign");
@@ -54,7 +54,7 @@ async fn read(what: &[&str]) -> String {
 }
 
 async fn namespace(world: &RegionWorld) {
-    let held = Held::at(world, "CREATE_NAMESPACE", "namespace", true).await;
+    let held = HeldRun::at(world, "CREATE_NAMESPACE", "namespace", true).await;
     let name = held.namespace();
     kubectl(&["create", "namespace", &name]).await;
     kubectl(&["create", "configmap", "theirs", "--from-literal=a=b", "-n", &name]).await;
@@ -75,7 +75,7 @@ async fn namespace(world: &RegionWorld) {
 
 /// Somebody else's object that belongs to no namespace.
 async fn ingress_class(world: &RegionWorld) {
-    let held = Held::at(world, "DEPLOY_INGRESS_CONTROLLER", "release", true).await;
+    let held = HeldRun::at(world, "DEPLOY_INGRESS_CONTROLLER", "release", true).await;
     let name = format!("nginx-{}", held.slug);
     let class = serde_json::json!({
         "apiVersion": "networking.k8s.io/v1",
@@ -94,7 +94,7 @@ async fn ingress_class(world: &RegionWorld) {
 
 /// Somebody else's zone of the tenant's name.
 async fn zone(world: &RegionWorld) {
-    let held = Held::at(world, "CREATE_DNS_ZONE", "zone", true).await;
+    let held = HeldRun::at(world, "CREATE_DNS_ZONE", "zone", true).await;
     let name = format!("{}.matih.ai", held.slug);
     let records = serde_json::json!([{
         "name": format!("api.{name}."), "type": "A", "ttl": 60,
@@ -123,7 +123,7 @@ async fn zone(world: &RegionWorld) {
 
 /// Somebody else's role, database or schema of the tenant's name.
 async fn in_postgres(world: &RegionWorld, kind: &str) {
-    let held = Held::at(world, "SETUP_DATABASE", "initialize database", kind != "schema").await;
+    let held = HeldRun::at(world, "SETUP_DATABASE", "initialize database", kind != "schema").await;
     let own = held.own();
     let (made, question) = match kind {
         "role" => (
@@ -181,7 +181,7 @@ async fn in_the_namespace(
     what: &[&str],
     make: impl AsyncFn(&str),
 ) {
-    let held = Held::at(world, "CREATE_NAMESPACE", "namespace", true).await;
+    let held = HeldRun::at(world, "CREATE_NAMESPACE", "namespace", true).await;
     let name = held.namespace();
     let manifest = serde_json::json!({
         "apiVersion": "v1",

@@ -10,7 +10,10 @@ use model::platform::Seconds;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tenants::StatusRow;
-use tests::{Api, Elsewhere, Held, Place, Site, calm, fresh_slug, kubectl, kubectl_with, names, required};
+use tests::{
+    Api, Elsewhere, RegionContents, RegionSite, Site, calm, fresh_slug, kubectl, kubectl_with, names,
+    required,
+};
 
 /// The phases that make something in a region, and as few others as they can do with.
 const PHASES: [&str; 7] = [
@@ -30,7 +33,7 @@ struct Tenant {
 }
 
 impl Tenant {
-    fn among<'a>(&self, held: &'a Held) -> Vec<&'a str> {
+    fn among<'a>(&self, held: &'a RegionContents) -> Vec<&'a str> {
         held.of(&[&self.slug, &self.id.to_string()])
     }
 }
@@ -126,13 +129,13 @@ async fn a_tenant_is_in_its_region_only_and_the_loss_of_one_region_stops_no_othe
         let elsewhere = Elsewhere::start().await;
         let folder = site.folder();
         let (near_key, far_key) = (fresh_slug("near"), fresh_slug("far"));
-        let near = Place {
+        let near = RegionSite {
             kubeconfig: required("KUBECONFIG"),
             port: required("REGION_DATABASE_PORT").parse().unwrap(),
             admin: (required("REGION_DATABASE_ADMIN_USER"), required("REGION_DATABASE_ADMIN_PASSWORD")),
             domain: format!("{near_key}.example"),
         };
-        let far = Place {
+        let far = RegionSite {
             kubeconfig: elsewhere.value("KUBECONFIG").to_owned(),
             port: elsewhere.value("REGION_DATABASE_PORT").parse().unwrap(),
             admin: ("region_admin".into(), elsewhere.value("REGION_DATABASE_ADMIN_PASSWORD").to_owned()),
@@ -145,7 +148,7 @@ async fn a_tenant_is_in_its_region_only_and_the_loss_of_one_region_stops_no_othe
         let (_far_tenant_api, far_url) = site.another_tenant_api(&own).await;
         let (_service, api) = site.tenant_service().await;
         let _dispatcher = site.dispatcher();
-        let region = |key: &str, place: &Place, url: &str, internal: &str| {
+        let region = |key: &str, place: &RegionSite, url: &str, internal: &str| {
             json!({
                 "key": key, "tenantApiUrl": url, "domain": place.domain, "databaseCidrs": ["10.40.0.0/16"],
                 "internalSecret": secret_file(folder, &format!("{key}-internal"), internal),

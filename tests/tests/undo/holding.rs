@@ -12,12 +12,12 @@ use tokio::task::JoinHandle;
 
 /// What was held: by which Service, which address, and when it was known to be held no longer.
 #[derive(Debug, Default)]
-pub struct Held(HashMap<(String, Ipv4Addr), Option<Instant>>);
+pub struct HeldAddresses(HashMap<(String, Ipv4Addr), Option<Instant>>);
 
 /// A watch of the Services of a namespace, which need not be there yet.
 pub struct Holding {
     kubectl: Child,
-    following: JoinHandle<Held>,
+    following: JoinHandle<HeldAddresses>,
 }
 
 impl Holding {
@@ -32,7 +32,7 @@ impl Holding {
             .unwrap();
         let mut lines = BufReader::new(kubectl.stdout.take().unwrap()).lines();
         let following = tokio::spawn(async move {
-            let mut held = Held::default();
+            let mut held = HeldAddresses::default();
             // An event comes a little after what it tells of, so an address is taken to be held a little too long.
             while let Some(line) = lines.next_line().await.unwrap() {
                 held.note(&serde_json::from_str(&line).expect("an event"));
@@ -43,14 +43,14 @@ impl Holding {
     }
 
     /// Ends it.
-    pub async fn stop(mut self) -> Held {
+    pub async fn stop(mut self) -> HeldAddresses {
         assert_eq!(self.kubectl.try_wait().unwrap(), None, "the watch has ended early");
         self.kubectl.kill().await.unwrap();
         self.following.await.unwrap()
     }
 }
 
-impl Held {
+impl HeldAddresses {
     fn note(&mut self, event: &Value) {
         let service = &event["object"];
         let uid = service["metadata"]["uid"].as_str().expect("a Service's uid");

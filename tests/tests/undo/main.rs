@@ -11,7 +11,7 @@ use model::{DeploymentType, Tier};
 use tenants::phases;
 use tests::{Failpoints, Listing, RegionWorld, eventually, slug};
 
-use crate::holding::{Held, Holding};
+use crate::holding::{HeldAddresses, Holding};
 use crate::probe::{Answer, Probe, questions};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,7 +97,7 @@ async fn a_tenant_of_the_pooled_instance_is_in_postgres_alone(world: &RegionWorl
 }
 
 /// Everybody was asked for every name until after the release, has had an address, and never one that was not the tenant's.
-fn judge(slug: &str, answers: &[Answer], held: &Held) {
+fn judge(slug: &str, answers: &[Answer], held: &HeldAddresses) {
     let released = held.released();
     for (server, name) in questions(slug) {
         let of_it = || answers.iter().filter(|one| one.server == server && one.name == name);

@@ -12,7 +12,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::holding::Held;
+use crate::holding::HeldAddresses;
 
 /// Below the tenant's zone; nobody has made a record for the last two, which the wildcard answers for.
 const HOSTS: [&str; 5] = ["", "api.", "bi.", "anything.", "deep.down."];
@@ -98,7 +98,7 @@ async fn ask(server: Server, name: &str) -> Option<Answer> {
 impl Answer {
     /// What is wrong with it: it holds an address that was not the tenant's when the question was sent. What the child
     /// answers, a resolver that asks at the same moment gives away until its TTL is over; ours does so by itself.
-    pub fn against(&self, held: &Held) -> Option<String> {
+    pub fn against(&self, held: &HeldAddresses) -> Option<String> {
         let wrong = self.addresses.iter().find(|(address, ttl)| {
             let kept = if self.server == Server::Child { *ttl } else { Duration::ZERO };
             !held.at(*address, self.sent + kept)

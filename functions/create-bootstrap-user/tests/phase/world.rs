@@ -14,7 +14,7 @@ use model::secret::{Secret, SecretRef};
 use model::{DeploymentType, RunId, Tenant, TenantId};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, PgPool};
-use tenant_api_client::{Access, Initialize, Place, Server, Strategy, TenantApi, own_secret};
+use tenant_api_client::{Access, DatabaseTarget, Initialize, Server, Strategy, TenantApi, own_secret};
 use tenants::Store;
 use testing::{ClaimedStep, Database, recorded, region_admin, required, with_database};
 use tokio::net::TcpListener;
@@ -220,8 +220,8 @@ async fn serve_letting_in(secret: &Secret, tables: tenant_api::Tables) -> String
     url
 }
 
-fn place(tenant: TenantId) -> Place {
-    Place::of(tenant, Strategy::Schema, "region_eastus")
+fn place(tenant: TenantId) -> DatabaseTarget {
+    DatabaseTarget::of(tenant, Strategy::Schema, "region_eastus")
 }
 
 fn step(life: &Life, run: RunId, backward: bool, scope: Scope) -> Step {

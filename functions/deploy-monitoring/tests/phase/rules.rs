@@ -24,8 +24,8 @@ struct Case {
 
 /// Fails unless the rules do what they should.
 pub fn hold(world: &World, rules: &str) {
-    let own = Names { namespace: world.namespace.clone(), slug: world.tenant.slug.to_string() };
-    let other = Names { namespace: "matih-other".into(), slug: "other".into() };
+    let own = Subject { namespace: world.namespace.clone(), slug: world.tenant.slug.to_string() };
+    let other = Subject { namespace: "matih-other".into(), slug: "other".into() };
     let cases = cases(&own, &other);
     assert_eq!(cases.len(), 6 * 3 + 5, "each alert has its cases");
     let tests: Vec<Value> = cases.iter().map(|case| test(&own, case)).collect();
@@ -40,7 +40,7 @@ pub fn hold(world: &World, rules: &str) {
 }
 
 /// Whether the alert was ever firing within the twenty minutes, with its severity, routed to the tenant.
-fn test(own: &Names, case: &Case) -> Value {
+fn test(own: &Subject, case: &Case) -> Value {
     let Case { alert, severity, .. } = case;
     let firing = format!(
         "ALERTS{{alertname=\"{alert}\", alertstate=\"firing\", severity=\"{severity}\", namespace=\"{}\"}}",
@@ -58,7 +58,7 @@ fn test(own: &Names, case: &Case) -> Value {
     })
 }
 
-struct Names {
+struct Subject {
     namespace: String,
     slug: String,
 }
@@ -87,7 +87,7 @@ fn briefly(calm: f64, high: f64) -> [(u32, f64); 3] {
     [(10, calm), (8, high), (22, calm)]
 }
 
-impl Names {
+impl Subject {
     fn container(&self, metric: &str, values: String) -> Series {
         let namespace = &self.namespace;
         let metric =
@@ -162,7 +162,7 @@ fn counted(number: u32, apart: u32) -> String {
     (0..=40).map(|at| number.min(at / apart).to_string()).collect::<Vec<_>>().join(" ")
 }
 
-fn cases(own: &Names, other: &Names) -> Vec<Case> {
+fn cases(own: &Subject, other: &Subject) -> Vec<Case> {
     let mut all = Vec::new();
     let mut of =
         |alert: &'static str, severity: &'static str, cases: Vec<(&'static str, bool, Vec<Series>)>| {

@@ -37,7 +37,7 @@ pub(super) struct Written {
 
 /// What there is to do for an export.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Begun {
+pub(super) enum NextAttempt {
     /// Its work, for this many times.
     Attempt(i32),
     /// Nothing: it is done, or failed.
@@ -140,8 +140,8 @@ async fn select(acting: &mut Acting, job: Job) -> Result<Record, Problem> {
 }
 
 /// Counts an attempt and says that it is under way, if there is anything to do. By a session of its own, so that it is seen.
-pub(super) async fn begin(tables: &Tables, job: Job) -> Result<Begun, Problem> {
-    let Some(mut acting) = tables.act(job.tenant_id).await? else { return Ok(Begun::Unknown) };
+pub(super) async fn begin(tables: &Tables, job: Job) -> Result<NextAttempt, Problem> {
+    let Some(mut acting) = tables.act(job.tenant_id).await? else { return Ok(NextAttempt::Unknown) };
     let attempts: Option<i32> = sqlx::query_scalar(
         "UPDATE exports SET state = 'running', started_at = now(), attempts = attempts + 1 \
          WHERE tenant_id = $1 AND id = $2 AND state IN ('queued', 'running') RETURNING attempts",
@@ -153,11 +153,11 @@ pub(super) async fn begin(tables: &Tables, job: Job) -> Result<Begun, Problem> {
     .map_err(failed("beginning the export"))?;
     if let Some(attempts) = attempts {
         commit(acting).await?;
-        return Ok(Begun::Attempt(attempts));
+        return Ok(NextAttempt::Attempt(attempts));
     }
     match select(&mut acting, job).await {
-        Ok(_) => Ok(Begun::Finished),
-        Err(problem) if problem.code() == "export_unknown" => Ok(Begun::Unknown),
+        Ok(_) => Ok(NextAttempt::Finished),
+        Err(problem) if problem.code() == "export_unknown" => Ok(NextAttempt::Unknown),
         Err(problem) => Err(problem),
     }
 }

@@ -4,7 +4,7 @@
 //! still to be done. An outage of the database is waited for with the job in hand, and charged to nobody. What cannot be done
 //! fails, with its reason; what fails by something that may pass, or ends its process, is tried a few times.
 
-use super::row::{self, Begun, Written};
+use super::row::{self, NextAttempt, Written};
 use super::{ExportSettings, Job, Storage, dump};
 use crate::broker::{self, BrokerError, Jobs};
 use crate::measure::Measures;
@@ -197,9 +197,9 @@ impl Worker {
             return Err(problem::busy("another instance works on this export"));
         }
         let attempt = match row::begin(&self.tables, job).await? {
-            Begun::Attempt(attempt) => attempt,
-            Begun::Finished => return Ok(Outcome::Repeated),
-            Begun::Unknown => return Ok(Outcome::Unknown),
+            NextAttempt::Attempt(attempt) => attempt,
+            NextAttempt::Finished => return Ok(Outcome::Repeated),
+            NextAttempt::Unknown => return Ok(Outcome::Unknown),
         };
         let end = if attempt > ATTEMPTS {
             Err(problem::too_often(ATTEMPTS))

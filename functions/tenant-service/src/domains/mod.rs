@@ -86,7 +86,7 @@ async fn known(app: &App, tenant: TenantId) -> Result<(TenantRow, Platform), Fai
 /// Once seen, it is not looked for again; the domain is then served, or, asked again, its certificate tried again.
 #[utoipa::path(
     post, path = "/api/v1/tenants/{id}/domains/{domain}/verify", operation_id = "verifyDomain", tag = "domains",
-    params(Claimed),
+    params(DomainPath),
     responses(
         (status = 200, description = "It is the tenant's.", body = DomainView), Authenticated, Missing, Conflicting
     ),
@@ -94,7 +94,7 @@ async fn known(app: &App, tenant: TenantId) -> Result<(TenantRow, Platform), Fai
 pub async fn verify(
     State(app): State<App>,
     actor: Actor,
-    Claimed { tenant, row }: Claimed,
+    DomainPath { tenant, row }: DomainPath,
 ) -> Result<Response, Failure> {
     if row.verified_at.is_none() {
         match app.challenges.look(&app.platform.domains, &row).await {
@@ -113,13 +113,13 @@ pub async fn verify(
 
 /// Give a domain up
 #[utoipa::path(
-    delete, path = "/api/v1/tenants/{id}/domains/{domain}", operation_id = "giveUpDomain", tag = "domains", params(Claimed),
+    delete, path = "/api/v1/tenants/{id}/domains/{domain}", operation_id = "giveUpDomain", tag = "domains", params(DomainPath),
     responses((status = 204, description = "Given up."), Authenticated, Missing),
 )]
 pub async fn remove(
     State(app): State<App>,
     actor: Actor,
-    Claimed { tenant, row }: Claimed,
+    DomainPath { tenant, row }: DomainPath,
 ) -> Result<Response, Failure> {
     if app.store.give_up_domain(tenant, &row.domain, &actor.0).await? {
         return Ok(StatusCode::NO_CONTENT.into_response());
@@ -129,12 +129,12 @@ pub async fn remove(
 
 /// The domain that a path means, and the tenant who has claimed it. 404 where there is none.
 #[derive(Debug)]
-pub struct Claimed {
+pub struct DomainPath {
     tenant: TenantId,
     row: DomainRow,
 }
 
-impl IntoParams for Claimed {
+impl IntoParams for DomainPath {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let mut params = TenantPath::into_params(|| None);
         params.push(openapi::in_path("domain", "A domain that the tenant has claimed."));
@@ -142,7 +142,7 @@ impl IntoParams for Claimed {
     }
 }
 
-impl FromRequestParts<App> for Claimed {
+impl FromRequestParts<App> for DomainPath {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::hook::Side;
-use super::step::{Kept, Operation, OperationState};
+use super::step::{Memory, Operation, OperationState};
 use super::{Error, Result, Step};
 
 impl Step {
@@ -62,7 +62,7 @@ impl Step {
         })
     }
 
-    fn direction(&self) -> Kept {
-        if self.parts.backward { Kept::Revert } else { Kept::Apply }
+    fn direction(&self) -> Memory {
+        if self.parts.backward { Memory::Revert } else { Memory::Apply }
     }
 }

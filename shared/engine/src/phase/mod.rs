@@ -14,4 +14,4 @@ pub use contract::{CheckpointPart, Checkpoints, Phase, Progress, Wait};
 pub use error::{Error, ErrorRecord, Kind, Result};
 pub use hook::{OperationEdge, OperationHook, Side};
 pub use message::{Answer, InvalidMessage, Job, Trigger, queue_name};
-pub use step::{Fence, Interrupt, Kept, Operation, OperationState, Owner, Scope, Step, StepParts};
+pub use step::{Fence, Interrupt, Memory, Operation, OperationState, Owner, Scope, Step, StepParts};

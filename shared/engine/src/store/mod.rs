@@ -28,7 +28,7 @@ pub use connections::Connection;
 pub use idempotency::{KeyState, KeyUse, StoredResponse};
 pub use lock::IdleTenant;
 pub use operate::{OperateError, VerbOutcome, VerbRequest};
-pub use outbox::{Backlog, GivenBack, Outgoing, Patience, SetAside, Sink, Undelivered};
+pub use outbox::{Backlog, Nacked, Outgoing, Patience, Quarantined, Sink, Undelivered};
 pub use read::{AuditRow, PhaseRow, RunRow, Typical};
 pub use sweep::Swept;
 pub use take_over::RunView;

@@ -78,11 +78,11 @@ pub struct Patience {
 
 /// What became of a row that was given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GivenBack {
+pub enum Nacked {
     /// It is tried again.
     Waits,
     /// It was refused too often.
-    SetAside,
+    Quarantined,
     /// The claim was no longer the caller's; nothing is written.
     Lost,
 }
@@ -105,7 +105,7 @@ pub struct Backlog {
 /// A row that was refused too often.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "the columns of `outbox`, which say it")]
-pub struct SetAside {
+pub struct Quarantined {
     pub id: Uuid,
     pub tenant_id: Uuid,
     pub sink: String,
@@ -184,7 +184,7 @@ impl Store {
     }
 
     /// Writes that the row was not delivered, and gives it back.
-    pub async fn outbox_undelivered(&self, row: &Outgoing, why: &Undelivered<'_>) -> StoreResult<GivenBack> {
+    pub async fn outbox_undelivered(&self, row: &Outgoing, why: &Undelivered<'_>) -> StoreResult<Nacked> {
         let set_aside = sqlx::query_scalar!(
             r#"UPDATE outbox
                SET claim = NULL, claimed_until = NULL, last_error = $3, refusals = refusals + $4::bool::int,
@@ -207,9 +207,9 @@ impl Store {
         .fetch_optional(&mut *self.pool.get().await?)
         .await?;
         Ok(match set_aside {
-            Some(true) => GivenBack::SetAside,
-            Some(false) => GivenBack::Waits,
-            None => GivenBack::Lost,
+            Some(true) => Nacked::Quarantined,
+            Some(false) => Nacked::Waits,
+            None => Nacked::Lost,
         })
     }
 
@@ -245,9 +245,9 @@ impl Store {
     }
 
     /// The rows that were refused too often, oldest first, at most `limit`.
-    pub async fn outbox_set_aside(&self, limit: i64) -> StoreResult<Vec<SetAside>> {
+    pub async fn outbox_set_aside(&self, limit: i64) -> StoreResult<Vec<Quarantined>> {
         Ok(sqlx::query_as!(
-            SetAside,
+            Quarantined,
             r#"SELECT id, tenant_id, sink, type AS kind, attempts, last_error, set_aside_at AS "set_aside_at!"
                FROM outbox WHERE delivered_at IS NULL AND set_aside_at IS NOT NULL ORDER BY number LIMIT $1"#,
             limit

@@ -18,7 +18,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use repository::Repository;
 use serde_json::json;
-use stack::{PREFIX, Place, exists, helms_of};
+use stack::{PREFIX, ReleaseFixture, exists, helms_of};
 use testing::required;
 use tokio_util::sync::CancellationToken;
 
@@ -27,7 +27,7 @@ const DEPLOY: &str = "post-install,post-upgrade";
 
 #[tokio::test]
 async fn installed_twice_is_one_revision() {
-    let place = Place::new().await;
+    let place = ReleaseFixture::new().await;
     let (release, owner, step) = (place.query_engine(), place.owner(Scope::Run), place.step());
     let first = place.helm.ensure_release(&release, &owner, &step).await.unwrap();
     let second = place.helm.ensure_release(&release, &owner, &step).await.unwrap();
@@ -41,7 +41,7 @@ async fn installed_twice_is_one_revision() {
 
 #[tokio::test]
 async fn changed_values_are_an_upgrade_that_keeps_owner_and_first_run() {
-    let mut place = Place::new().await;
+    let mut place = ReleaseFixture::new().await;
     let mut release = place.query_engine();
     place.helm.ensure_release(&release, &place.owner(Scope::Run), &place.step()).await.unwrap();
     let first = place.run;
@@ -61,7 +61,7 @@ async fn changed_values_are_an_upgrade_that_keeps_owner_and_first_run() {
 
 #[tokio::test]
 async fn a_foreign_release_is_refused_and_stays_as_it_is() {
-    let place = Place::new().await;
+    let place = ReleaseFixture::new().await;
     let repository = format!("--repo={}", required("CHART_REPOSITORY_URL"));
     let namespace = format!("--namespace={}", place.namespace);
     let theirs = Command::new("helm")
@@ -86,7 +86,7 @@ async fn a_foreign_release_is_refused_and_stays_as_it_is() {
 
 #[tokio::test]
 async fn a_foreign_object_in_the_releases_place_is_refused_and_stays() {
-    let place = Place::new().await;
+    let place = ReleaseFixture::new().await;
     let services: Api<Service> = Api::namespaced(place.client.clone(), &place.namespace);
     let mut theirs = Service {
         spec: Some(ServiceSpec {
@@ -108,7 +108,12 @@ async fn a_foreign_object_in_the_releases_place_is_refused_and_stays() {
 }
 
 /// Starts the slow chart, and kills its helm once the release has this status.
-async fn kill_helm_at(place: &Place, repository: &Repository, values: serde_json::Value, status: &str) {
+async fn kill_helm_at(
+    place: &ReleaseFixture,
+    repository: &Repository,
+    values: serde_json::Value,
+    status: &str,
+) {
     let release = place.release("slow", &repository.url, values);
     let (owner, step) = (place.owner(Scope::Run), place.step());
     let work = place.helm.ensure_release(&release, &owner, &step);
@@ -125,7 +130,7 @@ async fn kill_helm_at(place: &Place, repository: &Repository, values: serde_json
 
 #[tokio::test]
 async fn a_helm_killed_in_the_middle_of_an_install_is_recovered() {
-    let (place, repository) = (Place::new().await, Repository::start().await);
+    let (place, repository) = (ReleaseFixture::new().await, Repository::start().await);
     kill_helm_at(&place, &repository, json!({ "text": "a", "hang": DEPLOY }), "pending-install").await;
     assert_eq!(place.statuses("slow").await, ["pending-install"]);
 
@@ -138,7 +143,7 @@ async fn a_helm_killed_in_the_middle_of_an_install_is_recovered() {
 
 #[tokio::test]
 async fn a_helm_killed_in_the_middle_of_an_upgrade_is_recovered() {
-    let (place, repository) = (Place::new().await, Repository::start().await);
+    let (place, repository) = (ReleaseFixture::new().await, Repository::start().await);
     let before = place.release("slow", &repository.url, json!({ "text": "before" }));
     let (owner, step) = (place.owner(Scope::Run), place.step());
     place.helm.ensure_release(&before, &owner, &step).await.unwrap();
@@ -161,7 +166,7 @@ async fn a_helm_killed_in_the_middle_of_an_upgrade_is_recovered() {
 
 #[tokio::test]
 async fn a_release_left_pending_is_removed_by_a_rollback() {
-    let (place, repository) = (Place::new().await, Repository::start().await);
+    let (place, repository) = (ReleaseFixture::new().await, Repository::start().await);
     kill_helm_at(&place, &repository, json!({ "text": "a", "hang": DEPLOY }), "pending-install").await;
     let (owner, step) = (place.owner(Scope::Run), place.step());
     let release = place.release("slow", &repository.url, json!({}));
@@ -173,7 +178,7 @@ async fn a_release_left_pending_is_removed_by_a_rollback() {
 
 #[tokio::test]
 async fn a_helm_killed_in_the_middle_of_an_uninstall_is_recovered() {
-    let (place, repository) = (Place::new().await, Repository::start().await);
+    let (place, repository) = (ReleaseFixture::new().await, Repository::start().await);
     let release = place.release("slow", &repository.url, json!({ "text": "a", "hang": "post-delete" }));
     let (owner, step) = (place.owner(Scope::Run), place.step());
     for finish_by_installing in [true, false] {
@@ -197,7 +202,7 @@ async fn a_helm_killed_in_the_middle_of_an_uninstall_is_recovered() {
 
 #[tokio::test]
 async fn cancelling_kills_helm_and_reaps_it_before_the_call_returns() {
-    let (place, repository) = (Place::new().await, Repository::start().await);
+    let (place, repository) = (ReleaseFixture::new().await, Repository::start().await);
     let release = place.release("slow", &repository.url, json!({ "text": "a", "hang": DEPLOY }));
     let cancel = CancellationToken::new();
     let (owner, step) = (place.owner(Scope::Run), place.cancellable(cancel.clone()));
@@ -221,7 +226,7 @@ async fn cancelling_kills_helm_and_reaps_it_before_the_call_returns() {
 
 #[tokio::test]
 async fn a_dropped_call_kills_helm_and_reaps_it() {
-    let (place, repository) = (Place::new().await, Repository::start().await);
+    let (place, repository) = (ReleaseFixture::new().await, Repository::start().await);
     let release = place.release("slow", &repository.url, json!({ "text": "a", "hang": DEPLOY }));
     let (owner, step) = (place.owner(Scope::Run), place.step());
     let helms = async {
@@ -241,14 +246,14 @@ async fn a_dropped_call_kills_helm_and_reaps_it() {
 #[ignore = "started by a_helm_dies_with_the_process_that_asked_for_it"]
 async fn install_slowly() {
     let tenant = required("TEST_TENANT").parse().unwrap();
-    let place = Place::at(&required("TEST_NAMESPACE"), tenant).await;
+    let place = ReleaseFixture::at(&required("TEST_NAMESPACE"), tenant).await;
     let release = place.release("slow", &required("TEST_REPOSITORY"), json!({ "text": "a", "hang": DEPLOY }));
     drop(place.helm.ensure_release(&release, &place.owner(Scope::Run), &place.step()).await);
 }
 
 #[tokio::test]
 async fn a_helm_dies_with_the_process_that_asked_for_it() {
-    let (place, repository) = (Place::new().await, Repository::start().await);
+    let (place, repository) = (ReleaseFixture::new().await, Repository::start().await);
     let mut worker = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "install_slowly", "--ignored"])
         .env("TEST_TENANT", place.tenant.to_string())
@@ -272,7 +277,7 @@ async fn a_helm_dies_with_the_process_that_asked_for_it() {
 
 #[tokio::test]
 async fn uninstalling_twice_and_without_a_namespace_succeeds() {
-    let place = Place::new().await;
+    let place = ReleaseFixture::new().await;
     let (release, owner, step) = (place.query_engine(), place.owner(Scope::Run), place.step());
     place.helm.ensure_release(&release, &owner, &step).await.unwrap();
     let uninstall =
@@ -292,7 +297,7 @@ async fn uninstalling_twice_and_without_a_namespace_succeeds() {
 
 #[tokio::test]
 async fn a_rollback_leaves_the_release_of_another_run() {
-    let mut place = Place::new().await;
+    let mut place = ReleaseFixture::new().await;
     let release = place.query_engine();
     place.helm.ensure_release(&release, &place.owner(Scope::Run), &place.step()).await.unwrap();
     place.run = RunId::generate();
@@ -315,7 +320,7 @@ async fn a_rollback_leaves_the_release_of_another_run() {
 
 #[tokio::test]
 async fn what_is_wrong_with_the_chart_or_its_repository_is_told_apart() {
-    let place = Place::new().await;
+    let place = ReleaseFixture::new().await;
     let (owner, step) = (place.owner(Scope::Run), place.step());
     let mut release = place.query_engine();
     release.repository_url = "http://127.0.0.1:1".into();
@@ -342,7 +347,7 @@ async fn what_is_wrong_with_the_chart_or_its_repository_is_told_apart() {
 #[tokio::test]
 #[ignore = "started by an_api_server_that_is_down_is_nobodys_failure"]
 async fn without_an_api_server() {
-    let place = Place::at("matih-nowhere", TenantId::generate()).await;
+    let place = ReleaseFixture::at("matih-nowhere", TenantId::generate()).await;
     let (release, owner, step) = (place.query_engine(), place.owner(Scope::Run), place.step());
     let cluster = Kind::Unavailable { dependency: "cluster".into() };
     let installed = place.helm.ensure_release(&release, &owner, &step).await.unwrap_err();

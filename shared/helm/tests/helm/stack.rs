@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 pub const PREFIX: &str = "matih.ai";
 
 /// A namespace with a tenant, gone with the test.
-pub struct Place {
+pub struct ReleaseFixture {
     pub helm: Helm,
     pub client: Client,
     pub namespace: testing::Namespace,
@@ -25,7 +25,7 @@ pub struct Place {
     pub run: RunId,
 }
 
-impl Place {
+impl ReleaseFixture {
     pub async fn new() -> Self {
         required("KUBECONFIG");
         let tenant = TenantId::generate();

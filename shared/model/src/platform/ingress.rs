@@ -135,7 +135,7 @@ impl Ingress {
     /// Fills every template in for a tenant. Pure. Fails with the key and what is wrong with it, as the check at start
     /// does.
     pub fn of(&self, tenant: &Tenant, platform: &Platform) -> Result<Controller, (String, String)> {
-        let mut names = Names(BTreeMap::from([
+        let mut names = TemplateValues(BTreeMap::from([
             ("slug", tenant.slug.to_string()),
             ("tenant_id", tenant.id.to_string()),
             ("namespace", platform.namespace(&tenant.slug).to_string()),
@@ -168,10 +168,10 @@ impl Ingress {
         if !self.values.is_object() {
             return Err(("values".into(), "is not a table".into()));
         }
-        self.fill(&mut Names(OF_THE_TENANT.map(|name| (name, name.to_owned())).into())).map(drop)
+        self.fill(&mut TemplateValues(OF_THE_TENANT.map(|name| (name, name.to_owned())).into())).map(drop)
     }
 
-    fn fill(&self, names: &mut Names) -> Result<Controller, (String, String)> {
+    fn fill(&self, names: &mut TemplateValues) -> Result<Controller, (String, String)> {
         for (name, template) in
             OF_THE_CONTROLLER.into_iter().zip([&self.release, &self.class, &self.controller])
         {
@@ -196,9 +196,9 @@ impl Ingress {
 }
 
 /// What templates may name.
-struct Names(BTreeMap<&'static str, String>);
+struct TemplateValues(BTreeMap<&'static str, String>);
 
-impl Names {
+impl TemplateValues {
     fn fill(&self, template: &str) -> Result<String, String> {
         let mut filled = String::with_capacity(template.len());
         let mut rest = template;

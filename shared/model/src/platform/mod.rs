@@ -32,7 +32,7 @@ pub use jobs::JobBroker;
 pub use license::{License, Limits};
 pub use lifecycle::Lifecycle;
 pub use monitoring::{Chart, ClusterMetrics, Mail, Monitoring};
-pub use observability::{Backend, Kept, Observability};
+pub use observability::{Backend, Observability, Retention};
 pub use region::{Isolation, Region, RegionCluster, RegionDatabase};
 pub use relay::{Delivery, Events, Letters};
 pub use settings::{Engine, Seconds, StepNames};

@@ -55,7 +55,7 @@ pub struct Backend {
 /// What is kept of a tenant that is gone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Kept {
+pub struct Retention {
     /// Where, such as `Loki`.
     pub system: String,
     /// What selects it there.

@@ -12,7 +12,7 @@ use crate::changes;
 
 /// What a wish for a change led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Changing {
+pub enum ChangeOutcome {
     /// The run that makes it, new or under way already.
     Run {
         /// The run.
@@ -55,7 +55,7 @@ impl Store {
         tenant: TenantId,
         change: &Change,
         actor: &str,
-    ) -> Result<Changing, ChangeError> {
+    ) -> Result<ChangeOutcome, ChangeError> {
         let mut connection = self.connection().await?;
         let mut transaction = connection.begin().await?;
         let begun = begin(&mut transaction, tenant, change, actor).await?;
@@ -103,10 +103,10 @@ impl Store {
                 continue;
             }
             match begin(&mut transaction, tenant, &refresh, actor).await {
-                Ok(Changing::Run { .. }) => done.begun += 1,
+                Ok(ChangeOutcome::Run { .. }) => done.begun += 1,
                 Err(ChangeError::Store(error)) => return Err(error),
                 // It was taken out meanwhile, or has never had such a phase.
-                Ok(Changing::Already)
+                Ok(ChangeOutcome::Already)
                 | Err(ChangeError::Unknown | ChangeError::NotNow(_) | ChangeError::Unmade) => {}
             }
             let committed = transaction.commit().await;
@@ -121,7 +121,7 @@ pub(super) async fn begin(
     tenant: TenantId,
     change: &Change,
     actor: &str,
-) -> Result<Changing, ChangeError> {
+) -> Result<ChangeOutcome, ChangeError> {
     // The tenant's row is where runs are begun one after the other. No run's row is locked here.
     let row = sqlx::query!(
         r#"SELECT status, tier, container AS "container: Json<Container>" FROM tenants WHERE id = $1 FOR UPDATE"#,
@@ -143,7 +143,7 @@ pub(super) async fn begin(
         let kind: RunKind = run.kind.parse().map_err(StoreError::unreadable)?;
         let direction: Direction = run.direction.parse().map_err(StoreError::unreadable)?;
         if direction == Direction::Forward && run.change.is_some_and(|under_way| under_way.0 == *change) {
-            return Ok(Changing::Run { id: RunId(run.id), seq: run.seq });
+            return Ok(ChangeOutcome::Run { id: RunId(run.id), seq: run.seq });
         }
         let at: RunStatus = run.status.parse().map_err(StoreError::unreadable)?;
         return Err(ChangeError::NotNow(Situation::of(status, Some((kind, direction, at)))));
@@ -169,10 +169,10 @@ pub(super) async fn begin(
     if change.status == Some(TenantStatus::Active) {
         deletion::take_back(connection, tenant, actor).await?;
     }
-    let Some(phases) = changes::plan(change, &now, &held) else { return Ok(Changing::Already) };
+    let Some(phases) = changes::plan(change, &now, &held) else { return Ok(ChangeOutcome::Already) };
     if phases.is_empty() {
         return Err(ChangeError::Unmade);
     }
     let id = transaction::start_change(connection, tenant, change, &phases, actor).await?;
-    Ok(Changing::Run { id, seq: 1 })
+    Ok(ChangeOutcome::Run { id, seq: 1 })
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
 
 use super::Store;
-use super::change::{self, ChangeError, Changing};
+use super::change::{self, ChangeError, ChangeOutcome};
 
 /// What a verb led to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,9 +84,9 @@ async fn suspend(
     let delete_at = schedule(connection, idle.tenant, None, retention, request).await?;
     let suspended = Change { status: Some(TenantStatus::Suspended), ..Change::default() };
     let (run_id, seq) = match change::begin(connection, idle.tenant, &suspended, &request.actor).await {
-        Ok(Changing::Run { id, seq }) => (id, seq),
+        Ok(ChangeOutcome::Run { id, seq }) => (id, seq),
         // Suspended already, or nothing of it runs.
-        Ok(Changing::Already) | Err(ChangeError::Unmade) => match idle.last {
+        Ok(ChangeOutcome::Already) | Err(ChangeError::Unmade) => match idle.last {
             Some(last) => last,
             None => return Err(StoreError::unreadable("a tenant without a run").into()),
         },

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use engine::store::{Store as RunStore, StoreResult};
 
-pub use change::{ChangeError, Changing, RefreshSummary};
+pub use change::{ChangeError, ChangeOutcome, RefreshSummary};
 pub use create::{CreateError, NewTenant};
 pub use deletion::VerbOutcome;
 pub use deployments::{DeploymentRow, NewDeployment};
@@ -25,7 +25,7 @@ pub use invitation::{InvitationStored, InviteError, SealedRow, StoredInvitation}
 pub use license::{LicenseStored, StoredLicense};
 pub use read::{StatusRow, TenantFilter, TenantRow};
 pub use regions::{NotChanged, RegionRow};
-pub use upkeep::{Begun, Duty};
+pub use upkeep::{Duty, ScheduledRun};
 
 use crate::tenancy::PlatformTenants;
 

@@ -10,7 +10,7 @@ use model::{Change, RunId, TenantId, TenantStatus};
 use serde::{Deserialize, Serialize};
 use sqlx::{Connection as _, PgConnection};
 
-use super::change::{self, ChangeError, Changing};
+use super::change::{self, ChangeError, ChangeOutcome};
 use super::{Store, deletion, domains};
 
 /// Who begins what nobody asks for.
@@ -35,7 +35,7 @@ model::names!(
 
 /// A run that was begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Begun {
+pub struct ScheduledRun {
     /// Whose.
     pub tenant: TenantId,
     /// Why.
@@ -47,7 +47,7 @@ pub struct Begun {
 impl Store {
     /// Begins what is due, for some tenants at a time. One that has a run under way is left until that ends, and one for
     /// whom the same has failed until `lifecycle.again_after` has passed. Called again, it begins nothing a second time.
-    pub async fn upkeep(&self, platform: &Platform) -> StoreResult<Vec<Begun>> {
+    pub async fn upkeep(&self, platform: &Platform) -> StoreResult<Vec<ScheduledRun>> {
         let due = sqlx::query!(
             r#"SELECT t.id AS "id!", d.duty AS "duty!" FROM (
                    SELECT id, CASE WHEN delete_at <= clock_timestamp() THEN 'deletion' ELSE 'suspension' END AS duty
@@ -81,7 +81,7 @@ impl Store {
             let run = begin(&mut transaction, tenant, duty).await?;
             let committed = transaction.commit().await;
             connection.ended(committed)?;
-            begun.extend(run.map(|run| Begun { tenant, duty, run }));
+            begun.extend(run.map(|run| ScheduledRun { tenant, duty, run }));
         }
         Ok(begun)
     }
@@ -107,10 +107,9 @@ async fn begin(connection: &mut PgConnection, tenant: TenantId, duty: Duty) -> S
         }
     };
     match change::begin(connection, tenant, &wanted, ACTOR).await {
-        Ok(Changing::Run { id, .. }) => Ok(Some(id)),
-        Ok(Changing::Already) | Err(ChangeError::Unknown | ChangeError::NotNow(_) | ChangeError::Unmade) => {
-            Ok(None)
-        }
+        Ok(ChangeOutcome::Run { id, .. }) => Ok(Some(id)),
+        Ok(ChangeOutcome::Already)
+        | Err(ChangeError::Unknown | ChangeError::NotNow(_) | ChangeError::Unmade) => Ok(None),
         Err(ChangeError::Store(error)) => Err(error),
     }
 }
