@@ -1,7 +1,9 @@
 //! What a phase is given while it runs: who owns what it makes, and `operation`, the only way to touch the world.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -78,13 +80,13 @@ pub struct Operation {
     pub result: Value,
     /// Later attempts in this direction know it; see [`Step::keep`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kept: Option<Kept>,
+    pub kept: Option<Memory>,
 }
 
 /// In which direction something is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Kept {
+pub enum Memory {
     /// While the phase is done.
     Apply,
     /// While it is undone.
@@ -111,6 +113,12 @@ pub trait Fence: Send + Sync {
     /// Renews the lease and stores the operations so far (and, the first time, the plan), all or nothing. An
     /// interrupt means that nothing may be touched any more.
     async fn record(&self, operations: &[Operation]) -> std::result::Result<(), Interrupt>;
+
+    /// Whether the hold lasts, by the worker's own clock. Asked before every piece of an effect: a process that was stopped
+    /// for longer than its lease finds answers waiting when it is let go, before anything has told it so.
+    fn is_held(&self) -> bool {
+        true
+    }
 }
 
 /// What the runtime puts into a step.
@@ -249,11 +257,18 @@ impl Step {
         self.parts.fence.record(&operations).await.map_err(Error::interrupted)
     }
 
-    async fn run<T>(&self, effect: impl Future<Output = Result<T>>) -> Result<T> {
+    async fn run<T>(&self, mut effect: Pin<Box<impl Future<Output = Result<T>>>>) -> Result<T> {
+        let held = poll_fn(|context| {
+            if self.parts.fence.is_held() {
+                effect.as_mut().poll(context)
+            } else {
+                Poll::Ready(Err(Error::interrupted(Interrupt::Fenced)))
+            }
+        });
         tokio::select! {
             biased;
             () = self.parts.cancel.cancelled() => Err(Error::interrupted(Interrupt::Fenced)),
-            result = effect => result,
+            result = held => result,
         }
     }
 
@@ -295,3 +310,7 @@ impl Step {
         self.operations.lock().await.clone()
     }
 }
+
+#[cfg(test)]
+#[path = "step_tests.rs"]
+mod tests;

@@ -100,4 +100,8 @@ impl Fence for Lease {
         }
         tokio::time::timeout(remaining, self.renew(Some(operations))).await.unwrap_or(Err(Interrupt::Fenced))
     }
+
+    fn is_held(&self) -> bool {
+        Instant::now() < *self.stop_at.borrow()
+    }
 }
