@@ -50,6 +50,8 @@ impl Process {
             .env(MARK, &mark)
             // Should the test be killed, the end of its stack ends it.
             .env("TENANTRY_STACK", required("TENANTRY_ENV_OF"))
+            // What a killed process leaves there goes with the tests.
+            .env("TMPDIR", std::env::temp_dir())
             .stdin(Stdio::null())
             .stdout(out.try_clone().expect("a log file"))
             .stderr(out)
