@@ -4,7 +4,7 @@
 //! point at. Fails with `foreign_object` when a zone or record of a wanted name is somebody else's, `no_address` when the
 //! ingress controller's phase left none, `dns_config` when `[dns]` cannot be used, and `dns_…` as the server refuses.
 //! Rollback: takes the names back one layer at a time, and waits after each until no resolver may remember it: see
-//! [`undo`].
+//! `undo.rs`.
 
 mod undo;
 
