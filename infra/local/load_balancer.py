@@ -11,16 +11,15 @@ Bad cases are chosen per namespace: a Service in a namespace whose name ends in 
 namespace's label `tenantry.test/no-address` ("true" or "false") overrides that, at any time.
 """
 
-import base64
 import http.client
 import http.server
 import ipaddress
 import json
-import ssl
 import sys
 import threading
 import time
-import urllib.parse
+
+from api_server import Cluster
 
 # RFC 2544's range for benchmarks, which no network of the world routes.
 POOL = ipaddress.ip_network("198.18.0.0/15")
@@ -28,52 +27,6 @@ LABEL = "tenantry.test/no-address"
 SUFFIX = "-no-address"
 WATCH = 240  # seconds until a watch is begun anew
 RETRY = 0.5  # seconds
-
-
-class Cluster:
-    """The API server of a kubeconfig written by the stack."""
-
-    def __init__(self, kubeconfig, agent="tenantry-load-balancer"):
-        with open(kubeconfig) as file:
-            config = json.load(file)
-        cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
-        self.address = urllib.parse.urlsplit(cluster["server"])
-        authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
-        self.context = ssl.create_default_context(cadata=authority)
-        self.headers = {"Authorization": f"Bearer {user['token']}", "User-Agent": agent}
-
-    def open(self, method, path, body=None, kind=None, timeout=15):
-        connection = http.client.HTTPSConnection(self.address.hostname, self.address.port, context=self.context,
-                                                 timeout=timeout)
-        headers = self.headers | ({"Content-Type": kind} if kind else {})
-        connection.request(method, path, body=body, headers=headers)
-        return connection, connection.getresponse()
-
-    def get(self, path):
-        connection, answer = self.open("GET", path)
-        try:
-            text = answer.read()
-        finally:
-            connection.close()
-        if answer.status != 200:
-            raise OSError(f"GET {path} answers {answer.status} {text[:200]!r}")
-        return json.loads(text)
-
-    def set_status(self, service, status):
-        """The Service as it is now; None when it has changed meanwhile or is gone."""
-        found = service["metadata"]
-        path = f"/api/v1/namespaces/{found['namespace']}/services/{found['name']}/status"
-        body = {"metadata": {"resourceVersion": found["resourceVersion"], "uid": found["uid"]}, "status": status}
-        connection, answer = self.open("PATCH", path, json.dumps(body), "application/merge-patch+json")
-        try:
-            text = answer.read()
-        finally:
-            connection.close()
-        if answer.status in (404, 409, 422):
-            return None
-        if answer.status != 200:
-            raise OSError(f"PATCH {path} answers {answer.status} {text[:200]!r}")
-        return json.loads(text)
 
 
 class Known:
@@ -199,7 +152,7 @@ def say(line):
 
 
 def main():
-    cluster, changed = Cluster(sys.argv[1]), threading.Event()
+    cluster, changed = Cluster(sys.argv[1], "tenantry-load-balancer"), threading.Event()
     services = Known(cluster, "/api/v1/services", changed)
     namespaces = Known(cluster, "/api/v1/namespaces", changed)
 

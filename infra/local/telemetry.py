@@ -22,7 +22,7 @@ import time
 import urllib.parse
 from pathlib import Path
 
-from load_balancer import Cluster
+from api_server import Cluster
 
 COLLECTOR, KEY = "otel-collector", "relay"
 IDLE = 15  # seconds that a collector runs without a request
